@@ -1,0 +1,258 @@
+//! A trajectory: what one actor saw and did over one unroll with one version of the weights, and its invariants.
+//!
+//! Index convention, settled here once: `observations[t] -> actions[t] -> rewards[t], outcomes[t] -> observations[t+1]`.
+//! After an episode's end `observations[t+1]` is the first of the next episode; a truncated step keeps the true final
+//! observation beside it. Every array is time-major and flat.
+
+use crate::ids::{Sequence, WeightsVersion};
+
+/// How a step left its episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// The episode goes on.
+    #[default]
+    Continues = 0,
+    /// The environment reached an end of its own: nothing follows.
+    Terminated = 1,
+    /// The step limit cut the episode: what would follow is worth the value of the true final observation.
+    Truncated = 2,
+}
+
+impl Outcome {
+    /// The outcome behind a byte of the wire.
+    pub fn from_u8(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Continues),
+            1 => Some(Self::Terminated),
+            2 => Some(Self::Truncated),
+            _ => None,
+        }
+    }
+}
+
+/// An episode that ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Episode {
+    /// Undiscounted, unscaled sum of rewards.
+    pub episode_return: f32,
+    /// Steps.
+    pub length: u32,
+}
+
+/// Sizes of a trajectory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrajectoryShape {
+    /// T
+    pub unroll_length: usize,
+    /// N
+    pub environments: usize,
+    /// O
+    pub observation_len: usize,
+    /// A; actions are below it.
+    pub action_count: usize,
+}
+
+impl TrajectoryShape {
+    /// `T * N`: environment steps in the trajectory.
+    pub fn frames(&self) -> usize {
+        self.unroll_length * self.environments
+    }
+}
+
+/// The arrays of a trajectory before anybody has checked them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrajectoryParts {
+    /// Position among the actor's trajectories.
+    pub sequence: Sequence,
+    /// The weights that chose every action.
+    pub weights_version: WeightsVersion,
+    /// `[T+1, N, O]`
+    pub observations: Vec<f32>,
+    /// `[T, N]`
+    pub actions: Vec<u8>,
+    /// `[T, N]`, natural logarithm of the behaviour policy's probability of the action.
+    pub behaviour_log_probs: Vec<f32>,
+    /// `[T, N]`, as the environment gave them.
+    pub rewards: Vec<f32>,
+    /// `[T, N]`
+    pub outcomes: Vec<Outcome>,
+    /// `[K, O]`: the true final observation of each truncated step, in the order of `outcomes`.
+    pub final_observations: Vec<f32>,
+    /// Episodes that ended in this trajectory.
+    pub episodes: Vec<Episode>,
+}
+
+/// A valid trajectory; see the module for its layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trajectory {
+    shape: TrajectoryShape,
+    parts: TrajectoryParts,
+}
+
+/// Why arrays do not make a trajectory.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TrajectoryError {
+    /// An array has the wrong number of elements.
+    #[error("{array} has {actual} elements, expected {expected} for {shape:?}")]
+    Length {
+        /// Name of the array.
+        array: &'static str,
+        /// Elements found.
+        actual: usize,
+        /// Elements that the shape asks for.
+        expected: usize,
+        /// The agreed shape.
+        shape: TrajectoryShape,
+    },
+    /// A number is NaN or infinite.
+    #[error("{array}[{position}] is {value}, expected a finite number")]
+    NotFinite {
+        /// Name of the array.
+        array: &'static str,
+        /// Flat position.
+        position: usize,
+        /// The number as text.
+        value: String,
+    },
+    /// A log-probability is positive.
+    #[error("behaviour_log_probs[{position}] is {value}, expected at most 0")]
+    PositiveLogProb {
+        /// Flat position.
+        position: usize,
+        /// The number as text.
+        value: String,
+    },
+    /// An action is outside the action set.
+    #[error("actions[{position}] is {action}, expected less than {action_count}")]
+    Action {
+        /// Flat position.
+        position: usize,
+        /// The action.
+        action: u8,
+        /// A
+        action_count: usize,
+    },
+}
+
+impl Trajectory {
+    /// Checks lengths, finite numbers and actions.
+    ///
+    /// # Errors
+    /// Names the first array that breaks an invariant, with position and value.
+    pub fn try_new(shape: TrajectoryShape, parts: TrajectoryParts) -> Result<Self, TrajectoryError> {
+        let frames = shape.frames();
+        let truncated = parts.outcomes.iter().filter(|o| **o == Outcome::Truncated).count();
+        let observations = frames + shape.environments;
+        let lengths = [
+            ("observations", parts.observations.len(), observations * shape.observation_len),
+            ("actions", parts.actions.len(), frames),
+            ("behaviour_log_probs", parts.behaviour_log_probs.len(), frames),
+            ("rewards", parts.rewards.len(), frames),
+            ("outcomes", parts.outcomes.len(), frames),
+            ("final_observations", parts.final_observations.len(), truncated * shape.observation_len),
+        ];
+        for (array, actual, expected) in lengths {
+            if actual != expected {
+                return Err(TrajectoryError::Length { array, actual, expected, shape });
+            }
+        }
+        all_finite("observations", &parts.observations)?;
+        all_finite("behaviour_log_probs", &parts.behaviour_log_probs)?;
+        all_finite("rewards", &parts.rewards)?;
+        all_finite("final_observations", &parts.final_observations)?;
+        // Rounding of a log-softmax leaves a certain action a hair above 0.
+        if let Some(position) = parts.behaviour_log_probs.iter().position(|p| *p > 1e-5) {
+            let value = parts.behaviour_log_probs[position].to_string();
+            return Err(TrajectoryError::PositiveLogProb { position, value });
+        }
+        let action_count = shape.action_count;
+        if let Some(position) = parts.actions.iter().position(|a| usize::from(*a) >= action_count) {
+            let action = parts.actions[position];
+            return Err(TrajectoryError::Action { position, action, action_count });
+        }
+        if let Some(position) = parts.episodes.iter().position(|e| !e.episode_return.is_finite()) {
+            let value = parts.episodes[position].episode_return.to_string();
+            return Err(TrajectoryError::NotFinite { array: "episode_returns", position, value });
+        }
+        Ok(Self { shape, parts })
+    }
+
+    /// T, N, O and A.
+    pub fn shape(&self) -> TrajectoryShape {
+        self.shape
+    }
+
+    /// Takes the arrays out, for their memory to be used again.
+    pub fn into_parts(self) -> TrajectoryParts {
+        self.parts
+    }
+}
+
+impl std::ops::Deref for Trajectory {
+    type Target = TrajectoryParts;
+
+    fn deref(&self) -> &TrajectoryParts {
+        &self.parts
+    }
+}
+
+fn all_finite(array: &'static str, values: &[f32]) -> Result<(), TrajectoryError> {
+    // `x * 0` is 0 for finite numbers and NaN otherwise: the sum vectorises where a search with an early exit does not.
+    if values.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0 {
+        return Ok(());
+    }
+    let Some(position) = values.iter().position(|x| !x.is_finite()) else {
+        return Ok(());
+    };
+    let value = values[position].to_string();
+    Err(TrajectoryError::NotFinite { array, position, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: TrajectoryShape =
+        TrajectoryShape { unroll_length: 3, environments: 2, observation_len: 4, action_count: 2 };
+
+    fn parts() -> TrajectoryParts {
+        let mut outcomes = vec![Outcome::Continues; 6];
+        outcomes[2] = Outcome::Terminated;
+        outcomes[5] = Outcome::Truncated;
+        TrajectoryParts {
+            observations: vec![0.5; 32],
+            actions: vec![1; 6],
+            behaviour_log_probs: vec![-0.7; 6],
+            rewards: vec![1.0; 6],
+            outcomes,
+            final_observations: vec![0.25; 4],
+            episodes: vec![Episode { episode_return: 9.0, length: 9 }],
+            ..TrajectoryParts::default()
+        }
+    }
+
+    #[test]
+    fn sound_parts_make_a_trajectory() {
+        let trajectory = Trajectory::try_new(SHAPE, parts()).unwrap();
+        assert_eq!(trajectory.shape().frames(), 6);
+        assert_eq!(trajectory.into_parts(), parts());
+    }
+
+    #[test]
+    fn each_broken_array_is_named() {
+        let error = |change: fn(&mut TrajectoryParts)| {
+            let mut parts = parts();
+            change(&mut parts);
+            Trajectory::try_new(SHAPE, parts).unwrap_err().to_string()
+        };
+        assert!(error(|p| p.observations.truncate(31)).starts_with("observations has 31 elements, expected 32"));
+        assert!(error(|p| p.actions.push(0)).starts_with("actions has 7"));
+        assert!(error(|p| p.final_observations.clear()).starts_with("final_observations has 0"));
+        assert_eq!(error(|p| p.rewards[4] = f32::NAN), "rewards[4] is NaN, expected a finite number");
+        assert_eq!(error(|p| p.observations[7] = f32::INFINITY), "observations[7] is inf, expected a finite number");
+        assert!(error(|p| p.behaviour_log_probs[1] = 0.5).starts_with("behaviour_log_probs[1] is 0.5"));
+        assert_eq!(error(|p| p.actions[3] = 2), "actions[3] is 2, expected less than 2");
+        assert!(error(|p| p.episodes[0].episode_return = f32::NAN).starts_with("episode_returns[0]"));
+    }
+}

@@ -1,0 +1,310 @@
+//! Protobuf messages <-> domain types. Everything that comes from outside is parsed and bounded here; behind this module
+//! a value is valid by construction. Generated types are named only here, in the learner's service and the actor's link.
+
+mod numbers;
+
+use crate::activation::Activation;
+use crate::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
+use crate::network::NetworkSpec;
+use crate::snapshot::{Encoding, Snapshot};
+use crate::spec::{Agreement, AgreementError, EnvironmentSpec, Lockstep};
+use crate::trajectory::{Episode, Outcome, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
+use numbers::{f32s_from_bytes, f32s_to_bytes, u32s_from_bytes, u32s_to_bytes};
+
+/// The generated messages, client and server of `proto/impala/v1/impala.proto`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+pub mod pb {
+    tonic::include_proto!("impala.v1");
+
+    /// The compiled description of the contract, for server reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/impala.v1.bin"));
+}
+
+/// Why a message is not what it should be.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WireError {
+    /// A field that must be present is not.
+    #[error("field `{0}` is missing")]
+    Missing(&'static str),
+    /// A field has a value that this version does not know.
+    #[error("field `{field}` has the unknown value {value}")]
+    Unknown {
+        /// Name of the field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A field differs from the agreement.
+    #[error("field `{field}` is {actual}, agreed was {agreed}")]
+    Disagrees {
+        /// Name of the field.
+        field: &'static str,
+        /// In the message.
+        actual: usize,
+        /// In the agreement.
+        agreed: usize,
+    },
+    /// Packed bytes do not hold whole numbers.
+    #[error("field `{field}` has {bytes} bytes, not a multiple of 4")]
+    Packed {
+        /// Name of the field.
+        field: &'static str,
+        /// Length in bytes.
+        bytes: usize,
+    },
+    /// The arrays do not make a trajectory.
+    #[error(transparent)]
+    Trajectory(#[from] TrajectoryError),
+    /// The agreement cannot be kept.
+    #[error(transparent)]
+    Agreement(#[from] AgreementError),
+}
+
+/// What an actor says of itself when it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Version of the wire contract that the actor speaks.
+    pub protocol_version: u32,
+    /// Stable across restarts.
+    pub actor_name: String,
+    /// Random number of the process.
+    pub incarnation: Incarnation,
+    /// The wanted index.
+    pub actor_index: Option<ActorIndex>,
+    /// Trajectories that this incarnation has produced so far.
+    pub produced: Sequence,
+    /// What the actor can run.
+    pub environments: Vec<EnvironmentSpec>,
+    /// What the actor can decode.
+    pub encodings: Vec<Encoding>,
+}
+
+impl From<Registration> for pb::RegisterRequest {
+    fn from(registration: Registration) -> Self {
+        Self {
+            protocol_version: registration.protocol_version,
+            actor_name: registration.actor_name,
+            incarnation: registration.incarnation.0,
+            actor_index: registration.actor_index.map(|index| index.0),
+            produced: registration.produced.0,
+            environments: registration.environments.into_iter().map(Into::into).collect(),
+            encodings: registration.encodings.iter().map(|e| pb::Encoding::from(*e).into()).collect(),
+        }
+    }
+}
+
+impl From<pb::RegisterRequest> for Registration {
+    /// Encodings that this version does not know are left out: a newer actor may offer more.
+    fn from(request: pb::RegisterRequest) -> Self {
+        Self {
+            protocol_version: request.protocol_version,
+            actor_name: request.actor_name,
+            incarnation: Incarnation(request.incarnation),
+            actor_index: request.actor_index.map(ActorIndex),
+            produced: Sequence(request.produced),
+            environments: request.environments.into_iter().map(Into::into).collect(),
+            encodings: request.encodings.into_iter().filter_map(|e| encoding(e).ok()).collect(),
+        }
+    }
+}
+
+impl From<EnvironmentSpec> for pb::EnvironmentSpec {
+    fn from(spec: EnvironmentSpec) -> Self {
+        Self {
+            name: spec.name,
+            observation_len: wire_len(spec.observation_len),
+            action_count: wire_len(spec.action_count),
+        }
+    }
+}
+
+impl From<pb::EnvironmentSpec> for EnvironmentSpec {
+    fn from(spec: pb::EnvironmentSpec) -> Self {
+        Self {
+            name: spec.name,
+            observation_len: spec.observation_len as usize,
+            action_count: spec.action_count as usize,
+        }
+    }
+}
+
+impl From<Agreement> for pb::RegisterReply {
+    fn from(agreement: Agreement) -> Self {
+        Self {
+            session: agreement.session.0,
+            actor_index: agreement.actor_index.0,
+            environment: Some(agreement.environment.into()),
+            network: Some(pb::NetworkSpec {
+                observation_len: wire_len(agreement.network.observation_len),
+                hidden: agreement.network.hidden.iter().map(|n| wire_len(*n)).collect(),
+                activation: agreement.network.activation.name().into(),
+                action_count: wire_len(agreement.network.action_count),
+            }),
+            unroll_length: wire_len(agreement.unroll_length),
+            environments_per_actor: wire_len(agreement.environments_per_actor),
+            seed: agreement.seed,
+            encoding: pb::Encoding::from(agreement.encoding).into(),
+            in_flight_max: wire_len(agreement.in_flight_max),
+            lockstep: agreement.lockstep.map(|lockstep| pb::Lockstep {
+                actors: lockstep.actors,
+                trajectories_per_batch: lockstep.trajectories_per_batch,
+            }),
+        }
+    }
+}
+
+impl TryFrom<pb::RegisterReply> for Agreement {
+    type Error = WireError;
+
+    fn try_from(reply: pb::RegisterReply) -> Result<Self, WireError> {
+        let environment: EnvironmentSpec = reply.environment.ok_or(WireError::Missing("environment"))?.into();
+        let network = reply.network.ok_or(WireError::Missing("network"))?;
+        let activation: Activation = network
+            .activation
+            .parse()
+            .map_err(|_| WireError::Unknown { field: "network.activation", value: network.activation.clone() })?;
+        let agreement = Self {
+            session: Session(reply.session),
+            actor_index: ActorIndex(reply.actor_index),
+            environment,
+            network: NetworkSpec {
+                observation_len: network.observation_len as usize,
+                hidden: network.hidden.iter().map(|n| *n as usize).collect(),
+                activation,
+                action_count: network.action_count as usize,
+            },
+            unroll_length: reply.unroll_length as usize,
+            environments_per_actor: reply.environments_per_actor as usize,
+            seed: reply.seed,
+            encoding: encoding(reply.encoding)?,
+            in_flight_max: reply.in_flight_max as usize,
+            lockstep: reply.lockstep.map(|lockstep| Lockstep {
+                actors: lockstep.actors,
+                trajectories_per_batch: lockstep.trajectories_per_batch,
+            }),
+        };
+        agreement.validate()?;
+        Ok(agreement)
+    }
+}
+
+impl From<&Trajectory> for pb::Trajectory {
+    fn from(trajectory: &Trajectory) -> Self {
+        let shape = trajectory.shape();
+        let returns = trajectory.episodes.iter().map(|e| e.episode_return);
+        let outcomes: Vec<u8> = trajectory.outcomes.iter().map(|o| *o as u8).collect();
+        Self {
+            sequence: trajectory.sequence.0,
+            weights_version: trajectory.weights_version.0,
+            unroll_length: wire_len(shape.unroll_length),
+            environments: wire_len(shape.environments),
+            observations: f32s_to_bytes(trajectory.observations.iter().copied()),
+            actions: trajectory.actions.clone().into(),
+            behaviour_log_probs: f32s_to_bytes(trajectory.behaviour_log_probs.iter().copied()),
+            rewards: f32s_to_bytes(trajectory.rewards.iter().copied()),
+            outcomes: outcomes.into(),
+            final_observations: f32s_to_bytes(trajectory.final_observations.iter().copied()),
+            episode_returns: f32s_to_bytes(returns),
+            episode_lengths: u32s_to_bytes(trajectory.episodes.iter().map(|e| e.length)),
+        }
+    }
+}
+
+/// Parses a trajectory that must have the agreed shape.
+///
+/// # Errors
+/// Names the field that is missing, malformed or differs from the agreement.
+pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> Result<Trajectory, WireError> {
+    let sizes = [
+        ("unroll_length", message.unroll_length as usize, agreed.unroll_length),
+        ("environments", message.environments as usize, agreed.environments),
+    ];
+    for (field, actual, agreed) in sizes {
+        if actual != agreed {
+            return Err(WireError::Disagrees { field, actual, agreed });
+        }
+    }
+    let outcome = |byte: &u8| {
+        let unknown = || WireError::Unknown { field: "outcomes", value: byte.to_string() };
+        Outcome::from_u8(*byte).ok_or_else(unknown)
+    };
+    let parts = TrajectoryParts {
+        sequence: Sequence(message.sequence),
+        weights_version: WeightsVersion(message.weights_version),
+        observations: f32s_from_bytes("observations", &message.observations)?,
+        actions: message.actions.to_vec(),
+        behaviour_log_probs: f32s_from_bytes("behaviour_log_probs", &message.behaviour_log_probs)?,
+        rewards: f32s_from_bytes("rewards", &message.rewards)?,
+        outcomes: message.outcomes.iter().map(outcome).collect::<Result<_, _>>()?,
+        final_observations: f32s_from_bytes("final_observations", &message.final_observations)?,
+        episodes: episodes_from_pb(message)?,
+    };
+    Ok(Trajectory::try_new(agreed, parts)?)
+}
+
+fn episodes_from_pb(message: &pb::Trajectory) -> Result<Vec<Episode>, WireError> {
+    let returns = f32s_from_bytes("episode_returns", &message.episode_returns)?;
+    let lengths = u32s_from_bytes("episode_lengths", &message.episode_lengths)?;
+    if returns.len() != lengths.len() {
+        let (actual, agreed) = (lengths.len(), returns.len());
+        return Err(WireError::Disagrees { field: "episode_lengths", actual, agreed });
+    }
+    let episodes = returns.into_iter().zip(lengths);
+    Ok(episodes.map(|(episode_return, length)| Episode { episode_return, length }).collect())
+}
+
+impl From<&Snapshot> for pb::Snapshot {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            version: snapshot.version.0,
+            encoding: pb::Encoding::from(snapshot.encoding).into(),
+            base_version: snapshot.base.map(|version| version.0),
+            parameter_count: snapshot.parameter_count as u64,
+            checksum: snapshot.checksum,
+            payload: snapshot.payload.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Snapshot> for Snapshot {
+    type Error = WireError;
+
+    fn try_from(message: pb::Snapshot) -> Result<Self, WireError> {
+        Ok(Self {
+            version: WeightsVersion(message.version),
+            encoding: encoding(message.encoding)?,
+            base: message.base_version.map(WeightsVersion),
+            parameter_count: usize::try_from(message.parameter_count).unwrap_or(usize::MAX),
+            checksum: message.checksum,
+            payload: message.payload,
+        })
+    }
+}
+
+impl From<Encoding> for pb::Encoding {
+    fn from(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::F32 => Self::F32,
+            Encoding::F16 => Self::F16,
+            Encoding::Bf16 => Self::Bf16,
+            Encoding::F32Delta => Self::F32Delta,
+            Encoding::F16Delta => Self::F16Delta,
+            Encoding::Bf16Delta => Self::Bf16Delta,
+        }
+    }
+}
+
+fn encoding(value: i32) -> Result<Encoding, WireError> {
+    let known = pb::Encoding::try_from(value).unwrap_or_default();
+    let same = |e: &Encoding| pb::Encoding::from(*e) == known;
+    let unknown = WireError::Unknown { field: "encoding", value: value.to_string() };
+    Encoding::ALL.into_iter().find(same).ok_or(unknown)
+}
+
+/// Sizes are bounded far below 2^32 where they are chosen; a saturated one is refused by the receiver's checks.
+fn wire_len(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
