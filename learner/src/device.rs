@@ -1,0 +1,188 @@
+//! Where the learner computes: the CPU, or a GPU through wgpu where the binary has that backend and the machine an adapter.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What `--device` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// A GPU where there is one, else the CPU.
+    Auto,
+    /// burn's CPU backend.
+    Cpu,
+    /// A GPU; the number picks one of several.
+    Wgpu(Option<usize>),
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Wgpu(None) => f.write_str("wgpu"),
+            Self::Wgpu(Some(index)) => write!(f, "wgpu:{index}"),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "wgpu" => Ok(Self::Wgpu(None)),
+            other => {
+                let index = other.strip_prefix("wgpu:").and_then(|n| n.parse().ok());
+                let index =
+                    index.ok_or_else(|| format!("unknown device `{other}`: use auto, cpu, wgpu or wgpu:<n>"))?;
+                Ok(Self::Wgpu(Some(index)))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+/// Why the wanted device is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The binary was built without the GPU backend.
+    #[error("--device {0}: this binary has no GPU backend; build it with `--features wgpu`, or use --device cpu")]
+    NotBuilt(DeviceChoice),
+    /// No adapter, or not as many.
+    #[error("--device {choice}: {reason}; use --device cpu, or install a Vulkan driver for the GPU")]
+    NoAdapter {
+        /// What was asked for.
+        choice: DeviceChoice,
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// An opened device.
+#[derive(Clone, Debug)]
+pub struct ComputeDevice {
+    tensors: Device,
+    name: String,
+    is_cpu: bool,
+}
+
+impl ComputeDevice {
+    /// The CPU; always there.
+    pub fn cpu() -> Self {
+        Self { tensors: Device::flex().autodiff(), name: "cpu".into(), is_cpu: true }
+    }
+
+    /// Opens the wanted device and logs, for `auto`, which one it took and why.
+    ///
+    /// # Errors
+    /// A GPU was asked for by name and is not to be had.
+    pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::cpu()),
+            DeviceChoice::Wgpu(_) => open_gpu(choice),
+            DeviceChoice::Auto => Ok(open_gpu(choice).unwrap_or_else(|reason| {
+                match reason {
+                    DeviceError::NotBuilt(_) => tracing::info!("device: cpu (this binary has no GPU backend)"),
+                    DeviceError::NoAdapter { reason, .. } => tracing::info!("device: cpu ({reason})"),
+                }
+                Self::cpu()
+            })),
+        }
+    }
+
+    /// The device for new tensors, with differentiation on.
+    pub fn tensors(&self) -> &Device {
+        &self.tensors
+    }
+
+    /// Whether tensors lie in host memory.
+    pub fn is_cpu(&self) -> bool {
+        self.is_cpu
+    }
+
+    /// For people: `cpu`, or the adapter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
+    Err(DeviceError::NotBuilt(choice))
+}
+
+#[cfg(feature = "wgpu")]
+fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
+    use burn::tensor::{DeviceKind, DeviceType};
+    let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
+    // Enumeration opens nothing: it is empty where no driver is installed, without a panic or a driver's message.
+    let adapters = Device::enumerate(DeviceType::Wgpu).into_vec();
+    if adapters.is_empty() {
+        return Err(no_adapter("no Vulkan, Metal or DX12 adapter was found".into()));
+    }
+    let device = match choice {
+        DeviceChoice::Wgpu(Some(index)) => {
+            let count = adapters.len();
+            let wanted = adapters.into_iter().nth(index);
+            wanted.ok_or_else(|| no_adapter(format!("adapter {index} does not exist, there are {count}")))?
+        }
+        _ => {
+            let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
+            options.init().map_err(|error| no_adapter(error.to_string()))?
+        }
+    };
+    let name = device.identity().map_or_else(|| "wgpu".into(), |identity| identity.name);
+    if choice == DeviceChoice::Auto && is_software(&name) {
+        return Err(no_adapter(format!("the only adapter, {name}, is a software renderer")));
+    }
+    tracing::info!("device: {name} (wgpu)");
+    Ok(ComputeDevice { tensors: device.autodiff(), name, is_cpu: false })
+}
+
+/// Renderers that run on the CPU: slower there than burn's CPU backend.
+#[cfg(feature = "wgpu")]
+fn is_software(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["llvmpipe", "lavapipe", "swiftshader", "software", "basic render"].iter().any(|known| name.contains(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_round_trip_and_others_are_refused() {
+        for text in ["auto", "cpu", "wgpu", "wgpu:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        for text in ["gpu", "wgpu:", "wgpu:-1", "cuda"] {
+            assert!(text.parse::<DeviceChoice>().unwrap_err().contains(text));
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "wgpu"))]
+    fn a_binary_without_the_gpu_backend_says_so() {
+        let error = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap_err().to_string();
+        assert!(error.contains("--features wgpu"), "{error}");
+        assert!(ComputeDevice::open(DeviceChoice::Auto).unwrap().is_cpu());
+    }
+}

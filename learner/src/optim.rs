@@ -1,0 +1,184 @@
+//! Optimisers over the flat parameters, and clipping by the global norm.
+//!
+//! Written here because burn's RMSProp has its epsilon outside the root and its clipping works per tensor; the
+//! hyperparameters of this system need both the other way. One pass over contiguous memory, so it costs microseconds.
+
+use serde::{Deserialize, Serialize};
+
+/// Which update rule; each with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OptimiserKind {
+    /// TensorFlow's RMSProp, the paper's: epsilon inside the root, the learning rate inside the momentum buffer.
+    /// `ms = decay ms + (1 - decay) g^2; mom = momentum mom + lr g / sqrt(ms + epsilon); p -= mom`.
+    /// The running square starts at 0.
+    RmsProp {
+        /// Of the running mean of squares.
+        decay: f32,
+        /// 0 for none.
+        momentum: f32,
+        /// Added to the mean square.
+        epsilon: f32,
+    },
+    /// PyTorch's RMSProp: epsilon beside the root, the learning rate outside the momentum buffer.
+    /// `ms = decay ms + (1 - decay) g^2; mom = momentum mom + g / (sqrt(ms) + epsilon); p -= lr mom`.
+    RmsPropTorch {
+        /// Of the running mean of squares.
+        decay: f32,
+        /// 0 for none.
+        momentum: f32,
+        /// Added to the root.
+        epsilon: f32,
+    },
+    /// Adam (Kingma and Ba 2014, algorithm 1) with bias correction, epsilon beside the root.
+    Adam {
+        /// Decay of the first moment.
+        beta1: f32,
+        /// Decay of the second moment.
+        beta2: f32,
+        /// Added to the root.
+        epsilon: f32,
+    },
+}
+
+/// Name of an update rule in flags and configuration files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimiserName {
+    /// RMSProp as in TensorFlow and the paper: epsilon inside the root.
+    #[value(name = "rmsprop")]
+    #[serde(rename = "rmsprop")]
+    RmsProp,
+    /// RMSProp as in PyTorch: epsilon beside the root.
+    #[value(name = "rmsprop-torch")]
+    #[serde(rename = "rmsprop-torch")]
+    RmsPropTorch,
+    /// Adam.
+    Adam,
+}
+
+/// An optimiser with its moments, one number a parameter each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimiser {
+    kind: OptimiserKind,
+    /// Running mean of squares.
+    second: Vec<f32>,
+    /// Momentum buffer or running mean.
+    first: Vec<f32>,
+    steps: i32,
+}
+
+impl Optimiser {
+    /// An optimiser at its start.
+    pub fn new(kind: OptimiserKind, parameter_count: usize) -> Self {
+        Self { kind, second: vec![0.0; parameter_count], first: vec![0.0; parameter_count], steps: 0 }
+    }
+
+    /// One update of `parameters` against `gradient`.
+    ///
+    /// # Panics
+    /// If the lengths differ from the parameter count given at the start.
+    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], learning_rate: f32) {
+        assert_eq!((parameters.len(), gradient.len()), (self.first.len(), self.first.len()));
+        self.steps = self.steps.saturating_add(1);
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        let all = parameters.iter_mut().zip(gradient).zip(moments).map(|((p, g), (m, v))| (p, *g, m, v));
+        match self.kind {
+            OptimiserKind::RmsProp { decay, momentum, epsilon } => {
+                for (p, g, m, v) in all {
+                    *v = decay * *v + (1.0 - decay) * g * g;
+                    *m = momentum * *m + learning_rate * g / (*v + epsilon).sqrt();
+                    *p -= *m;
+                }
+            }
+            OptimiserKind::RmsPropTorch { decay, momentum, epsilon } => {
+                for (p, g, m, v) in all {
+                    *v = decay * *v + (1.0 - decay) * g * g;
+                    *m = momentum * *m + g / (v.sqrt() + epsilon);
+                    *p -= learning_rate * *m;
+                }
+            }
+            OptimiserKind::Adam { beta1, beta2, epsilon } => {
+                let first_correction = 1.0 - beta1.powi(self.steps);
+                let second_correction = 1.0 - beta2.powi(self.steps);
+                for (p, g, m, v) in all {
+                    *m = beta1 * *m + (1.0 - beta1) * g;
+                    *v = beta2 * *v + (1.0 - beta2) * g * g;
+                    *p -= learning_rate * (*m / first_correction) / ((*v / second_correction).sqrt() + epsilon);
+                }
+            }
+        }
+    }
+}
+
+/// Scales the gradient so that its norm over all parameters is at most `norm_max`; returns the norm before.
+pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
+    let norm = gradient.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt() as f32;
+    if norm > norm_max {
+        let scale = norm_max / norm;
+        gradient.iter_mut().for_each(|g| *g *= scale);
+    }
+    norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two steps from parameter 1 with gradients 0.5 and -0.25 at learning rate 0.1.
+    fn two_steps(kind: OptimiserKind) -> [f32; 2] {
+        let mut optimiser = Optimiser::new(kind, 1);
+        let mut parameters = [1.0];
+        optimiser.step(&mut parameters, &[0.5], 0.1);
+        let first = parameters[0];
+        optimiser.step(&mut parameters, &[-0.25], 0.1);
+        [first, parameters[0]]
+    }
+
+    fn assert_steps(kind: OptimiserKind, expected: [f64; 2]) {
+        for (actual, expected) in two_steps(kind).into_iter().zip(expected) {
+            assert!((f64::from(actual) - expected).abs() < 1e-6, "{kind:?}: {actual} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn rmsprop_has_epsilon_inside_the_root() {
+        let (decay, momentum, epsilon) = (0.9, 0.5, 0.01);
+        let ms1 = 0.1 * 0.25_f64;
+        let mom1 = 0.1 * 0.5 / (ms1 + 0.01).sqrt();
+        let ms2 = 0.9 * ms1 + 0.1 * 0.0625;
+        let mom2 = 0.5 * mom1 - 0.1 * 0.25 / (ms2 + 0.01).sqrt();
+        let kind = OptimiserKind::RmsProp { decay, momentum, epsilon };
+        assert_steps(kind, [1.0 - mom1, 1.0 - mom1 - mom2]);
+    }
+
+    #[test]
+    fn rmsprop_torch_has_epsilon_beside_the_root() {
+        let (decay, momentum, epsilon) = (0.9, 0.5, 0.01);
+        let ms1 = 0.1 * 0.25_f64;
+        let mom1 = 0.5 / (ms1.sqrt() + 0.01);
+        let ms2 = 0.9 * ms1 + 0.1 * 0.0625;
+        let mom2 = 0.5 * mom1 - 0.25 / (ms2.sqrt() + 0.01);
+        let kind = OptimiserKind::RmsPropTorch { decay, momentum, epsilon };
+        assert_steps(kind, [1.0 - 0.1 * mom1, 1.0 - 0.1 * mom1 - 0.1 * mom2]);
+    }
+
+    #[test]
+    fn adam_corrects_its_bias() {
+        let kind = OptimiserKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        // The first corrected step is the sign of the gradient.
+        let (m, v) = (0.9 * 0.05 - 0.1 * 0.25, 0.999 * 0.00025 + 0.001 * 0.0625);
+        let second = (m / (1.0 - 0.81)) / (v / (1.0 - 0.998_001_f64)).sqrt();
+        assert_steps(kind, [0.9, 0.9 - 0.1 * second]);
+    }
+
+    #[test]
+    fn clipping_scales_the_whole_gradient() {
+        let mut gradient = [3.0, 4.0];
+        assert_eq!(clip_by_global_norm(&mut gradient, 10.0), 5.0);
+        assert_eq!(gradient, [3.0, 4.0]);
+        assert_eq!(clip_by_global_norm(&mut gradient, 0.5), 5.0);
+        assert!((gradient[0] - 0.3).abs() < 1e-6 && (gradient[1] - 0.4).abs() < 1e-6);
+        let mut broken = [f32::NAN, 1.0];
+        assert!(clip_by_global_norm(&mut broken, 1.0).is_nan());
+    }
+}
