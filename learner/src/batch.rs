@@ -1,7 +1,7 @@
 //! A batch: the trajectories of one update side by side in host memory, time-major.
 
 use impala_common::ids::WeightsVersion;
-use impala_common::trajectory::{Outcome, Trajectory};
+use impala_common::trajectory::{Episode, Outcome, Trajectory};
 
 /// Trajectories joined into `[T, B]` arrays; B is the sum of their environments.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Batch {
     pub truncated: Vec<usize>,
     /// The version that made each trajectory.
     pub weights_versions: Vec<WeightsVersion>,
+    /// Episodes that ended in the batch.
+    pub episodes: Vec<Episode>,
 }
 
 impl Batch {
@@ -55,6 +57,7 @@ impl Batch {
             outcomes: rows(trajectories, steps, 1, |t| &t.outcomes),
             truncated,
             weights_versions: trajectories.iter().map(|t| t.weights_version).collect(),
+            episodes: trajectories.iter().flat_map(|t| t.episodes.iter().copied()).collect(),
         }
     }
 

@@ -1,10 +1,29 @@
-//! The IMPALA learner.
+//! The IMPALA learner: admits trajectories, trains with V-trace, publishes weights.
+//!
+//! `app` alone knows every stage. The stages (`service`, `batcher`, `trainer`, `publisher`) never import one another; they name
+//! only the types that pass between them (`admission`, `batch`, `publisher::Published`). `vtrace` and `loss` are pure.
 
+pub mod admission;
+pub mod app;
 pub mod batch;
+pub mod batcher;
+pub mod cli;
+pub mod config;
 pub mod device;
 pub mod initialise;
+pub mod ledger;
 pub mod loss;
+pub mod metrics;
 pub mod model;
+pub mod model_file;
 pub mod optim;
+pub mod progress;
+pub mod publisher;
+pub mod registry;
+pub mod report;
+pub mod run_dir;
+pub mod service;
+pub mod stage;
 pub mod step;
+pub mod trainer;
 pub mod vtrace;

@@ -33,6 +33,7 @@ fn batch() -> Batch {
         outcomes: [0, 0, 1, 2, 0, 0].map(|o| Outcome::from_u8(o).unwrap()).to_vec(),
         truncated: vec![3],
         weights_versions: vec![],
+        episodes: vec![],
     }
 }
 

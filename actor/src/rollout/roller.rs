@@ -1,0 +1,155 @@
+//! The roller: environments, policy and unroll buffer of one actor, without threads or channels.
+
+use crate::env::{self, VectorEnvironment};
+use crate::policy::Policy;
+use crate::unroll::UnrollBuffer;
+use crate::weights::Weights;
+use impala_common::ids::{ActorIndex, Sequence};
+use impala_common::network::NetworkSpec;
+use impala_common::seed::{self, Purpose, Rng};
+use impala_common::spec::EnvironmentName;
+use impala_common::trajectory::{Trajectory, TrajectoryError, TrajectoryShape};
+use std::sync::Arc;
+
+/// All that decides what a roller does, given the weights: two rollers of one plan make the same trajectories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollPlan {
+    /// What to step.
+    pub environment: EnvironmentName,
+    /// What to act with.
+    pub network: NetworkSpec,
+    /// T
+    pub unroll_length: usize,
+    /// N
+    pub environments: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// The actor's place in the run.
+    pub actor_index: ActorIndex,
+}
+
+/// Steps all environments of an actor with one policy.
+pub struct Roller {
+    plan: RollPlan,
+    environment: Box<dyn VectorEnvironment>,
+    policy: Policy,
+    rng: Rng,
+    buffer: UnrollBuffer,
+    /// The weights that the policy holds.
+    weights: Option<Arc<Weights>>,
+}
+
+impl Roller {
+    /// Environments at the start of their first episodes.
+    pub fn new(plan: RollPlan) -> Self {
+        let ActorIndex(actor) = plan.actor_index;
+        let shape = TrajectoryShape {
+            unroll_length: plan.unroll_length,
+            environments: plan.environments,
+            observation_len: plan.network.observation_len,
+            action_count: plan.network.action_count,
+        };
+        let environment = env::make(plan.environment, env::rngs(plan.seed, actor, plan.environments));
+        let mut buffer = UnrollBuffer::new(shape);
+        environment.observe(buffer.first_observations());
+        Self {
+            policy: Policy::new(&plan.network),
+            rng: seed::rng(plan.seed, Purpose::Policy { actor }),
+            environment,
+            buffer,
+            weights: None,
+            plan,
+        }
+    }
+
+    /// What it does.
+    pub fn plan(&self) -> &RollPlan {
+        &self.plan
+    }
+
+    /// T steps of all environments with these weights.
+    ///
+    /// # Errors
+    /// A number of the trajectory is not finite, e.g. because the weights overflow the network.
+    ///
+    /// # Panics
+    /// If the weights are another network's.
+    pub fn unroll(&mut self, sequence: Sequence, weights: &Arc<Weights>) -> Result<Trajectory, TrajectoryError> {
+        if !self.weights.as_ref().is_some_and(|held| Arc::ptr_eq(held, weights)) {
+            self.policy.set_parameters(&weights.parameters);
+            self.weights = Some(Arc::clone(weights));
+        }
+        while !self.buffer.is_full() {
+            let (observations, decision) = self.buffer.decision();
+            self.policy.act(observations, &mut self.rng, decision);
+            let (actions, step) = self.buffer.transition();
+            self.environment.step(actions, step);
+            self.buffer.advance();
+        }
+        self.buffer.finish(sequence, weights.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impala_common::activation::Activation;
+    use impala_common::ids::WeightsVersion;
+    use impala_common::trajectory::Outcome;
+    use rand::RngExt;
+
+    fn plan() -> RollPlan {
+        let hidden = vec![16];
+        let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, action_count: 2 };
+        RollPlan {
+            environment: EnvironmentName::CartPoleV1,
+            network,
+            unroll_length: 30,
+            environments: 5,
+            seed: 3,
+            actor_index: ActorIndex(1),
+        }
+    }
+
+    fn weights(version: u64) -> Arc<Weights> {
+        let mut rng = seed::rng(version, Purpose::Initialisation);
+        let parameters = (0..plan().network.parameter_count()).map(|_| rng.random::<f32>() - 0.5).collect();
+        Arc::new(Weights { version: WeightsVersion(version), parameters })
+    }
+
+    #[test]
+    fn one_plan_and_one_series_of_weights_make_the_same_trajectories() {
+        let mut rollers = [Roller::new(plan()), Roller::new(plan())];
+        for sequence in 0..10 {
+            let [a, b] = rollers.each_mut().map(|r| r.unroll(Sequence(sequence), &weights(sequence)).unwrap());
+            assert_eq!(a, b);
+            assert_eq!((a.sequence, a.weights_version), (Sequence(sequence), WeightsVersion(sequence)));
+        }
+        let other = RollPlan { actor_index: ActorIndex(2), ..plan() };
+        let [mut a, mut b] = [Roller::new(plan()), Roller::new(other)];
+        let [a, b] = [&mut a, &mut b].map(|r| r.unroll(Sequence(0), &weights(0)).unwrap());
+        assert_ne!(a.observations, b.observations);
+        assert_ne!(a.actions, b.actions);
+    }
+
+    #[test]
+    fn episode_lengths_agree_with_the_outcomes_over_many_unrolls() {
+        let mut roller = Roller::new(plan());
+        let (mut running, mut expected, mut counted) = ([0; 5], Vec::new(), Vec::new());
+        for sequence in 0..20 {
+            let trajectory = roller.unroll(Sequence(sequence), &weights(1)).unwrap();
+            for outcomes in trajectory.outcomes.chunks_exact(5) {
+                for (length, outcome) in running.iter_mut().zip(outcomes) {
+                    *length += 1;
+                    if *outcome != Outcome::Continues {
+                        expected.push(std::mem::take(length));
+                    }
+                }
+            }
+            counted.extend(trajectory.episodes.iter().map(|episode| episode.length));
+            assert!(trajectory.episodes.iter().all(|e| f64::from(e.episode_return) == f64::from(e.length)));
+        }
+        assert!(counted.len() > 50, "only {} episodes ended", counted.len());
+        assert_eq!(counted, expected);
+    }
+}

@@ -1,0 +1,206 @@
+//! The unroll buffer: builds one [`Trajectory`] after the other, step by step, in the index convention of
+//! `observations[t] -> actions[t] -> rewards[t], outcomes[t] -> observations[t+1]`.
+//!
+//! It lends its memory to the policy and the environments instead of copying from them, and counts episodes across
+//! unrolls. It knows neither of the two.
+
+use crate::env::Step;
+use crate::policy::Decision;
+use impala_common::ids::{Sequence, WeightsVersion};
+use impala_common::trajectory::{Episode, Outcome, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
+
+/// A trajectory under construction. Each of its T steps is a [`decision`](Self::decision), a
+/// [`transition`](Self::transition) and an [`advance`](Self::advance), in this order.
+#[derive(Debug)]
+pub struct UnrollBuffer {
+    shape: TrajectoryShape,
+    parts: TrajectoryParts,
+    /// Steps done, at most T.
+    time: usize,
+    /// `[N]`: rewards of each environment's running episode, summed in double precision, so that long sums stay exact.
+    returns: Vec<f64>,
+    /// `[N]`: steps of each environment's running episode.
+    lengths: Vec<u32>,
+}
+
+impl UnrollBuffer {
+    /// An empty buffer. Its first observations are zeros until [`first_observations`](Self::first_observations) is
+    /// filled.
+    pub fn new(shape: TrajectoryShape) -> Self {
+        let environments = shape.environments;
+        let (returns, lengths) = (vec![0.0; environments], vec![0; environments]);
+        Self { shape, parts: empty_parts(shape), time: 0, returns, lengths }
+    }
+
+    /// T, N, O and A.
+    pub fn shape(&self) -> TrajectoryShape {
+        self.shape
+    }
+
+    /// The observations before the first step, `[N, O]`. Later unrolls begin with the last ones of the unroll before.
+    pub fn first_observations(&mut self) -> &mut [f32] {
+        let len = self.row_len();
+        &mut self.parts.observations[..len]
+    }
+
+    /// Whether all T steps are done.
+    pub fn is_full(&self) -> bool {
+        self.time == self.shape.unroll_length
+    }
+
+    /// The current observations, `[N, O]`, and where to write what the policy decides on them.
+    pub fn decision(&mut self) -> (&[f32], Decision<'_>) {
+        let (n, row_len) = (self.shape.environments, self.row_len());
+        let decision = Decision {
+            actions: &mut self.parts.actions[self.time * n..][..n],
+            behaviour_log_probs: &mut self.parts.behaviour_log_probs[self.time * n..][..n],
+        };
+        (&self.parts.observations[self.time * row_len..][..row_len], decision)
+    }
+
+    /// The decided actions, `[N]`, and where to write what the environments make of them.
+    pub fn transition(&mut self) -> (&[u8], Step<'_>) {
+        let (n, row_len) = (self.shape.environments, self.row_len());
+        let step = Step {
+            observations: &mut self.parts.observations[(self.time + 1) * row_len..][..row_len],
+            rewards: &mut self.parts.rewards[self.time * n..][..n],
+            outcomes: &mut self.parts.outcomes[self.time * n..][..n],
+            final_observations: &mut self.parts.final_observations,
+        };
+        (&self.parts.actions[self.time * n..][..n], step)
+    }
+
+    /// Counts the step that was just written.
+    pub fn advance(&mut self) {
+        let n = self.shape.environments;
+        let rewards = &self.parts.rewards[self.time * n..][..n];
+        let outcomes = &self.parts.outcomes[self.time * n..][..n];
+        self.time += 1;
+        for (episode_return, reward) in self.returns.iter_mut().zip(rewards) {
+            *episode_return += f64::from(*reward);
+        }
+        self.lengths.iter_mut().for_each(|length| *length += 1);
+        if outcomes.iter().fold(0, |any, outcome| any | *outcome as u8) == 0 {
+            return;
+        }
+        for (i, _) in outcomes.iter().enumerate().filter(|(_, outcome)| **outcome != Outcome::Continues) {
+            let (episode_return, length) = (self.returns[i] as f32, self.lengths[i]);
+            self.parts.episodes.push(Episode { episode_return, length });
+            (self.returns[i], self.lengths[i]) = (0.0, 0);
+        }
+    }
+
+    /// Takes the finished trajectory out; the next one begins where it ended.
+    ///
+    /// # Errors
+    /// A number in it is not finite, e.g. because the weights overflow the network.
+    ///
+    /// # Panics
+    /// If steps are missing.
+    pub fn finish(
+        &mut self,
+        sequence: Sequence,
+        weights_version: WeightsVersion,
+    ) -> Result<Trajectory, TrajectoryError> {
+        assert!(self.is_full(), "{} of {} steps are done", self.time, self.shape.unroll_length);
+        let mut next = empty_parts(self.shape);
+        let row_len = self.row_len();
+        let last = &self.parts.observations[self.time * row_len..];
+        next.observations[..row_len].copy_from_slice(last);
+        let parts = std::mem::replace(&mut self.parts, next);
+        self.time = 0;
+        Trajectory::try_new(self.shape, TrajectoryParts { sequence, weights_version, ..parts })
+    }
+
+    fn row_len(&self) -> usize {
+        self.shape.environments * self.shape.observation_len
+    }
+}
+
+fn empty_parts(shape: TrajectoryShape) -> TrajectoryParts {
+    let frames = shape.frames();
+    TrajectoryParts {
+        observations: vec![0.0; (frames + shape.environments) * shape.observation_len],
+        actions: vec![0; frames],
+        behaviour_log_probs: vec![0.0; frames],
+        rewards: vec![0.0; frames],
+        outcomes: vec![Outcome::Continues; frames],
+        ..TrajectoryParts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: TrajectoryShape =
+        TrajectoryShape { unroll_length: 3, environments: 2, observation_len: 1, action_count: 2 };
+
+    /// One step in which environment 0 continues and environment 1 leaves its episode by `outcome`; every number tells
+    /// when it was written.
+    fn step(buffer: &mut UnrollBuffer, time: f32, outcome: Outcome) {
+        let (observations, decision) = buffer.decision();
+        assert_eq!(observations, [time, -time], "the observations of time {time}");
+        decision.actions.copy_from_slice(&[0, 1]);
+        decision.behaviour_log_probs.fill(-time);
+        let (actions, step) = buffer.transition();
+        assert_eq!(actions, [0, 1]);
+        step.observations.copy_from_slice(&[time + 1.0, -time - 1.0]);
+        step.rewards.copy_from_slice(&[1.0, 10.0 * time]);
+        step.outcomes.copy_from_slice(&[Outcome::Continues, outcome]);
+        if outcome == Outcome::Truncated {
+            step.final_observations.push(100.0 + time);
+        }
+        buffer.advance();
+    }
+
+    fn two_unrolls() -> [Trajectory; 2] {
+        let mut buffer = UnrollBuffer::new(SHAPE);
+        buffer.first_observations().fill(0.0);
+        let outcomes = [Outcome::Continues, Outcome::Truncated, Outcome::Continues, Outcome::Terminated];
+        let mut outcomes = outcomes.into_iter().chain([Outcome::Continues; 2]);
+        [0_u64, 1].map(|sequence| {
+            for time in 0..3_u8 {
+                assert!(!buffer.is_full());
+                step(&mut buffer, 3.0 * sequence as f32 + f32::from(time), outcomes.next().unwrap());
+            }
+            buffer.finish(Sequence(sequence), WeightsVersion(10 + sequence)).unwrap()
+        })
+    }
+
+    #[test]
+    fn each_number_lies_at_its_time() {
+        let [first, second] = two_unrolls();
+        assert_eq!(first.observations, [0.0, 0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0]);
+        assert_eq!(first.actions, [0, 1, 0, 1, 0, 1]);
+        assert_eq!(first.behaviour_log_probs, [0.0, 0.0, -1.0, -1.0, -2.0, -2.0]);
+        assert_eq!(first.rewards, [1.0, 0.0, 1.0, 10.0, 1.0, 20.0]);
+        assert_eq!(first.final_observations, [101.0]);
+        assert_eq!((first.sequence, first.weights_version), (Sequence(0), WeightsVersion(10)));
+        assert_eq!(second.observations[..2], first.observations[6..], "an unroll begins where the last one ended");
+        assert_eq!(second.rewards, [1.0, 30.0, 1.0, 40.0, 1.0, 50.0]);
+        assert!(second.final_observations.is_empty());
+    }
+
+    #[test]
+    fn episodes_are_counted_across_unrolls() {
+        let [first, second] = two_unrolls();
+        assert_eq!(first.episodes, [Episode { episode_return: 10.0, length: 2 }]);
+        assert_eq!(second.episodes, [Episode { episode_return: 20.0 + 30.0, length: 2 }]);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_makes_no_trajectory() {
+        let mut buffer = UnrollBuffer::new(SHAPE);
+        (0..3_u8).for_each(|time| step(&mut buffer, f32::from(time), Outcome::Continues));
+        buffer.parts.behaviour_log_probs[3] = f32::NAN;
+        let error = buffer.finish(Sequence(0), WeightsVersion(0)).unwrap_err();
+        assert!(matches!(error, TrajectoryError::NotFinite { array: "behaviour_log_probs", position: 3, .. }));
+    }
+
+    #[test]
+    #[should_panic(expected = "0 of 3 steps are done")]
+    fn an_unfinished_unroll_is_no_trajectory() {
+        let _ = UnrollBuffer::new(SHAPE).finish(Sequence(0), WeightsVersion(0));
+    }
+}

@@ -1,0 +1,143 @@
+//! The gate between the network and the trainer: tickets that make sure every arrived trajectory is decided exactly once,
+//! and the bound on policy lag.
+
+use crate::ledger::{Disposition, Ledger};
+use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
+use impala_common::trajectory::Trajectory;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// What goes back to an actor on its trajectory stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A trajectory is decided; its place in the actor's window is free.
+    Receipt {
+        /// Which.
+        sequence: Sequence,
+        /// How.
+        disposition: Disposition,
+    },
+    /// The run is over.
+    Finish {
+        /// In words.
+        reason: String,
+    },
+    /// The stream named no registration that could open it; the stream ends.
+    UnknownSession(Session),
+    /// The actor broke the contract; the stream ends.
+    Violation(String),
+}
+
+/// A trajectory on its way to the trainer.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The data.
+    pub trajectory: Trajectory,
+    /// The duty to decide it.
+    pub ticket: Ticket,
+}
+
+/// The duty to decide one arrived trajectory. Dropped undecided, it counts as refused at shutdown: nothing else drops one.
+#[derive(Debug)]
+pub struct Ticket {
+    actor: ActorIndex,
+    sequence: Sequence,
+    ledger: Arc<Ledger>,
+    replies: mpsc::Sender<Reply>,
+    is_settled: bool,
+}
+
+impl Ticket {
+    /// A ticket for a trajectory that the ledger has seen arrive.
+    pub fn new(actor: ActorIndex, sequence: Sequence, ledger: Arc<Ledger>, replies: mpsc::Sender<Reply>) -> Self {
+        Self { actor, sequence, ledger, replies, is_settled: false }
+    }
+
+    /// The actor that made the trajectory.
+    pub fn actor(&self) -> ActorIndex {
+        self.actor
+    }
+
+    /// Position among the actor's trajectories.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Decides the trajectory: counts it and sends the receipt.
+    pub fn settle(mut self, disposition: Disposition) {
+        self.decide(disposition);
+    }
+
+    fn decide(&mut self, disposition: Disposition) {
+        self.is_settled = true;
+        self.ledger.settle(disposition);
+        // The channel holds more than an actor's window; a failed send means that the actor is gone.
+        let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.decide(Disposition::Shutdown);
+        }
+    }
+}
+
+/// Bounds the age of what is trained.
+#[derive(Clone, Debug)]
+pub struct PolicyLagGate {
+    current: Arc<AtomicU64>,
+    lag_max: u64,
+}
+
+impl PolicyLagGate {
+    /// A gate at version 0.
+    pub fn new(lag_max: u64) -> Self {
+        Self { current: Arc::default(), lag_max }
+    }
+
+    /// The trainer has reached `version`.
+    pub fn advance(&self, version: WeightsVersion) {
+        self.current.store(version.0, Ordering::Release);
+    }
+
+    /// The version that the trainer has reached.
+    pub fn current(&self) -> WeightsVersion {
+        WeightsVersion(self.current.load(Ordering::Acquire))
+    }
+
+    /// Whether a trajectory made with `version` is young enough.
+    pub fn admits(&self, version: WeightsVersion) -> bool {
+        version.lag_behind(self.current()) <= self.lag_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_decided_exactly_once() {
+        let ledger = Arc::new(Ledger::default());
+        let (replies, mut receipts) = mpsc::channel(4);
+        let ticket = |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone());
+        ticket(0).settle(Disposition::Trained);
+        drop(ticket(1));
+        let account = ledger.account();
+        assert_eq!((account.trained, account.refused_shutdown), (1, 1));
+        let receipt = |sequence, disposition| Reply::Receipt { sequence: Sequence(sequence), disposition };
+        assert_eq!(receipts.try_recv(), Ok(receipt(0, Disposition::Trained)));
+        assert_eq!(receipts.try_recv(), Ok(receipt(1, Disposition::Shutdown)));
+    }
+
+    #[test]
+    fn the_gate_counts_updates() {
+        let gate = PolicyLagGate::new(2);
+        gate.advance(WeightsVersion(5));
+        assert!(gate.admits(WeightsVersion(3)));
+        assert!(!gate.admits(WeightsVersion(2)));
+        assert!(gate.admits(WeightsVersion(6)));
+    }
+}

@@ -1,0 +1,393 @@
+//! All wiring of a learner: makes the channels, starts the stages, watches over them, and shuts them down in the order of
+//! the data.
+
+use crate::admission::PolicyLagGate;
+use crate::batcher::Batcher;
+use crate::config::Config;
+use crate::device::ComputeDevice;
+use crate::initialise::initial_parameters;
+use crate::ledger::Ledger;
+use crate::metrics;
+use crate::progress::Progress;
+use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
+use crate::registry::Registry;
+use crate::report::console::Console;
+use crate::report::csv::MetricsCsv;
+use crate::report::summary::{RunEnd, Summary};
+use crate::report::{Rates, View, curve};
+use crate::run_dir::RunDir;
+use crate::service::{self, Shared};
+use crate::stage::{self, Stage};
+use crate::step::LearnerStep;
+use crate::trainer::{Trainer, TrainingEnd};
+use anyhow::Context;
+use impala_common::ids::{ActorIndex, Session};
+use impala_common::network::NetworkSpec;
+use impala_common::spec::Agreement;
+use impala_common::wire::pb;
+use rand::RngExt;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+/// Time that actors have to say farewell, and then the server to close its connections.
+const GRACE: Duration = Duration::from_secs(2);
+/// A silent peer is noticed after the sum of these.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes in flight on one stream and on one connection: room for a large trajectory, so that the windows that bound the
+/// policy lag are the actors', not HTTP/2's.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// A learner that has its port but has not begun.
+#[derive(Debug)]
+pub struct Learner {
+    config: Config,
+    run_dir: RunDir,
+    listener: TcpListener,
+    address: SocketAddr,
+    device: ComputeDevice,
+    shows_progress: bool,
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Outcome {
+    /// In numbers.
+    pub summary: Summary,
+    /// The network that `parameters` belong to.
+    pub network: NetworkSpec,
+    /// The final parameters.
+    pub parameters: Vec<f32>,
+}
+
+impl Learner {
+    /// Opens the device and binds the port. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The device is not to be had, or the port is taken.
+    pub async fn bind(config: Config, run_dir: RunDir, shows_progress: bool) -> anyhow::Result<Self> {
+        let device = ComputeDevice::open(config.device)?;
+        let listen = config.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
+        let address = listener.local_addr()?;
+        // A second learner in the process, as in tests, keeps the pool of the first.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(config.learner_threads).build_global();
+        Ok(Self { config, run_dir, listener, address, device, shows_progress })
+    }
+
+    /// Where actors reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Trains until the task is solved, a budget ends, something breaks or `stop` is cancelled; then shuts down cleanly and
+    /// writes the model and the learning curve.
+    ///
+    /// # Errors
+    /// The threads cannot be started or the results not be written. A training that failed is an `Ok` whose summary says so.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Outcome> {
+        let address = self.address;
+        tracing::info!(%address, device = self.device.name(), "learner ready");
+        let mut running = Running::start(self)?;
+        let end = running.watch_over(&stop).await;
+        running.shut_down(end).await
+    }
+}
+
+/// The stages at work.
+struct Running {
+    config: Config,
+    run_dir: RunDir,
+    network: NetworkSpec,
+    shared: Arc<Shared>,
+    gate: PolicyLagGate,
+    progress: Arc<Mutex<Progress>>,
+    slot: WeightsSlot,
+    trainer: Stage<(TrainingEnd, LearnerStep)>,
+    batcher: Stage<()>,
+    publisher: Stage<()>,
+    stop_batcher: CancellationToken,
+    server: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    stop_server: CancellationToken,
+    health: tonic_health::server::HealthReporter,
+    lockstep_broken: mpsc::Receiver<ActorIndex>,
+    reporter: Reporter,
+}
+
+/// Why watching ended, with the trainer's result if it ended by itself.
+struct Ended {
+    end: RunEnd,
+    trained: Option<LearnerStep>,
+}
+
+impl Running {
+    fn start(learner: Learner) -> anyhow::Result<Self> {
+        let Learner { config, run_dir, listener, device, shows_progress, .. } = learner;
+        let network = config.network();
+        let ledger = Arc::new(Ledger::default());
+        let gate = PolicyLagGate::new(config.policy_lag_max);
+        let progress = Arc::new(Mutex::new(Progress::new(config.solved_return)));
+        let slot = WeightsSlot::default();
+        let wanted = Arc::new(WantedEncodings::default());
+        let stop_batcher = CancellationToken::new();
+        let stop_server = CancellationToken::new();
+
+        // Trajectories between the sockets and the batcher. The actors' windows bound the lag end to end, so this only
+        // decouples the two sides; a trajectory takes about 30 bytes a frame.
+        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
+        // One finished batch: it is there when the trainer comes back, and adds one update of lag.
+        let (staged_sender, staged) = std::sync::mpsc::sync_channel(1);
+        // The newest version only.
+        let (published_sender, published) = watch::channel(None);
+        // One broken actor ends a deterministic run.
+        let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
+
+        let trainer = Trainer {
+            config: config.clone(),
+            step: LearnerStep::new(network.clone(), initial_parameters(&network, config.seed), config.step(), device),
+            staged,
+            slot: slot.clone(),
+            gate: gate.clone(),
+            progress: progress.clone(),
+        };
+        let batcher = Batcher {
+            queue: admitted,
+            staged: staged_sender,
+            gate: gate.clone(),
+            trajectories_per_batch: config.trajectories_per_batch(),
+            lockstep: config.lockstep(),
+            stop: stop_batcher.clone(),
+        };
+        let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
+        let runtime = tokio::runtime::Handle::current();
+        let shared = Arc::new(Shared {
+            registry: Registry::new(agreement(&config), ledger.clone(), rand::rng().random()),
+            ledger,
+            queue,
+            published,
+            wanted,
+            finishing: CancellationToken::new(),
+            finish_reason: OnceLock::new(),
+            lockstep_broken: lockstep_sender,
+        });
+        let (health, server) = serve(listener, shared.clone(), stop_server.clone())?;
+        Ok(Self {
+            reporter: Reporter::new(&run_dir, shows_progress),
+            trainer: stage::spawn("trainer", move || trainer.run())?,
+            batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
+            publisher: stage::spawn("publisher", move || publisher.run())?,
+            config,
+            run_dir,
+            network,
+            shared,
+            gate,
+            progress,
+            slot,
+            stop_batcher,
+            server,
+            stop_server,
+            health,
+            lockstep_broken,
+        })
+    }
+
+    /// Reports until something ends the run.
+    async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
+        let mut tick = tokio::time::interval(self.config.report_interval());
+        let deadline = tokio::time::sleep(self.config.time_max());
+        tokio::pin!(deadline);
+        let end = loop {
+            tokio::select! {
+                trained = self.trainer.ended() => return trainer_ended(trained),
+                panic = self.batcher.ended() => break failed("batcher", panic.err()),
+                panic = self.publisher.ended() => break failed("publisher", panic.err()),
+                served = &mut self.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
+                Some(index) = self.lockstep_broken.recv() => {
+                    break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
+                }
+                () = stop.cancelled() => break RunEnd::Interrupted,
+                () = &mut deadline => break RunEnd::TimeBudget,
+                _ = tick.tick() => self.report(),
+            }
+        };
+        Ended { end, trained: None }
+    }
+
+    fn report(&mut self) {
+        let progress = self.progress.lock().expect("no holder of the progress panics").clone();
+        let actors = *self.shared.registry.connected().borrow();
+        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, self.config.time_max());
+    }
+
+    /// Follows the data: no new actors, streams end, the queue drains, the step finishes, results are written.
+    async fn shut_down(mut self, ended: Ended) -> anyhow::Result<Outcome> {
+        let Ended { mut end, trained } = ended;
+        self.health.set_not_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
+        let _ = self.shared.finish_reason.set(end.to_string());
+        self.shared.finishing.cancel();
+        self.stop_batcher.cancel();
+        let step = match trained {
+            Some(step) => Some(step),
+            None => match self.trainer.ended().await {
+                Ok((_, step)) => Some(step),
+                Err(panic) => {
+                    end = failed("trainer", Some(panic));
+                    None
+                }
+            },
+        };
+        if let Err(panic) = self.batcher.ended().await {
+            end = failed("batcher", Some(panic));
+        }
+        let mut connected = self.shared.registry.connected();
+        if tokio::time::timeout(GRACE, connected.wait_for(|count| *count == 0)).await.is_err() {
+            tracing::warn!(actors = *connected.borrow(), "actors did not say farewell in time");
+        }
+        self.slot.close();
+        if let Err(panic) = self.publisher.ended().await {
+            end = failed("publisher", Some(panic));
+        }
+        self.stop_server.cancel();
+        // What a stubborn peer still holds open ends with the process.
+        if !self.server.is_finished() {
+            let _ = tokio::time::timeout(GRACE, &mut self.server).await;
+        }
+        self.report();
+        self.reporter.console.iter().for_each(Console::clear);
+        self.write_results(end, step)
+    }
+
+    fn write_results(self, end: RunEnd, step: Option<LearnerStep>) -> anyhow::Result<Outcome> {
+        let progress = self.progress.lock().expect("no holder of the progress panics").clone();
+        let summary = Summary::new(end, &progress, self.shared.ledger.account());
+        let title = format!("{}, seed {}", self.config.environment, self.config.seed);
+        let svg = self.run_dir.file("learning_curve.svg");
+        if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return) {
+            tracing::warn!(%error, "cannot write the learning curve");
+        }
+        let Some(step) = step else {
+            anyhow::bail!("{}; no model is left to save", summary.end);
+        };
+        let metadata = HashMap::from([
+            ("environment".to_owned(), self.config.environment.to_string()),
+            ("activation".to_owned(), self.config.activation.to_string()),
+            ("updates".to_owned(), progress.updates.to_string()),
+            ("frames".to_owned(), progress.frames.to_string()),
+        ]);
+        let path = self.run_dir.file("model.safetensors");
+        crate::model_file::save(&path, &self.network, step.parameters(), metadata)
+            .with_context(|| format!("{}", path.display()))?;
+        Ok(Outcome { summary, network: self.network, parameters: step.parameters().to_vec() })
+    }
+}
+
+fn trainer_ended(trained: Result<(TrainingEnd, LearnerStep), String>) -> Ended {
+    let (end, trained) = match trained {
+        Ok((TrainingEnd::Solved, step)) => (RunEnd::Solved, Some(step)),
+        Ok((TrainingEnd::FramesBudget, step)) => (RunEnd::FramesBudget, Some(step)),
+        Ok((TrainingEnd::Diverged(error), step)) => (RunEnd::Failed(error.to_string()), Some(step)),
+        // Nobody has asked the batcher to stop: it broke, and its panic is reported when it is joined.
+        Ok((TrainingEnd::Stopped, step)) => (RunEnd::Failed("the batcher ended too early".into()), Some(step)),
+        Err(panic) => (failed("trainer", Some(panic)), None),
+    };
+    Ended { end, trained }
+}
+
+fn failed(stage: &str, panic: Option<String>) -> RunEnd {
+    let reason = panic.unwrap_or_else(|| "it ended too early".into());
+    RunEnd::Failed(format!("the {stage} broke: {reason}"))
+}
+
+/// What every actor of the run agrees to.
+fn agreement(config: &Config) -> Agreement {
+    Agreement {
+        session: Session(0),
+        actor_index: ActorIndex(0),
+        environment: config.environment.spec(),
+        network: config.network(),
+        unroll_length: config.unroll_length,
+        environments_per_actor: config.environments_per_actor,
+        seed: config.seed,
+        encoding: config.weights_encoding,
+        in_flight_max: config.in_flight_max,
+        lockstep: config.lockstep(),
+    }
+}
+
+type ServerTask = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// Starts the gRPC server with health and reflection.
+fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) -> anyhow::Result<(tonic_health::server::HealthReporter, ServerTask)> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("cannot describe the service")?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_service(service::server(shared))
+        .add_service(health_service)
+        .add_service(reflection);
+    let reporter = health.clone();
+    let task = tokio::spawn(async move {
+        reporter.set_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
+        router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
+    });
+    Ok((health, task))
+}
+
+/// Where reports go.
+struct Reporter {
+    rates: Rates,
+    csv: Option<MetricsCsv>,
+    console: Option<Console>,
+}
+
+impl Reporter {
+    fn new(run_dir: &RunDir, shows_progress: bool) -> Self {
+        let csv = MetricsCsv::create(&run_dir.file("metrics.csv"));
+        let csv =
+            csv.inspect_err(|error| tracing::warn!(%error, "cannot create metrics.csv; the training goes on")).ok();
+        Self { rates: Rates::default(), csv, console: shows_progress.then(Console::new) }
+    }
+
+    fn report(
+        &mut self,
+        progress: &Progress,
+        account: crate::ledger::Account,
+        actors_connected: usize,
+        gate: &PolicyLagGate,
+        time_max: Duration,
+    ) {
+        let (frames_per_second, busy) = self.rates.update(progress);
+        let time_left = time_max.saturating_sub(progress.elapsed());
+        let view = View { progress, account, actors_connected, frames_per_second, busy, time_left };
+        metrics::report(progress, &account, actors_connected, gate, frames_per_second);
+        if let Some(console) = &mut self.console {
+            console.show(&view);
+        }
+        let written = self.csv.as_mut().map_or(Ok(()), |csv| csv.append(&view));
+        if let Err(error) = written {
+            tracing::warn!(%error, "cannot write metrics.csv any more; the training goes on");
+            self.csv = None;
+        }
+    }
+}

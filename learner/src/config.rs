@@ -1,0 +1,315 @@
+//! Configuration: what a person gave becomes a complete, checked one before anything starts.
+//!
+//! A flag wins over an environment variable, that over the file, that over the default.
+
+pub mod settings;
+
+use crate::loss::LossCosts;
+use crate::optim::{OptimiserKind, OptimiserName};
+use crate::step::StepConfig;
+use crate::vtrace::VtraceClipping;
+use impala_common::network::{NetworkSpec, PARAMETER_COUNT_MAX};
+use impala_common::spec::{ENVIRONMENTS_MAX, IN_FLIGHT_MAX, Lockstep, UNROLL_LENGTH_MAX};
+use settings::{GivenSettings, Settings};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Most frames in one batch; guards against an impossible allocation.
+const BATCH_FRAMES_MAX: usize = 1 << 26;
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has unknown keys or values of the wrong type.
+    #[error("configuration file {path}: {reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Position, key and what was expected.
+        reason: String,
+    },
+    /// A value or a relation between values is impossible.
+    #[error("{key} = {value}: {requirement}")]
+    Invalid {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must satisfy, and how to get there.
+        requirement: String,
+    },
+}
+
+/// A complete, checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    settings: Settings,
+}
+
+impl std::ops::Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl Config {
+    /// Joins flags (and environment variables, which clap puts in their place) with the file and the defaults, and checks
+    /// the result.
+    ///
+    /// # Errors
+    /// Names the file's position, or the key, its value and the fix.
+    pub fn resolve(flags: GivenSettings, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let from_file = file.map(read).transpose()?.unwrap_or_default();
+        let mut settings = flags.or(from_file).or_default();
+        if settings.solved_return.is_nan() {
+            settings.solved_return = settings.environment.solved_return();
+        }
+        if settings.learning_rate_end.is_nan() {
+            settings.learning_rate_end = settings.learning_rate;
+        }
+        validate(&settings)?;
+        Ok(Self { settings })
+    }
+
+    /// The configuration as a TOML file that `--config` reads back to the same.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.settings).expect("plain settings are TOML")
+    }
+
+    /// The network for the environment.
+    pub fn network(&self) -> NetworkSpec {
+        network(&self.settings)
+    }
+
+    /// Trajectories in one batch.
+    pub fn trajectories_per_batch(&self) -> usize {
+        self.batch_size / self.environments_per_actor
+    }
+
+    /// The order of a deterministic run.
+    pub fn lockstep(&self) -> Option<Lockstep> {
+        let trajectories_per_batch = u32::try_from(self.trajectories_per_batch()).unwrap_or(u32::MAX);
+        self.deterministic.then_some(Lockstep { actors: self.actors, trajectories_per_batch })
+    }
+
+    /// The wall time budget.
+    pub fn time_max(&self) -> Duration {
+        Duration::from_secs_f64(self.settings.time_max)
+    }
+
+    /// Time between two reports.
+    pub fn report_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.settings.report_interval)
+    }
+
+    /// Learning rate after `frames` trained frames.
+    pub fn learning_rate_at(&self, frames: u64) -> f32 {
+        let progress = (frames as f64 / self.frames_max as f64).min(1.0) as f32;
+        self.learning_rate + (self.learning_rate_end - self.learning_rate) * progress
+    }
+
+    /// The part that a learner step needs.
+    pub fn step(&self) -> StepConfig {
+        let epsilon = self.epsilon;
+        let (decay, momentum) = (self.rmsprop_decay, self.rmsprop_momentum);
+        StepConfig {
+            correction: self.correction,
+            clipping: VtraceClipping {
+                rho_bar: self.rho_bar,
+                c_bar: self.c_bar,
+                lambda: self.lambda,
+                pg_rho_bar: self.pg_rho_bar,
+            },
+            costs: LossCosts { baseline: self.baseline_cost, entropy: self.entropy_cost },
+            discount: self.discount,
+            reward_scale: self.reward_scale,
+            reward_clip: (self.reward_clip > 0.0).then_some(self.reward_clip),
+            gradient_norm_max: self.gradient_norm_max,
+            optimiser: match self.optimiser {
+                OptimiserName::RmsProp => OptimiserKind::RmsProp { decay, momentum, epsilon },
+                OptimiserName::RmsPropTorch => OptimiserKind::RmsPropTorch { decay, momentum, epsilon },
+                OptimiserName::Adam => OptimiserKind::Adam { beta1: self.adam_beta1, beta2: self.adam_beta2, epsilon },
+            },
+        }
+    }
+}
+
+/// Parses a time in seconds, plain or with units (`90`, `0.5`, `10m`, `1h 30m`).
+///
+/// # Errors
+/// The text is neither.
+pub fn parse_seconds(text: &str) -> Result<f64, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Ok(seconds);
+    }
+    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; write seconds, or e.g. 90s, 10m, 2h"))?;
+    Ok(duration.as_secs_f64())
+}
+
+fn read(path: &Path) -> Result<GivenSettings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    toml::from_str(&text).map_err(|e| ConfigError::Parse { path: path.into(), reason: e.to_string() })
+}
+
+fn network(settings: &Settings) -> NetworkSpec {
+    let environment = settings.environment.spec();
+    NetworkSpec {
+        observation_len: environment.observation_len,
+        hidden: settings.hidden.0.clone(),
+        activation: settings.activation,
+        action_count: environment.action_count,
+    }
+}
+
+/// Collects one failed requirement after the other as `ConfigError::Invalid`.
+fn validate(s: &Settings) -> Result<(), ConfigError> {
+    counts(s)?;
+    relations(s)?;
+    numbers(s)
+}
+
+fn invalid<T>(key: &'static str, value: impl ToString, requirement: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid { key, value: value.to_string(), requirement: requirement.into() })
+}
+
+fn counts(s: &Settings) -> Result<(), ConfigError> {
+    let bounded = [
+        ("actors", s.actors as usize, 4096),
+        ("environments_per_actor", s.environments_per_actor, ENVIRONMENTS_MAX),
+        ("unroll_length", s.unroll_length, UNROLL_LENGTH_MAX),
+        ("batch_size", s.batch_size, 1 << 24),
+        ("in_flight_max", s.in_flight_max, IN_FLIGHT_MAX),
+        ("learner_threads", s.learner_threads, 1024),
+        ("publish_every", s.publish_every as usize, 1 << 20),
+    ];
+    for (key, value, max) in bounded {
+        if !(1..=max).contains(&value) {
+            return invalid(key, value, format!("choose a number from 1 to {max}"));
+        }
+    }
+    if s.frames_max == 0 {
+        return invalid("frames_max", 0, "choose at least 1 frame, e.g. 2000000");
+    }
+    if s.hidden.0.contains(&0) {
+        return invalid("hidden", format!("{:?}", s.hidden.0), "every width must be at least 1, e.g. 64,64");
+    }
+    let parameters = network(s).parameter_count();
+    if parameters > PARAMETER_COUNT_MAX {
+        let value = format!("{:?}", s.hidden.0);
+        return invalid(
+            "hidden",
+            value,
+            format!("gives more than {PARAMETER_COUNT_MAX} parameters; choose smaller widths"),
+        );
+    }
+    Ok(())
+}
+
+fn relations(s: &Settings) -> Result<(), ConfigError> {
+    let n = s.environments_per_actor;
+    if !s.batch_size.is_multiple_of(n) {
+        let near = s.batch_size.next_multiple_of(n);
+        return invalid(
+            "batch_size",
+            s.batch_size,
+            format!(
+                "must be a multiple of environments_per_actor = {n}, because a batch holds whole trajectories; use {near}"
+            ),
+        );
+    }
+    if s.unroll_length.saturating_mul(s.batch_size) > BATCH_FRAMES_MAX {
+        let frames = s.unroll_length.saturating_mul(s.batch_size);
+        return invalid(
+            "batch_size",
+            s.batch_size,
+            format!("gives {frames} frames an update; keep unroll_length x batch_size at or below {BATCH_FRAMES_MAX}"),
+        );
+    }
+    if s.c_bar > s.rho_bar {
+        let rho_bar = s.rho_bar;
+        return invalid(
+            "c_bar",
+            s.c_bar,
+            format!("must not exceed rho_bar = {rho_bar} (the paper's condition); lower it or raise rho_bar"),
+        );
+    }
+    if s.learning_rate_end > s.learning_rate {
+        let start = s.learning_rate;
+        return invalid(
+            "learning_rate_end",
+            s.learning_rate_end,
+            format!("must not exceed learning_rate = {start}: it is the end of a decay"),
+        );
+    }
+    if s.deterministic && s.publish_every != 1 {
+        return invalid(
+            "publish_every",
+            s.publish_every,
+            "must be 1 in a deterministic run: actors wait for every version",
+        );
+    }
+    Ok(())
+}
+
+fn numbers(s: &Settings) -> Result<(), ConfigError> {
+    let fractions = [
+        ("discount", s.discount),
+        ("lambda", s.lambda),
+        ("rmsprop_decay", s.rmsprop_decay),
+        ("rmsprop_momentum", s.rmsprop_momentum),
+        ("adam_beta1", s.adam_beta1),
+        ("adam_beta2", s.adam_beta2),
+    ];
+    for (key, value) in fractions {
+        if !(0.0..=1.0).contains(&value) {
+            return invalid(key, value, "choose a number from 0 to 1");
+        }
+    }
+    let positive = [
+        ("rho_bar", s.rho_bar),
+        ("c_bar", s.c_bar),
+        ("pg_rho_bar", s.pg_rho_bar),
+        ("reward_scale", s.reward_scale),
+        ("learning_rate", s.learning_rate),
+        ("epsilon", s.epsilon),
+        ("gradient_norm_max", s.gradient_norm_max),
+    ];
+    for (key, value) in positive {
+        if !(value.is_finite() && value > 0.0) {
+            return invalid(key, value, "choose a finite number above 0");
+        }
+    }
+    let not_negative = [
+        ("baseline_cost", s.baseline_cost),
+        ("entropy_cost", s.entropy_cost),
+        ("reward_clip", s.reward_clip),
+        ("learning_rate_end", s.learning_rate_end),
+    ];
+    for (key, value) in not_negative {
+        if !(value.is_finite() && value >= 0.0) {
+            return invalid(key, value, "choose a finite number, 0 or more");
+        }
+    }
+    for (key, value, max) in [("time_max", s.time_max, 1e9), ("report_interval", s.report_interval, 3600.0)] {
+        if !(value >= 0.01 && value <= max) {
+            return invalid(key, value, format!("choose from 0.01 to {max} seconds"));
+        }
+    }
+    if !s.solved_return.is_finite() {
+        return invalid("solved_return", s.solved_return, "choose a finite number");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Every setting of the learner, declared once: key, type, default, help. From this table come the command line flags, the
+//! environment variables, the keys of the TOML file and the resolved configuration.
+
+use crate::device::DeviceChoice;
+use crate::optim::OptimiserName;
+use crate::step::Correction;
+use impala_common::activation::Activation;
+use impala_common::snapshot::Encoding;
+use impala_common::spec::EnvironmentName;
+use impala_common::telemetry::LogFormat;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+macro_rules! settings {
+    ($( $heading:literal { $( $(#[clap($($clap:tt)*)])? $key:ident: $type:ty = $default:expr, $text:literal, $env:literal, $help:literal; )* } )*) => {
+        /// The settings that a person gave, by flag, environment variable or file; the others are absent.
+        #[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct GivenSettings {
+            $($(
+                #[doc = concat!($help, " [default: ", $text, "]")]
+                #[arg(long, env = $env, hide_env = true, help_heading = $heading, $($($clap)*)?)]
+                pub $key: Option<$type>,
+            )*)*
+        }
+
+        /// All settings of a run.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            $($(
+                #[doc = concat!($help, " Default: ", $text, ".")]
+                pub $key: $type,
+            )*)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($( $key: $default, )*)* }
+            }
+        }
+
+        impl GivenSettings {
+            /// Fills the gaps of `self` from `fallback`.
+            pub fn or(self, fallback: Self) -> Self {
+                Self { $($( $key: self.$key.or(fallback.$key), )*)* }
+            }
+
+            /// Fills the gaps from the defaults.
+            pub fn or_default(self) -> Settings {
+                let default = Settings::default();
+                Settings { $($( $key: self.$key.unwrap_or(default.$key), )*)* }
+            }
+        }
+
+        /// Key, environment variable and default (as help texts show it) of every setting.
+        pub const TABLE: &[(&str, &str, &str)] = &[ $($( (stringify!($key), $env, $text), )*)* ];
+    };
+}
+
+settings! {
+    "Task" {
+        environment: EnvironmentName = EnvironmentName::CartPoleV1, "cartpole-v1", "IMPALA_ENVIRONMENT",
+            "What to learn: cartpole-v1 (500 steps), cartpole-v0 (200 steps) or catch.";
+        seed: u64 = 1, "1", "IMPALA_SEED",
+            "Seeds every random draw of learner and actors.";
+        #[clap(num_args = 0..=1, default_missing_value = "true")]
+        deterministic: bool = false, "false", "IMPALA_DETERMINISTIC",
+            "Learner and actors in lockstep: two runs with the same seed end with bit-identical parameters. Slower.";
+        actors: u32 = 2, "2", "IMPALA_ACTORS",
+            "Actor processes. `train` starts them; a deterministic learner waits for exactly so many; others take any number.";
+        frames_max: u64 = 2_000_000, "2000000", "IMPALA_FRAMES_MAX",
+            "Budget, environment frames trained: the run ends unsolved (or after --frames-after-solved) when it is used up.";
+        #[clap(value_parser = crate::config::parse_seconds)]
+        time_max: f64 = 600.0, "600 (10m)", "IMPALA_TIME_MAX",
+            "Budget, wall time: seconds, or with a unit as in 90s, 10m, 2h.";
+        solved_return: f64 = f64::NAN, "the environment's: cartpole-v1 475, cartpole-v0 195, catch 0.95", "IMPALA_SOLVED_RETURN",
+            "Mean return over the last 100 training episodes from which the task counts as solved.";
+        frames_after_solved: u64 = 0, "0", "IMPALA_FRAMES_AFTER_SOLVED",
+            "Frames to train on after solving; the summary tells the worst 100-episode mean in them.";
+    }
+    "Data" {
+        environments_per_actor: usize = 8, "8", "IMPALA_ENVIRONMENTS_PER_ACTOR",
+            "N: environments that each actor steps at once.";
+        unroll_length: usize = 10, "10", "IMPALA_UNROLL_LENGTH",
+            "T: steps in one trajectory (the paper uses 20 to 100).";
+        batch_size: usize = 8, "8", "IMPALA_BATCH_SIZE",
+            "B: environment columns in one update, a multiple of --environments-per-actor; an update trains T x B frames.";
+        in_flight_max: usize = 1, "1", "IMPALA_IN_FLIGHT_MAX",
+            "Trajectories that an actor may have on their way to the trainer, 1 to 64. More hide latency and raise policy lag.";
+        policy_lag_max: u64 = 100, "100", "IMPALA_POLICY_LAG_MAX",
+            "Updates by which the policy of a trajectory may be behind; older ones are refused and counted.";
+    }
+    "Network" {
+        #[clap(value_delimiter = ',')]
+        hidden: Hidden = Hidden(vec![64, 64]), "64,64", "IMPALA_HIDDEN",
+            "Widths of the hidden layers, separated by commas.";
+        activation: Activation = Activation::Tanh, "tanh", "IMPALA_ACTIVATION",
+            "tanh or relu. tanh needs about half the frames on CartPole.";
+        device: DeviceChoice = DeviceChoice::Auto, "auto", "IMPALA_DEVICE",
+            "Where the learner computes: auto (a GPU where there is one), cpu, wgpu, or wgpu:<n> for one of several GPUs.";
+        learner_threads: usize = 1, "1", "IMPALA_LEARNER_THREADS",
+            "Threads of the CPU backend. More than 1 pays from hidden widths of about 256.";
+    }
+    "Loss (V-trace: Espeholt et al. 2018)" {
+        discount: f32 = 0.99, "0.99", "IMPALA_DISCOUNT",
+            "Discount factor, 0 to 1.";
+        lambda: f32 = 1.0, "1", "IMPALA_LAMBDA",
+            "Factor on the traces, 0 to 1.";
+        rho_bar: f32 = 1.0, "1", "IMPALA_RHO_BAR",
+            "Bound of the importance ratios of the temporal differences.";
+        c_bar: f32 = 1.0, "1", "IMPALA_C_BAR",
+            "Bound of the importance ratios of the traces, at most rho_bar.";
+        pg_rho_bar: f32 = 1.0, "1", "IMPALA_PG_RHO_BAR",
+            "Bound of the importance ratio of the policy gradient.";
+        baseline_cost: f32 = 0.5, "0.5", "IMPALA_BASELINE_COST",
+            "Weight of the value's squared error.";
+        entropy_cost: f32 = 0.003, "0.003", "IMPALA_ENTROPY_COST",
+            "Weight of the entropy bonus.";
+        reward_scale: f32 = 0.1, "0.1", "IMPALA_REWARD_SCALE",
+            "Factor on rewards in the loss; reported returns are unscaled.";
+        reward_clip: f32 = 0.0, "0 (off)", "IMPALA_REWARD_CLIP",
+            "Scaled rewards are clipped to plus or minus this; 0 is off.";
+        #[clap(value_enum)]
+        correction: Correction = Correction::Vtrace, "vtrace", "IMPALA_CORRECTION",
+            "Off-policy correction; none is for the paper's ablation.";
+    }
+    "Optimiser" {
+        #[clap(value_enum)]
+        optimiser: OptimiserName = OptimiserName::RmsProp, "rmsprop", "IMPALA_OPTIMISER",
+            "Update rule.";
+        learning_rate: f32 = 2e-3, "0.002", "IMPALA_LEARNING_RATE",
+            "Learning rate at the start.";
+        learning_rate_end: f32 = f32::NAN, "the start's: no decay", "IMPALA_LEARNING_RATE_END",
+            "Learning rate at --frames-max; in between it falls linearly with the frames trained.";
+        rmsprop_decay: f32 = 0.99, "0.99", "IMPALA_RMSPROP_DECAY",
+            "RMSProp's decay of the running mean of squares.";
+        rmsprop_momentum: f32 = 0.0, "0", "IMPALA_RMSPROP_MOMENTUM",
+            "RMSProp's momentum.";
+        adam_beta1: f32 = 0.9, "0.9", "IMPALA_ADAM_BETA1",
+            "Adam's decay of the first moment.";
+        adam_beta2: f32 = 0.999, "0.999", "IMPALA_ADAM_BETA2",
+            "Adam's decay of the second moment.";
+        epsilon: f32 = 1e-5, "0.00001", "IMPALA_EPSILON",
+            "The optimiser's epsilon: inside the root for rmsprop, beside it for rmsprop-torch and adam.";
+        gradient_norm_max: f32 = 0.5, "0.5", "IMPALA_GRADIENT_NORM_MAX",
+            "Global norm to which gradients are clipped.";
+    }
+    "Network and output" {
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 50051)), "127.0.0.1:50051", "IMPALA_LISTEN",
+            "Address of the gRPC service; port 0 takes a free one.";
+        metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 0)), "127.0.0.1:0", "IMPALA_METRICS_LISTEN",
+            "Address of the Prometheus endpoint GET /metrics; port 0 takes a free one, which the log names.";
+        weights_encoding: Encoding = Encoding::F16Delta, "f16-delta", "IMPALA_WEIGHTS_ENCODING",
+            "How weights are sent: f32, f16, bf16, or with -delta for the difference to what the actor holds.";
+        publish_every: u64 = 1, "1", "IMPALA_PUBLISH_EVERY",
+            "Updates between two published versions of the weights.";
+        #[clap(value_parser = crate::config::parse_seconds)]
+        report_interval: f64 = 0.2, "0.2", "IMPALA_REPORT_INTERVAL",
+            "Seconds between two rows of metrics.csv and two refreshes of the progress line.";
+        runs_dir: PathBuf = PathBuf::from("runs"), "runs", "IMPALA_RUNS_DIR",
+            "Directory that takes the run's own directory.";
+        #[clap(value_enum)]
+        log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",
+            "Log lines for people or as JSON.";
+    }
+}
+
+/// Widths of the hidden layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub Vec<usize>);
+
+impl std::str::FromStr for Hidden {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let width = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is not a width; write e.g. 64,64"));
+        text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect::<Result<_, _>>().map(Self)
+    }
+}

@@ -1,0 +1,221 @@
+//! The trajectory account: nothing is lost silently.
+//!
+//! At any time `produced = trained + refused + lost in transit + in flight`. A trajectory is known by (actor, incarnation,
+//! sequence). The learner learns of one when it arrives, when a later one of the same incarnation shows a gap, when the
+//! actor registers again, or from its farewell. What an actor had produced but not delivered when it was killed is never
+//! heard of: at most `in_flight_max + 1` trajectories.
+
+use impala_common::ids::{ActorIndex, Incarnation, Sequence};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+/// What became of a trajectory that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// It was part of an update.
+    Trained,
+    /// Refused: its policy was more than `policy_lag_max` updates behind.
+    Stale,
+    /// Refused: malformed or not as agreed.
+    Invalid,
+    /// Refused: the run was over.
+    Shutdown,
+}
+
+impl Disposition {
+    /// Every disposition.
+    pub const ALL: [Self; 4] = [Self::Trained, Self::Stale, Self::Invalid, Self::Shutdown];
+
+    /// The label in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Stale => "stale",
+            Self::Invalid => "invalid",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The account at one moment, in trajectories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Known to have been produced.
+    pub produced: u64,
+    /// Part of an update.
+    pub trained: u64,
+    /// Refused as too old.
+    pub refused_stale: u64,
+    /// Refused as malformed.
+    pub refused_invalid: u64,
+    /// Refused because the run was over.
+    pub refused_shutdown: u64,
+    /// Produced but never arrived.
+    pub lost: u64,
+}
+
+impl Account {
+    /// Arrived and not yet decided.
+    pub fn in_flight(&self) -> u64 {
+        let settled = self.trained + self.refused() + self.lost;
+        self.produced - settled
+    }
+
+    /// Refused for any reason.
+    pub fn refused(&self) -> u64 {
+        self.refused_stale + self.refused_invalid + self.refused_shutdown
+    }
+
+    /// Arrived trajectories with this disposition.
+    pub fn of(mut self, disposition: Disposition) -> u64 {
+        *self.count(disposition)
+    }
+
+    fn count(&mut self, disposition: Disposition) -> &mut u64 {
+        match disposition {
+            Disposition::Trained => &mut self.trained,
+            Disposition::Stale => &mut self.refused_stale,
+            Disposition::Invalid => &mut self.refused_invalid,
+            Disposition::Shutdown => &mut self.refused_shutdown,
+        }
+    }
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost } = self;
+        let in_flight = self.in_flight();
+        write!(
+            f,
+            "{produced} produced = {trained} trained + {} refused ({refused_stale} stale, {refused_shutdown} after the end, \
+             {refused_invalid} invalid) + {lost} lost in transit + {in_flight} in flight",
+            self.refused()
+        )
+    }
+}
+
+/// A trajectory came twice, or out of order.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("trajectory {sequence} of actor {actor} came where {expected} or a later one was expected")]
+pub struct OutOfOrder {
+    actor: ActorIndex,
+    sequence: Sequence,
+    expected: u64,
+}
+
+/// Keeps the account; shared by the service's tasks and the trainer.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    account: Account,
+    /// The next sequence of each incarnation that has been heard of.
+    next: HashMap<(ActorIndex, Incarnation), u64>,
+}
+
+impl Ledger {
+    /// An incarnation registers, having produced `produced` so far. If it is new here, its past was another learner's.
+    pub fn register(&self, actor: ActorIndex, incarnation: Incarnation, produced: Sequence) {
+        let mut state = self.lock();
+        state.next.entry((actor, incarnation)).or_insert(produced.0);
+        state.catch_up(actor, incarnation, produced.0);
+    }
+
+    /// A trajectory arrives; those skipped before it are lost.
+    ///
+    /// # Errors
+    /// Its sequence has been seen or passed already; the account is unchanged.
+    pub fn arrive(&self, actor: ActorIndex, incarnation: Incarnation, sequence: Sequence) -> Result<(), OutOfOrder> {
+        let mut state = self.lock();
+        let expected = state.next.get(&(actor, incarnation)).copied().unwrap_or(0);
+        // The largest sequence could not be followed by another: no actor reaches it honestly.
+        if sequence.0 < expected || sequence.0 == u64::MAX {
+            return Err(OutOfOrder { actor, sequence, expected });
+        }
+        state.catch_up(actor, incarnation, sequence.0);
+        state.account.produced += 1;
+        state.next.insert((actor, incarnation), sequence.0 + 1);
+        Ok(())
+    }
+
+    /// An arrived trajectory is decided.
+    pub fn settle(&self, disposition: Disposition) {
+        *self.lock().account.count(disposition) += 1;
+    }
+
+    /// An incarnation leaves, having produced `produced` in all.
+    pub fn farewell(&self, actor: ActorIndex, incarnation: Incarnation, produced: Sequence) {
+        self.lock().catch_up(actor, incarnation, produced.0);
+    }
+
+    /// The account now.
+    pub fn account(&self) -> Account {
+        self.lock().account
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the ledger panics")
+    }
+}
+
+impl State {
+    /// Counts what lies between the next expected sequence and `produced` as produced and lost.
+    fn catch_up(&mut self, actor: ActorIndex, incarnation: Incarnation, produced: u64) {
+        let next = self.next.entry((actor, incarnation)).or_insert(0);
+        let gap = produced.saturating_sub(*next);
+        *next += gap;
+        // A peer that lies about its count must not be able to overflow ours.
+        self.account.produced = self.account.produced.saturating_add(gap);
+        self.account.lost = self.account.lost.saturating_add(gap);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTOR: ActorIndex = ActorIndex(1);
+    const FIRST: Incarnation = Incarnation(10);
+
+    #[test]
+    fn gaps_are_lost_and_the_account_closes() {
+        let ledger = Ledger::default();
+        ledger.register(ACTOR, FIRST, Sequence(0));
+        ledger.arrive(ACTOR, FIRST, Sequence(0)).unwrap();
+        ledger.arrive(ACTOR, FIRST, Sequence(3)).unwrap();
+        assert_eq!(ledger.account(), Account { produced: 4, lost: 2, ..Account::default() });
+        assert_eq!(ledger.account().in_flight(), 2);
+        ledger.settle(Disposition::Trained);
+        ledger.settle(Disposition::Stale);
+        ledger.farewell(ACTOR, FIRST, Sequence(6));
+        let account = ledger.account();
+        assert_eq!(account, Account { produced: 6, trained: 1, refused_stale: 1, lost: 4, ..Account::default() });
+        assert_eq!(account.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_incarnation_that_registers_again_shows_what_was_lost() {
+        let ledger = Ledger::default();
+        ledger.register(ACTOR, FIRST, Sequence(0));
+        ledger.arrive(ACTOR, FIRST, Sequence(0)).unwrap();
+        ledger.register(ACTOR, FIRST, Sequence(2));
+        assert_eq!(ledger.account().lost, 1);
+        // What an actor did for an earlier learner is not this run's.
+        ledger.register(ACTOR, Incarnation(11), Sequence(500));
+        ledger.arrive(ACTOR, Incarnation(11), Sequence(500)).unwrap();
+        assert_eq!(ledger.account().produced, 3);
+    }
+
+    #[test]
+    fn a_repeated_trajectory_is_refused() {
+        let ledger = Ledger::default();
+        ledger.arrive(ACTOR, FIRST, Sequence(4)).unwrap();
+        assert!(ledger.arrive(ACTOR, FIRST, Sequence(4)).is_err());
+        assert!(ledger.arrive(ACTOR, FIRST, Sequence(u64::MAX)).is_err());
+        assert_eq!(ledger.account().produced, 5);
+    }
+}

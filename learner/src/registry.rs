@@ -1,0 +1,328 @@
+//! Who works for this learner: checks registrations against the run, hands out actor indices and sessions, knows which
+//! actors are connected.
+
+use crate::ledger::Ledger;
+use impala_common::ids::{ActorIndex, Incarnation, Session};
+use impala_common::snapshot::Encoding;
+use impala_common::spec::{Agreement, EnvironmentSpec, PROTOCOL_VERSION};
+use impala_common::wire::Registration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Time that a registered actor has to open its stream before its index may go to another.
+const RESERVATION: Duration = Duration::from_secs(10);
+/// Longest name of an actor, bytes; names appear in logs.
+const NAME_LEN_MAX: usize = 256;
+/// Largest actor index; bounds what a peer can make the learner remember.
+const INDEX_MAX: u32 = 1 << 20;
+
+/// Why an actor is turned away.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RegisterError {
+    /// The wire contracts differ.
+    #[error("the actor speaks protocol version {actor}, the learner {learner}: run the same release on both sides")]
+    Protocol {
+        /// The actor's.
+        actor: u32,
+        /// The learner's.
+        learner: u32,
+    },
+    /// The actor cannot run the learner's environment.
+    #[error(
+        "the learner trains {learner}, the actor offers {actor}: start the actor without --environment or with this one"
+    )]
+    Environment {
+        /// The learner's.
+        learner: EnvironmentSpec,
+        /// All of the actor's.
+        actor: String,
+    },
+    /// The actor can decode none of the encodings that the learner can fall back to.
+    #[error(
+        "the learner sends weights as {learner} or f32, the actor decodes {actor}: run the same release on both sides"
+    )]
+    Encoding {
+        /// The learner's choice.
+        learner: Encoding,
+        /// All of the actor's.
+        actor: String,
+    },
+    /// The name or index is out of bounds.
+    #[error("actor {field} {value} is out of bounds: {requirement}")]
+    Bounds {
+        /// `name` or `index`.
+        field: &'static str,
+        /// Its value (shortened).
+        value: String,
+        /// What it must satisfy.
+        requirement: String,
+    },
+    /// A lockstep run has all its actors.
+    #[error("this deterministic run has all of its {actors} actors: start the learner with a higher --actors")]
+    Full {
+        /// Actors of the run.
+        actors: u32,
+    },
+    /// Another live process holds the index.
+    #[error("actor index {index} is held by the live actor `{holder}`: choose another --index, or none")]
+    Taken {
+        /// The wanted index.
+        index: ActorIndex,
+        /// Name of its holder.
+        holder: String,
+    },
+}
+
+/// One registered actor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its place in the run.
+    pub actor_index: ActorIndex,
+    /// Its process.
+    pub incarnation: Incarnation,
+    /// Its name.
+    pub name: String,
+    /// How it wants weights.
+    pub encoding: Encoding,
+}
+
+/// Hands out sessions; shared by the service's tasks.
+#[derive(Debug)]
+pub struct Registry {
+    /// The agreement of every actor but for session, index and encoding.
+    template: Agreement,
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+    connected: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct State {
+    next_session: u64,
+    sessions: HashMap<Session, Seat>,
+    names: HashMap<String, ActorIndex>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    member: Member,
+    registered: Instant,
+    connected: bool,
+}
+
+impl Seat {
+    fn is_live(&self) -> bool {
+        self.connected || self.registered.elapsed() < RESERVATION
+    }
+}
+
+impl Registry {
+    /// A registry for one run. Sessions count up from `first_session`, a random number, so that those of an earlier
+    /// learner are not mistaken for this one's.
+    pub fn new(template: Agreement, ledger: Arc<Ledger>, first_session: u64) -> Self {
+        let state = State { next_session: first_session, sessions: HashMap::new(), names: HashMap::new() };
+        Self { template, ledger, state: Mutex::new(state), connected: watch::channel(0).0 }
+    }
+
+    /// The agreement that every registration gets, but for session, index and encoding.
+    pub fn template(&self) -> &Agreement {
+        &self.template
+    }
+
+    /// Admits an actor to the run.
+    ///
+    /// # Errors
+    /// The two sides do not fit together, or the index is taken; the message names both sides' values.
+    pub fn register(&self, registration: &Registration) -> Result<Agreement, RegisterError> {
+        self.check(registration)?;
+        let encoding = self.encoding_for(registration)?;
+        let mut state = self.lock();
+        // The same process registers again after a broken connection: its old session is over.
+        state.sessions.retain(|_, seat| seat.member.incarnation != registration.incarnation && seat.is_live());
+        let actor_index = self.choose_index(&state, registration)?;
+        state.next_session = state.next_session.wrapping_add(1);
+        let session = Session(state.next_session);
+        let member = Member {
+            actor_index,
+            incarnation: registration.incarnation,
+            name: registration.actor_name.clone(),
+            encoding,
+        };
+        state.names.insert(member.name.clone(), actor_index);
+        state.sessions.insert(session, Seat { member, registered: Instant::now(), connected: false });
+        self.ledger.register(actor_index, registration.incarnation, registration.produced);
+        Ok(Agreement { session, actor_index, encoding, ..self.template.clone() })
+    }
+
+    /// The registered actor of a session.
+    pub fn member(&self, session: Session) -> Option<Member> {
+        self.lock().sessions.get(&session).map(|seat| seat.member.clone())
+    }
+
+    /// An actor opens its trajectory stream; `None` if the session is unknown or has one already.
+    pub fn connect(&self, session: Session) -> Option<Member> {
+        let mut state = self.lock();
+        let seat = state.sessions.get_mut(&session).filter(|seat| !seat.connected)?;
+        seat.connected = true;
+        let member = seat.member.clone();
+        self.connected.send_modify(|count| *count += 1);
+        Some(member)
+    }
+
+    /// The stream that [`Registry::connect`] opened has ended; its index is free for others.
+    pub fn disconnect(&self, session: Session) {
+        // The seat may be gone already, if the same process has registered anew; its stream ends here all the same.
+        self.lock().sessions.remove(&session);
+        self.connected.send_modify(|count| *count -= 1);
+    }
+
+    /// Watches the number of actors with an open trajectory stream.
+    pub fn connected(&self) -> watch::Receiver<usize> {
+        self.connected.subscribe()
+    }
+
+    fn check(&self, registration: &Registration) -> Result<(), RegisterError> {
+        if registration.protocol_version != PROTOCOL_VERSION {
+            return Err(RegisterError::Protocol { actor: registration.protocol_version, learner: PROTOCOL_VERSION });
+        }
+        let name_len = registration.actor_name.len();
+        if !(1..=NAME_LEN_MAX).contains(&name_len) {
+            let requirement = format!("1 to {NAME_LEN_MAX} bytes");
+            return Err(RegisterError::Bounds { field: "name", value: format!("of {name_len} bytes"), requirement });
+        }
+        if !registration.environments.contains(&self.template.environment) {
+            let offered: Vec<_> = registration.environments.iter().map(ToString::to_string).collect();
+            let learner = self.template.environment.clone();
+            return Err(RegisterError::Environment { learner, actor: offered.join(", ") });
+        }
+        Ok(())
+    }
+
+    /// The learner's own choice where the actor can decode it, else `f32`, which loses nothing.
+    fn encoding_for(&self, registration: &Registration) -> Result<Encoding, RegisterError> {
+        let learner = self.template.encoding;
+        let wanted = [learner, Encoding::F32].into_iter().find(|e| registration.encodings.contains(e));
+        wanted.ok_or_else(|| {
+            let offered: Vec<_> = registration.encodings.iter().map(ToString::to_string).collect();
+            RegisterError::Encoding { learner, actor: format!("[{}]", offered.join(", ")) }
+        })
+    }
+
+    /// The wanted index; else the one that this name had before; else the lowest free one.
+    fn choose_index(&self, state: &State, registration: &Registration) -> Result<ActorIndex, RegisterError> {
+        let holder = |index: ActorIndex| state.sessions.values().find(|seat| seat.member.actor_index == index);
+        let bound = self.template.lockstep.map_or(INDEX_MAX, |lockstep| lockstep.actors);
+        if let Some(index) = registration.actor_index {
+            if index.0 >= bound {
+                let requirement = format!("below {bound}");
+                return Err(RegisterError::Bounds { field: "index", value: index.to_string(), requirement });
+            }
+            return match holder(index) {
+                Some(seat) => Err(RegisterError::Taken { index, holder: seat.member.name.clone() }),
+                None => Ok(index),
+            };
+        }
+        let before = state.names.get(&registration.actor_name).copied();
+        let mut candidates = before.into_iter().chain((0..bound).map(ActorIndex));
+        candidates.find(|index| holder(*index).is_none()).ok_or(RegisterError::Full { actors: bound })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the registry panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impala_common::activation::Activation;
+    use impala_common::ids::Sequence;
+    use impala_common::network::NetworkSpec;
+    use impala_common::spec::{EnvironmentName, Lockstep};
+
+    fn registry(lockstep: Option<Lockstep>) -> Registry {
+        let environment = EnvironmentName::CartPoleV1.spec();
+        let template = Agreement {
+            session: Session(0),
+            actor_index: ActorIndex(0),
+            network: NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, action_count: 2 },
+            environment,
+            unroll_length: 5,
+            environments_per_actor: 2,
+            seed: 1,
+            encoding: Encoding::F16Delta,
+            in_flight_max: 1,
+            lockstep,
+        };
+        Registry::new(template, Arc::default(), 100)
+    }
+
+    fn registration(name: &str, incarnation: u64) -> Registration {
+        Registration {
+            protocol_version: PROTOCOL_VERSION,
+            actor_name: name.into(),
+            incarnation: Incarnation(incarnation),
+            actor_index: None,
+            produced: Sequence(0),
+            environments: EnvironmentName::ALL.map(EnvironmentName::spec).to_vec(),
+            encodings: Encoding::ALL.to_vec(),
+        }
+    }
+
+    #[test]
+    fn indices_are_distinct_and_return_to_the_same_name() {
+        let registry = registry(None);
+        let a = registry.register(&registration("a", 1)).unwrap();
+        let b = registry.register(&registration("b", 2)).unwrap();
+        assert_eq!((a.actor_index, b.actor_index), (ActorIndex(0), ActorIndex(1)));
+        registry.connect(a.session).unwrap();
+        registry.connect(b.session).unwrap();
+        assert_eq!(*registry.connected().borrow(), 2);
+        registry.disconnect(a.session);
+        registry.disconnect(b.session);
+        assert_eq!(registry.register(&registration("b", 3)).unwrap().actor_index, ActorIndex(1));
+        assert_eq!(registry.register(&registration("c", 4)).unwrap().actor_index, ActorIndex(0));
+    }
+
+    #[test]
+    fn a_live_index_is_not_given_away_but_the_same_process_may_return() {
+        let registry = registry(None);
+        let wanted =
+            |name, incarnation| Registration { actor_index: Some(ActorIndex(3)), ..registration(name, incarnation) };
+        let first = registry.register(&wanted("a", 1)).unwrap();
+        let error = registry.register(&wanted("b", 2)).unwrap_err();
+        assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
+        let again = registry.register(&wanted("a", 1)).unwrap();
+        assert_eq!(registry.connect(first.session), None);
+        assert_eq!(registry.connect(again.session).unwrap().actor_index, ActorIndex(3));
+        assert_eq!(registry.connect(again.session), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_both_sides_values() {
+        let registry = registry(Some(Lockstep { actors: 1, trajectories_per_batch: 1 }));
+        let error = |change: fn(&mut Registration)| {
+            let mut registration = registration("x", 9);
+            change(&mut registration);
+            registry.register(&registration).unwrap_err().to_string()
+        };
+        assert!(error(|r| r.protocol_version = 2).contains("version 2, the learner 1"));
+        let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
+        assert!(catch_only.contains("trains cartpole-v1") && catch_only.contains("offers catch"), "{catch_only}");
+        let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
+        assert!(other_shape.contains("observation length 4") && other_shape.contains("observation length 9"));
+        assert!(error(|r| r.encodings = vec![Encoding::Bf16]).contains("f16-delta or f32, the actor decodes [bf16]"));
+        assert!(error(|r| r.actor_name.clear()).contains("name of 0 bytes"));
+        assert!(error(|r| r.actor_index = Some(ActorIndex(1))).contains("index 1 is out of bounds: below 1"));
+        registry.register(&registration("a", 1)).unwrap();
+        assert!(error(|_| ()).contains("all of its 1 actors"));
+    }
+
+    #[test]
+    fn an_actor_without_the_wanted_encoding_gets_f32() {
+        let old = Registration { encodings: vec![Encoding::F32], ..registration("old", 1) };
+        assert_eq!(registry(None).register(&old).unwrap().encoding, Encoding::F32);
+    }
+}

@@ -1,0 +1,48 @@
+//! What a person sees of a run: the progress line, `metrics.csv`, the learning curve, the summary. Reads progress and
+//! account; nothing here changes a run.
+
+pub mod console;
+pub mod csv;
+pub mod curve;
+pub mod summary;
+
+use crate::ledger::Account;
+use crate::progress::Progress;
+use std::time::Duration;
+
+/// A look at the run at one moment.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The training.
+    pub progress: &'a Progress,
+    /// Every trajectory.
+    pub account: Account,
+    /// Actors with an open stream.
+    pub actors_connected: usize,
+    /// Over the time since the last report.
+    pub frames_per_second: f64,
+    /// Share of the time since the last report in which the trainer worked, 0 to 1.
+    pub busy: f64,
+    /// Until the wall time budget is used up.
+    pub time_left: Duration,
+}
+
+/// Differences between one report and the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    frames: u64,
+    busy: Duration,
+    elapsed: Duration,
+}
+
+impl Rates {
+    /// Frames a second and busy share since the last call.
+    pub fn update(&mut self, progress: &Progress) -> (f64, f64) {
+        let elapsed = progress.elapsed();
+        let seconds = (elapsed - self.elapsed).as_secs_f64().max(1e-9);
+        let frames_per_second = (progress.frames - self.frames) as f64 / seconds;
+        let busy = (progress.busy - self.busy).as_secs_f64() / seconds;
+        *self = Self { frames: progress.frames, busy: progress.busy, elapsed };
+        (frames_per_second, busy.min(1.0))
+    }
+}

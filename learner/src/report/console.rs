@@ -1,0 +1,96 @@
+//! The progress line on standard error: refreshed in place on a terminal, a line every few seconds otherwise.
+
+use super::View;
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// Time between two lines where there is no terminal to refresh one in place.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows the progress of one run.
+#[derive(Debug)]
+pub struct Console {
+    line: ProgressBar,
+    last_plain: Instant,
+}
+
+impl Console {
+    /// A display on standard error.
+    pub fn new() -> Self {
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        line.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("a constant template"));
+        Self { line, last_plain: Instant::now() }
+    }
+
+    /// Shows the present state.
+    pub fn show(&mut self, view: &View<'_>) {
+        let text = describe(view);
+        if !self.line.is_hidden() {
+            self.line.set_message(text);
+            self.line.tick();
+        } else if self.last_plain.elapsed() >= LINE_INTERVAL {
+            self.last_plain = Instant::now();
+            eprint_line(&text);
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.line.finish_and_clear();
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "progress for a person without a terminal")]
+fn eprint_line(text: &str) {
+    eprintln!("{text}");
+}
+
+fn describe(view: &View<'_>) -> String {
+    let View { progress, account, actors_connected, frames_per_second, busy, time_left } = view;
+    let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
+    let refused = match account.refused() + account.lost {
+        0 => String::new(),
+        count => format!(" | {count} refused or lost"),
+    };
+    format!(
+        "{} frames | {}/s | return {mean} | lag {:.1} (max {}) | learner busy {:.0} % | {actors_connected} actors{refused} | {} s left",
+        HumanCount(progress.frames),
+        HumanCount(*frames_per_second as u64),
+        progress.lag.mean(),
+        progress.lag.max(),
+        busy * 100.0,
+        time_left.as_secs(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Account;
+    use crate::progress::Progress;
+
+    #[test]
+    fn the_line_tells_what_a_person_asks_for() {
+        let progress = Progress::new(475.0);
+        let view = View {
+            progress: &progress,
+            account: Account { produced: 3, lost: 3, ..Account::default() },
+            actors_connected: 2,
+            frames_per_second: 12_345.6,
+            busy: 0.5,
+            time_left: Duration::from_secs(90),
+        };
+        let line = describe(&view);
+        for part in
+            ["0 frames", "12,345/s", "return -", "lag 0.0", "busy 50 %", "2 actors", "3 refused or lost", "90 s left"]
+        {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The result of a run, for people and for scripts.
+
+use crate::ledger::Account;
+use crate::progress::{Progress, Solved};
+use serde::Serialize;
+use std::fmt;
+
+/// Why a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "end", content = "detail")]
+pub enum RunEnd {
+    /// The task is solved.
+    Solved,
+    /// The budget of frames ended first.
+    FramesBudget,
+    /// The budget of time ended first.
+    TimeBudget,
+    /// A person or the system asked for it.
+    Interrupted,
+    /// Something broke.
+    Failed(String),
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Solved => f.write_str("solved"),
+            Self::FramesBudget => f.write_str("not solved: the frame budget ended (raise --frames-max)"),
+            Self::TimeBudget => f.write_str("not solved: the time budget ended (raise --time-max)"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+/// A run in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Why it ended.
+    #[serde(flatten)]
+    pub end: RunEnd,
+    /// When it was solved.
+    pub solved: Option<Solved>,
+    /// Frames trained.
+    pub frames: u64,
+    /// Updates.
+    pub updates: u64,
+    /// Episodes ended.
+    pub episodes: u64,
+    /// Seconds from the learner's start to the end of training.
+    pub seconds: f64,
+    /// Seconds from the learner's start until the first batch was complete.
+    pub seconds_to_first_batch: f64,
+    /// Mean of the last 100 episodes.
+    pub mean_return: Option<f64>,
+    /// Worst mean of 100 episodes since solving.
+    pub worst_after_solved: Option<f64>,
+    /// Share of the time since the first batch in which the trainer worked.
+    pub learner_busy: f64,
+    /// Mean policy lag, updates.
+    pub policy_lag_mean: f64,
+    /// 99th percentile of the policy lag, updates.
+    pub policy_lag_p99: u64,
+    /// Largest policy lag, updates.
+    pub policy_lag_max: u64,
+    /// Every trajectory.
+    pub account: Account,
+}
+
+impl Summary {
+    /// Sums a run up.
+    pub fn new(end: RunEnd, progress: &Progress, account: Account) -> Self {
+        let seconds = progress.trained_until().as_secs_f64();
+        let first = progress.first_batch().unwrap_or_default().as_secs_f64();
+        Self {
+            end,
+            solved: progress.solved,
+            frames: progress.frames,
+            updates: progress.updates,
+            episodes: progress.episodes,
+            seconds,
+            seconds_to_first_batch: first,
+            mean_return: progress.mean_return(),
+            worst_after_solved: progress.worst_after_solved,
+            learner_busy: (progress.busy.as_secs_f64() / (seconds - first).max(1e-9)).min(1.0),
+            policy_lag_mean: progress.lag.mean(),
+            policy_lag_p99: progress.lag.quantile(0.99),
+            policy_lag_max: progress.lag.max(),
+            account,
+        }
+    }
+
+    /// Frames trained a second, since the first batch was complete.
+    pub fn frames_per_second(&self) -> f64 {
+        self.frames as f64 / (self.seconds - self.seconds_to_first_batch).max(1e-9)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mean = |mean: Option<f64>| mean.map_or("-".into(), |mean| format!("{mean:.1}"));
+        writeln!(f, "result        {}", self.end)?;
+        if let Some(Solved { frames, seconds }) = self.solved {
+            writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
+        }
+        writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
+        writeln!(f, "mean return   {} over the last 100 episodes", mean(self.mean_return))?;
+        if self.worst_after_solved.is_some() {
+            writeln!(f, "worst since   {} (mean of 100 episodes after solving)", mean(self.worst_after_solved))?;
+        }
+        writeln!(
+            f,
+            "time          {:.2} s: first batch after {:.2} s, then {:.0} frames/s, learner busy {:.0} %",
+            self.seconds,
+            self.seconds_to_first_batch,
+            self.frames_per_second(),
+            self.learner_busy * 100.0
+        )?;
+        writeln!(
+            f,
+            "policy lag    mean {:.2}, 99 % within {}, at most {} updates",
+            self.policy_lag_mean, self.policy_lag_p99, self.policy_lag_max
+        )?;
+        write!(f, "trajectories  {}", self.account)
+    }
+}

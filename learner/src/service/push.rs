@@ -1,0 +1,124 @@
+//! One actor's trajectory stream, from `open` to `farewell`.
+
+use super::Shared;
+use crate::admission::{Admitted, Reply, Ticket};
+use crate::ledger::Disposition;
+use crate::registry::Member;
+use impala_common::ids::{Sequence, Session};
+use impala_common::spec::IN_FLIGHT_MAX;
+use impala_common::wire::{pb, trajectory_from_pb};
+use pb::push_request::Message;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+/// Replies that may wait for the socket: every receipt of the largest window, and the finish.
+pub(super) const REPLIES: usize = IN_FLIGHT_MAX + 8;
+
+/// How a stream ended.
+enum End {
+    Farewell,
+    Closed,
+    Broken(String),
+    Violation(String),
+}
+
+/// Serves the stream to its end; its errors end this stream and nothing else.
+pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRequest>, replies: mpsc::Sender<Reply>) {
+    let opened = match inbound.message().await {
+        Ok(Some(pb::PushRequest { message: Some(Message::Open(pb::Open { session })) })) => Session(session),
+        Ok(_) => {
+            let _ = replies.send(Reply::Violation("the first message of a stream must be `open`".into())).await;
+            return;
+        }
+        Err(_) => return,
+    };
+    let Some(member) = shared.registry.connect(opened) else {
+        let _ = replies.send(Reply::UnknownSession(opened)).await;
+        return;
+    };
+    tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
+    let end = Connection { shared: &shared, member: &member, replies: &replies }.run(inbound).await;
+    shared.registry.disconnect(opened);
+    report(&shared, &member, &end).await;
+    if let End::Violation(message) = end {
+        let _ = replies.send(Reply::Violation(message)).await;
+    }
+}
+
+async fn report(shared: &Shared, member: &Member, end: &End) {
+    let (actor, index) = (&member.name, member.actor_index);
+    match end {
+        End::Farewell => tracing::info!(%actor, %index, "an actor left"),
+        End::Closed => tracing::warn!(%actor, %index, "an actor closed its stream without farewell"),
+        End::Broken(error) => tracing::warn!(%actor, %index, %error, "an actor was lost"),
+        End::Violation(error) => tracing::warn!(%actor, %index, %error, "an actor broke the contract"),
+    }
+    if shared.registry.template().lockstep.is_some() && !shared.finishing.is_cancelled() {
+        // One place, and one loss is enough to end the run.
+        let _ = shared.lockstep_broken.try_send(index);
+    }
+}
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    member: &'a Member,
+    replies: &'a mpsc::Sender<Reply>,
+}
+
+impl Connection<'_> {
+    async fn run(&self, mut inbound: Streaming<pb::PushRequest>) -> End {
+        let mut is_finish_sent = false;
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = self.shared.finishing.cancelled(), if !is_finish_sent => {
+                    is_finish_sent = true;
+                    let reason = self.shared.finish_reason.get().cloned().unwrap_or_default();
+                    let _ = self.replies.send(Reply::Finish { reason }).await;
+                    continue;
+                }
+                message = inbound.message() => message,
+            };
+            let message = match message {
+                Ok(Some(request)) => request.message,
+                Ok(None) => return End::Closed,
+                Err(status) => return End::Broken(status.message().to_owned()),
+            };
+            match message {
+                Some(Message::Trajectory(trajectory)) => {
+                    if let Err(violation) = self.admit(&trajectory).await {
+                        return End::Violation(violation);
+                    }
+                }
+                Some(Message::Farewell(pb::Farewell { produced })) => {
+                    let Member { actor_index, incarnation, .. } = *self.member;
+                    self.shared.ledger.farewell(actor_index, incarnation, Sequence(produced));
+                    return End::Farewell;
+                }
+                Some(Message::Open(_)) | None => {
+                    return End::Violation("expected a trajectory or a farewell".into());
+                }
+            }
+        }
+    }
+
+    /// Parses, counts and queues one trajectory; waits for a slot, and so stops reading, while the queue is full.
+    async fn admit(&self, message: &pb::Trajectory) -> Result<(), String> {
+        let Member { actor_index, incarnation, .. } = *self.member;
+        let sequence = Sequence(message.sequence);
+        let ledger = &self.shared.ledger;
+        ledger.arrive(actor_index, incarnation, sequence).map_err(|e| e.to_string())?;
+        let ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
+        let trajectory = match trajectory_from_pb(message, self.shared.trajectory_shape()) {
+            Ok(trajectory) => trajectory,
+            Err(error) => {
+                ticket.settle(Disposition::Invalid);
+                return Err(format!("trajectory {sequence}: {error}"));
+            }
+        };
+        // After the end of the run the queue is closed and the ticket refuses the trajectory when it is dropped.
+        let _ = self.shared.queue.send(Admitted { trajectory, ticket }).await;
+        Ok(())
+    }
+}

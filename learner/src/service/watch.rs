@@ -1,0 +1,43 @@
+//! One actor's weights stream: the newest version whenever there is room, skipping those in between.
+
+use crate::metrics::WeightsMetrics;
+use crate::publisher::PublishedWatch;
+use impala_common::ids::WeightsVersion;
+use impala_common::snapshot::Encoding;
+use impala_common::wire::pb;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+/// Networks from this size on are encoded off the async runtime: below it takes under half a millisecond.
+const ENCODE_INLINE_MAX: usize = 1 << 16;
+
+/// Serves the stream until the actor or the publisher is gone.
+pub(super) async fn serve(
+    mut published: PublishedWatch,
+    encoding: Encoding,
+    snapshots: mpsc::Sender<Result<pb::Snapshot, Status>>,
+) {
+    let metrics = WeightsMetrics::new();
+    // What the actor holds once it has read what was sent: the stream keeps the order.
+    let mut held: Option<WeightsVersion> = None;
+    loop {
+        let Ok(permit) = snapshots.reserve().await else { return };
+        let changed = tokio::select! {
+            newest = published.wait_for(|p| p.as_ref().is_some_and(|p| Some(p.version) != held)) => newest,
+            () = snapshots.closed() => return,
+        };
+        let Ok(newest) = changed.map(|newest| newest.clone()) else { return };
+        let Some(newest) = newest else { return };
+        let version = newest.version;
+        let snapshot = if newest.parameter_count() <= ENCODE_INLINE_MAX {
+            newest.snapshot(encoding, held)
+        } else {
+            let made = tokio::task::spawn_blocking(move || newest.snapshot(encoding, held)).await;
+            let Ok(snapshot) = made else { return };
+            snapshot
+        };
+        metrics.record(&snapshot);
+        permit.send(Ok(pb::Snapshot::from(snapshot.as_ref())));
+        held = Some(version);
+    }
+}

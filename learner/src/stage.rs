@@ -1,0 +1,60 @@
+//! A stage: a named thread whose end, by return or by panic, can be awaited.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::sync::oneshot;
+
+/// A running stage that gives a `T`.
+#[derive(Debug)]
+pub struct Stage<T> {
+    end: oneshot::Receiver<Result<T, String>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Starts a stage.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn spawn<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Stage<T>> {
+    let (sender, end) = oneshot::channel();
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        // The unwound state is dropped with the closure: nobody sees it half-changed.
+        let result = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_message(panic.as_ref()));
+        let _ = sender.send(result);
+    })?;
+    Ok(Stage { end, thread: Some(thread) })
+}
+
+impl<T> Stage<T> {
+    /// Waits for the end: what the stage gives, or the message of its panic. After the first end it is pending for ever.
+    pub async fn ended(&mut self) -> Result<T, String> {
+        if self.thread.is_none() {
+            return std::future::pending().await;
+        }
+        let result = (&mut self.end).await.unwrap_or_else(|_| Err("it ended without a result".into()));
+        if let Some(thread) = self.thread.take() {
+            // The result was its last act.
+            let _ = thread.join();
+        }
+        result
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_gives_its_result_or_the_message_of_its_panic() {
+        assert_eq!(spawn("ok", || 7).unwrap().ended().await, Ok(7));
+        let mut broken = spawn("broken", || -> u8 { panic!("no {}", "way") }).unwrap();
+        assert_eq!(broken.ended().await, Err("no way".into()));
+    }
+}

@@ -1,0 +1,109 @@
+//! The trainer thread: owns the model, takes batches, updates, leaves new weights for the publisher.
+
+use crate::admission::PolicyLagGate;
+use crate::batcher::StagedBatch;
+use crate::config::Config;
+use crate::ledger::Disposition;
+use crate::metrics::TrainerMetrics;
+use crate::progress::Progress;
+use crate::publisher::WeightsSlot;
+use crate::step::{Diverged, LearnerStep};
+use impala_common::ids::WeightsVersion;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Why the trainer stopped.
+#[derive(Debug, PartialEq)]
+pub enum TrainingEnd {
+    /// Solved, and trained on as long as was asked for.
+    Solved,
+    /// The budget of frames is used up.
+    FramesBudget,
+    /// No more batches come: the run is being stopped from outside.
+    Stopped,
+    /// The numbers ran away.
+    Diverged(Diverged),
+}
+
+/// Endpoints and settings of the trainer.
+#[derive(Debug)]
+pub struct Trainer {
+    /// The run's settings.
+    pub config: Config,
+    /// Parameters, optimiser and device.
+    pub step: LearnerStep,
+    /// From the batcher.
+    pub staged: Receiver<StagedBatch>,
+    /// To the publisher.
+    pub slot: WeightsSlot,
+    /// Told of every new version.
+    pub gate: PolicyLagGate,
+    /// Read by reports.
+    pub progress: Arc<Mutex<Progress>>,
+}
+
+impl Trainer {
+    /// Trains until the task is solved, the frames are used up, the batches end or the numbers run away; gives the
+    /// parameters back.
+    pub fn run(mut self) -> (TrainingEnd, LearnerStep) {
+        let metrics = TrainerMetrics::new();
+        self.slot.put(self.gate.current(), self.step.parameters());
+        loop {
+            let waiting_since = Instant::now();
+            let Ok(staged) = self.staged.recv() else {
+                return (TrainingEnd::Stopped, self.step);
+            };
+            let working_since = Instant::now();
+            self.lock_progress().record_wait(working_since - waiting_since);
+            if let Err(diverged) = self.train(staged, &metrics, working_since) {
+                return (TrainingEnd::Diverged(diverged), self.step);
+            }
+            if let Some(end) = self.end() {
+                return (end, self.step);
+            }
+        }
+    }
+
+    fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics, since: Instant) -> Result<(), Diverged> {
+        let StagedBatch { batch, tickets } = staged;
+        // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
+        tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
+        let current = self.gate.current();
+        let lags: Vec<u64> = batch.weights_versions.iter().map(|version| version.lag_behind(current)).collect();
+        let episodes = batch.episodes.clone();
+        let frames = batch.frames() as u64;
+        let learning_rate = self.config.learning_rate_at(self.lock_progress().frames);
+
+        let report = self.step.run(batch, learning_rate)?;
+        let version = WeightsVersion(current.0 + 1);
+        self.gate.advance(version);
+        if version.0.is_multiple_of(self.config.publish_every) {
+            self.slot.put(version, self.step.parameters());
+        }
+
+        lags.iter().for_each(|lag| metrics.record_lag(*lag));
+        episodes.iter().for_each(|episode| metrics.record_episode(episode));
+        let mut progress = self.lock_progress();
+        progress.last_step = report;
+        progress.learning_rate = learning_rate;
+        lags.iter().for_each(|lag| progress.lag.record(*lag));
+        progress.record_update(frames, episodes.into_iter());
+        progress.busy += since.elapsed();
+        Ok(())
+    }
+
+    fn end(&self) -> Option<TrainingEnd> {
+        let progress = self.lock_progress();
+        let goal = progress.solved.map(|solved| solved.frames + self.config.frames_after_solved);
+        match goal {
+            Some(goal) if progress.frames >= goal => Some(TrainingEnd::Solved),
+            None if progress.frames >= self.config.frames_max => Some(TrainingEnd::FramesBudget),
+            _ => None,
+        }
+    }
+
+    fn lock_progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no holder of the progress panics")
+    }
+}
