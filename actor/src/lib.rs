@@ -1,6 +1,16 @@
-//! x
-#![allow(dead_code, unused)]
+//! The IMPALA actor: steps environments with a slightly old policy and streams trajectories to the learner.
+//!
+//! Data flows `env -> unroll <- policy` on one thread, the [`rollout`], and from there through the [`link`] to the
+//! learner; weights come back the same way. [`app`] alone knows both sides and joins them by channels; [`cli`] turns
+//! flags into its configuration. [`evaluate`] plays whole episodes with a policy outside of any run.
+
+pub mod app;
+pub mod backoff;
+pub mod cli;
 pub mod env;
+pub mod evaluate;
+pub mod link;
+pub mod metrics;
 pub mod policy;
 pub mod rollout;
 pub mod unroll;

@@ -1,1 +1,46 @@
-fn main() {}
+//! `impala`: the person's tool. It composes the learner and the actor; their logic is theirs.
+
+mod actors;
+mod train;
+
+use clap::{Parser, Subcommand};
+use impala_actor::cli::ActorArgs;
+use impala_learner::cli::LearnerArgs;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Distributed IMPALA: actors step environments, a learner trains with V-trace, weights flow back.
+#[derive(Parser)]
+#[command(name = "impala", version, about, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train on this machine: one learner and several actor processes, until the task is solved.
+    Train(train::TrainArgs),
+    /// Run a learner alone; actors join from this or other machines.
+    Learner(LearnerArgs),
+    /// Run an actor alone; it waits for its learner, and for the next one after it.
+    Actor(ActorArgs),
+}
+
+#[allow(clippy::print_stderr, reason = "the error of the program")]
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(args, started),
+        Command::Learner(args) => impala_learner::cli::run(args),
+        Command::Actor(args) => impala_actor::cli::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -78,11 +78,9 @@ pub fn tanh(x: f32) -> f32 {
 #[inline(always)]
 fn exp2_near_zero(f: f32) -> f32 {
     let z = f * std::f32::consts::LN_2;
-    let mut sum = 1.0 + z / 7.0;
-    for k in [6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
-        sum = 1.0 + z * (1.0 / k) * sum;
-    }
-    sum
+    // 1 + z/1 (1 + z/2 (1 + ... z/7)): multiplications by constants, no division.
+    let reciprocals = [1.0 / 7.0, 1.0 / 6.0, 1.0 / 5.0, 1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0, 1.0];
+    reciprocals.into_iter().fold(1.0, |sum, reciprocal| 1.0 + z * reciprocal * sum)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The log file cannot be created.
-    #[error("cannot create the log file {path}: {source}")]
+    #[error("cannot create the log file {path}")]
     LogFile {
         /// The file.
         path: PathBuf,

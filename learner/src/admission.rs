@@ -64,7 +64,7 @@ impl Ticket {
         self.sequence
     }
 
-    /// Decides the trajectory: counts it and sends the receipt.
+    /// Decides the trajectory: counts it and sends the receipt. An invalid one has none: its stream ends with the reason.
     pub fn settle(mut self, disposition: Disposition) {
         self.decide(disposition);
     }
@@ -72,6 +72,9 @@ impl Ticket {
     fn decide(&mut self, disposition: Disposition) {
         self.is_settled = true;
         self.ledger.settle(disposition);
+        if disposition == Disposition::Invalid {
+            return;
+        }
         // The channel holds more than an actor's window; a failed send means that the actor is gone.
         let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition });
     }

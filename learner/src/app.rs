@@ -209,8 +209,9 @@ impl Running {
         let end = loop {
             tokio::select! {
                 trained = self.trainer.ended() => return trainer_ended(trained),
-                panic = self.batcher.ended() => break failed("batcher", panic.err()),
-                panic = self.publisher.ended() => break failed("publisher", panic.err()),
+                // The batcher also ends when the trainer does, whose own end is then about to be told.
+                Err(panic) = self.batcher.ended(), if self.batcher.is_running() => break failed("batcher", &panic),
+                Err(panic) = self.publisher.ended(), if self.publisher.is_running() => break failed("publisher", &panic),
                 served = &mut self.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
                 Some(index) = self.lockstep_broken.recv() => {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
@@ -236,18 +237,15 @@ impl Running {
         let _ = self.shared.finish_reason.set(end.to_string());
         self.shared.finishing.cancel();
         self.stop_batcher.cancel();
-        let step = match trained {
-            Some(step) => Some(step),
-            None => match self.trainer.ended().await {
-                Ok((_, step)) => Some(step),
-                Err(panic) => {
-                    end = failed("trainer", Some(panic));
-                    None
-                }
-            },
+        let step = match self.trainer.ended().await {
+            Ok(at_last) => trained.or(at_last.map(|(_, step)| step)),
+            Err(panic) => {
+                end = failed("trainer", &panic);
+                None
+            }
         };
         if let Err(panic) = self.batcher.ended().await {
-            end = failed("batcher", Some(panic));
+            end = failed("batcher", &panic);
         }
         let mut connected = self.shared.registry.connected();
         if tokio::time::timeout(GRACE, connected.wait_for(|count| *count == 0)).await.is_err() {
@@ -255,7 +253,7 @@ impl Running {
         }
         self.slot.close();
         if let Err(panic) = self.publisher.ended().await {
-            end = failed("publisher", Some(panic));
+            end = failed("publisher", &panic);
         }
         self.stop_server.cancel();
         // What a stubborn peer still holds open ends with the process.
@@ -291,20 +289,20 @@ impl Running {
     }
 }
 
-fn trainer_ended(trained: Result<(TrainingEnd, LearnerStep), String>) -> Ended {
+fn trainer_ended(trained: Result<Option<(TrainingEnd, LearnerStep)>, String>) -> Ended {
     let (end, trained) = match trained {
-        Ok((TrainingEnd::Solved, step)) => (RunEnd::Solved, Some(step)),
-        Ok((TrainingEnd::FramesBudget, step)) => (RunEnd::FramesBudget, Some(step)),
-        Ok((TrainingEnd::Diverged(error), step)) => (RunEnd::Failed(error.to_string()), Some(step)),
+        Ok(Some((TrainingEnd::Solved, step))) => (RunEnd::Solved, Some(step)),
+        Ok(Some((TrainingEnd::FramesBudget, step))) => (RunEnd::FramesBudget, Some(step)),
+        Ok(Some((TrainingEnd::Diverged(error), step))) => (RunEnd::Failed(error.to_string()), Some(step)),
         // Nobody has asked the batcher to stop: it broke, and its panic is reported when it is joined.
-        Ok((TrainingEnd::Stopped, step)) => (RunEnd::Failed("the batcher ended too early".into()), Some(step)),
-        Err(panic) => (failed("trainer", Some(panic)), None),
+        Ok(Some((TrainingEnd::Stopped, step))) => (failed("batcher", "it ended too early"), Some(step)),
+        Ok(None) => (failed("trainer", "its end was told twice"), None),
+        Err(panic) => (failed("trainer", &panic), None),
     };
     Ended { end, trained }
 }
 
-fn failed(stage: &str, panic: Option<String>) -> RunEnd {
-    let reason = panic.unwrap_or_else(|| "it ended too early".into());
+fn failed(stage: &str, reason: &str) -> RunEnd {
     RunEnd::Failed(format!("the {stage} broke: {reason}"))
 }
 

@@ -10,6 +10,10 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+/// Most trajectories that an incarnation may claim: at a million a second they take nine years. Bounds what a peer that
+/// lies about its count can do to the account.
+pub const PRODUCED_MAX: u64 = 1 << 48;
+
 /// What became of a trajectory that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -58,8 +62,8 @@ pub struct Account {
 impl Account {
     /// Arrived and not yet decided.
     pub fn in_flight(&self) -> u64 {
-        let settled = self.trained + self.refused() + self.lost;
-        self.produced - settled
+        let settled = (self.trained + self.refused()).saturating_add(self.lost);
+        self.produced.saturating_sub(settled)
     }
 
     /// Refused for any reason.
@@ -137,7 +141,7 @@ impl Ledger {
             return Err(OutOfOrder { actor, sequence, expected });
         }
         state.catch_up(actor, incarnation, sequence.0);
-        state.account.produced += 1;
+        state.account.produced = state.account.produced.saturating_add(1);
         state.next.insert((actor, incarnation), sequence.0 + 1);
         Ok(())
     }
@@ -168,7 +172,7 @@ impl State {
         let next = self.next.entry((actor, incarnation)).or_insert(0);
         let gap = produced.saturating_sub(*next);
         *next += gap;
-        // A peer that lies about its count must not be able to overflow ours.
+        // Peers that lie about their counts must not be able to overflow ours.
         self.account.produced = self.account.produced.saturating_add(gap);
         self.account.lost = self.account.lost.saturating_add(gap);
     }

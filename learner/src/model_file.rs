@@ -10,10 +10,10 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFileError {
     /// The format refuses it.
-    #[error("cannot write the model: {0}")]
+    #[error("cannot write the model")]
     Format(#[from] safetensors::SafeTensorError),
     /// The file system refuses it.
-    #[error("cannot write the model: {0}")]
+    #[error("cannot write the model")]
     Io(#[from] std::io::Error),
 }
 

@@ -196,9 +196,9 @@ impl Progress {
             return;
         }
         let mean = self.recent_sum / SOLVED_EPISODES as f64;
-        if self.solved.is_some() {
+        if self.solved.is_some_and(|solved| solved.frames < self.frames) {
             self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
-        } else if mean >= self.solved_return {
+        } else if self.solved.is_none() && mean >= self.solved_return {
             self.solved = Some(Solved { frames: self.frames, seconds: self.elapsed().as_secs_f64() });
         }
     }

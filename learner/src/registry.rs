@@ -1,7 +1,7 @@
 //! Who works for this learner: checks registrations against the run, hands out actor indices and sessions, knows which
 //! actors are connected.
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, PRODUCED_MAX};
 use impala_common::ids::{ActorIndex, Incarnation, Session};
 use impala_common::snapshot::Encoding;
 use impala_common::spec::{Agreement, EnvironmentSpec, PROTOCOL_VERSION};
@@ -49,10 +49,10 @@ pub enum RegisterError {
         /// All of the actor's.
         actor: String,
     },
-    /// The name or index is out of bounds.
+    /// The name, the index or the count of trajectories is out of bounds.
     #[error("actor {field} {value} is out of bounds: {requirement}")]
     Bounds {
-        /// `name` or `index`.
+        /// `name`, `index` or `count`.
         field: &'static str,
         /// Its value (shortened).
         value: String,
@@ -191,6 +191,11 @@ impl Registry {
         if !(1..=NAME_LEN_MAX).contains(&name_len) {
             let requirement = format!("1 to {NAME_LEN_MAX} bytes");
             return Err(RegisterError::Bounds { field: "name", value: format!("of {name_len} bytes"), requirement });
+        }
+        let produced = registration.produced.0;
+        if produced > PRODUCED_MAX {
+            let requirement = format!("at most {PRODUCED_MAX}");
+            return Err(RegisterError::Bounds { field: "count", value: produced.to_string(), requirement });
         }
         if !registration.environments.contains(&self.template.environment) {
             let offered: Vec<_> = registration.environments.iter().map(ToString::to_string).collect();

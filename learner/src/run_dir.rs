@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 /// The run's directory cannot be made or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {source}; choose another --runs-dir")]
+#[error("cannot {action} {path}; choose another --runs-dir")]
 pub struct RunDirError {
     action: &'static str,
     path: PathBuf,

@@ -28,17 +28,25 @@ pub fn spawn<T: Send + 'static>(
 }
 
 impl<T> Stage<T> {
-    /// Waits for the end: what the stage gives, or the message of its panic. After the first end it is pending for ever.
-    pub async fn ended(&mut self) -> Result<T, String> {
+    /// Whether the end has not been awaited yet.
+    pub fn is_running(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Waits for the end: what the stage gives, or the message of its panic. `None` if that has been taken before.
+    ///
+    /// # Errors
+    /// The stage panicked.
+    pub async fn ended(&mut self) -> Result<Option<T>, String> {
         if self.thread.is_none() {
-            return std::future::pending().await;
+            return Ok(None);
         }
         let result = (&mut self.end).await.unwrap_or_else(|_| Err("it ended without a result".into()));
         if let Some(thread) = self.thread.take() {
             // The result was its last act.
             let _ = thread.join();
         }
-        result
+        result.map(Some)
     }
 }
 
@@ -53,7 +61,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_stage_gives_its_result_or_the_message_of_its_panic() {
-        assert_eq!(spawn("ok", || 7).unwrap().ended().await, Ok(7));
+        let mut seven = spawn("ok", || 7).unwrap();
+        assert_eq!(seven.ended().await, Ok(Some(7)));
+        assert!(!seven.is_running());
+        assert_eq!(seven.ended().await, Ok(None));
         let mut broken = spawn("broken", || -> u8 { panic!("no {}", "way") }).unwrap();
         assert_eq!(broken.ended().await, Err("no way".into()));
     }

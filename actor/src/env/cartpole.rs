@@ -87,7 +87,7 @@ impl CartPole {
 
     /// Ends the episodes that are over: keeps the final observation of the truncated ones, starts the next.
     #[cold]
-    fn reset_ended(&mut self, step: Step<'_>) {
+    fn reset_ended(&mut self, step: &mut Step<'_>) {
         let rows = step.observations.chunks_exact_mut(OBSERVATION_LEN);
         for (i, (row, outcome)) in rows.zip(step.outcomes.iter()).enumerate() {
             if *outcome == Outcome::Continues {
@@ -108,12 +108,10 @@ impl VectorEnvironment for CartPole {
     }
 
     fn observe(&self, observations: &mut [f32]) {
-        for (i, row) in observations.chunks_exact_mut(OBSERVATION_LEN).enumerate() {
-            self.poles.observe_one(i, row);
-        }
+        self.poles.observe(observations);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: &[u8], mut step: Step<'_>) {
         let integration = Integration {
             poles: &mut self.poles,
             steps_max: self.steps_max,
@@ -124,7 +122,7 @@ impl VectorEnvironment for CartPole {
         let any_ended = self.arch.dispatch(integration);
         step.rewards.fill(1.0);
         if any_ended {
-            self.reset_ended(step);
+            self.reset_ended(&mut step);
         }
     }
 }
@@ -133,6 +131,45 @@ impl Poles {
     fn set(&mut self, i: usize, state: [f64; 4], steps: u32) {
         [self.position[i], self.velocity[i], self.angle[i], self.angular_velocity[i]] = state;
         self.steps[i] = steps;
+    }
+
+    /// Moves every cart and pole by one step of time. The slices of one known length let the compiler drop the bounds
+    /// checks and vectorise.
+    #[inline(always)]
+    fn advance(&mut self, actions: &[u8], sin_cos: impl Fn(f64) -> (f64, f64)) {
+        let n = self.steps.len();
+        let (position, velocity) = (&mut self.position[..n], &mut self.velocity[..n]);
+        let (angle, angular_velocity) = (&mut self.angle[..n], &mut self.angular_velocity[..n]);
+        let actions = &actions[..n];
+        for i in 0..n {
+            let state = [position[i], velocity[i], angle[i], angular_velocity[i]];
+            let force = if actions[i] == 1 { FORCE } else { -FORCE };
+            [position[i], velocity[i], angle[i], angular_velocity[i]] = euler(state, sin_cos(angle[i]), force);
+        }
+    }
+
+    /// Counts the step and decides which episodes it ended.
+    #[inline(always)]
+    fn judge(&mut self, steps_max: u32, outcomes: &mut [Outcome]) {
+        let n = self.steps.len();
+        let (position, angle) = (&self.position[..n], &self.angle[..n]);
+        let (steps, outcomes) = (&mut self.steps[..n], &mut outcomes[..n]);
+        for i in 0..n {
+            let out = (position[i].abs() > POSITION_MAX) | (angle[i].abs() > ANGLE_MAX);
+            steps[i] += 1;
+            let cut = if steps[i] >= steps_max { Outcome::Truncated } else { Outcome::Continues };
+            outcomes[i] = if out { Outcome::Terminated } else { cut };
+        }
+    }
+
+    #[inline(always)]
+    fn observe(&self, observations: &mut [f32]) {
+        let n = self.steps.len();
+        let (position, velocity) = (&self.position[..n], &self.velocity[..n]);
+        let (angle, angular_velocity) = (&self.angle[..n], &self.angular_velocity[..n]);
+        for (i, row) in observations.chunks_exact_mut(OBSERVATION_LEN).take(n).enumerate() {
+            row.copy_from_slice(&[position[i], velocity[i], angle[i], angular_velocity[i]].map(|x| x as f32));
+        }
     }
 
     fn observe_one(&self, i: usize, row: &mut [f32]) {
@@ -155,36 +192,15 @@ impl WithSimd for Integration<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> bool {
-        let n = self.poles.steps.len();
-        // Slices of one known length let the compiler drop the bounds checks below.
-        let position = &mut self.poles.position[..n];
-        let velocity = &mut self.poles.velocity[..n];
-        let angle = &mut self.poles.angle[..n];
-        let angular_velocity = &mut self.poles.angular_velocity[..n];
-        let steps = &mut self.poles.steps[..n];
-        let (actions, outcomes) = (&self.actions[..n], &mut self.outcomes[..n]);
-        let observations = &mut self.observations[..n * OBSERVATION_LEN];
-
+        let Self { poles, steps_max, actions, observations, outcomes } = self;
         // A live pole leans at most ANGLE_MAX; only states set from outside lean more.
-        let angles_small = angle.iter().fold(true, |small, x| small & (x.abs() <= SIN_COS_MAX));
-        for i in 0..n {
-            let state = [position[i], velocity[i], angle[i], angular_velocity[i]];
-            let sin_cos = if angles_small { sin_cos_small(angle[i]) } else { angle[i].sin_cos() };
-            let force = if actions[i] == 1 { FORCE } else { -FORCE };
-            [position[i], velocity[i], angle[i], angular_velocity[i]] = euler(state, sin_cos, force);
+        if poles.angle.iter().fold(true, |small, x| small & (x.abs() <= SIN_COS_MAX)) {
+            poles.advance(actions, sin_cos_small);
+        } else {
+            poles.advance(actions, f64::sin_cos);
         }
-        for i in 0..n {
-            let out = (position[i].abs() > POSITION_MAX) | (angle[i].abs() > ANGLE_MAX);
-            steps[i] += 1;
-            let cut = if steps[i] >= self.steps_max { Outcome::Truncated } else { Outcome::Continues };
-            outcomes[i] = if out { Outcome::Terminated } else { cut };
-        }
-        for (i, row) in observations.chunks_exact_mut(OBSERVATION_LEN).enumerate() {
-            row[0] = position[i] as f32;
-            row[1] = velocity[i] as f32;
-            row[2] = angle[i] as f32;
-            row[3] = angular_velocity[i] as f32;
-        }
+        poles.judge(steps_max, outcomes);
+        poles.observe(observations);
         outcomes.iter().fold(0, |any, outcome| any | *outcome as u8) != 0
     }
 }

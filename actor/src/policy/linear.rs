@@ -85,6 +85,11 @@ impl Linear {
                 tile::<S, R, V>(simd, weights, bias, (&x[row * x_stride..], x_stride), (y, stride));
                 row += R;
             }
+            if R > 4 && row + 4 <= rows {
+                let y = &mut y[row * stride + column..];
+                tile::<S, 4, V>(simd, weights, bias, (&x[row * x_stride..], x_stride), (y, stride));
+                row += 4;
+            }
             while row < rows {
                 let y = &mut y[row * stride + column..];
                 tile::<S, 1, V>(simd, weights, bias, (&x[row * x_stride..], x_stride), (y, stride));

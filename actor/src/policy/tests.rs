@@ -45,11 +45,19 @@ fn reference(spec: &NetworkSpec, parameters: &[f32], row: &[f32]) -> (Vec<f64>, 
     (linear(depth, &x), linear(depth + 1, &x)[0])
 }
 
+/// Every instruction set that this machine has.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::new(), Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    archs
+}
+
 #[test]
 fn logits_and_values_are_those_of_the_formula() {
-    for spec in specs() {
+    for (spec, arch) in specs().into_iter().flat_map(|spec| archs().into_iter().map(move |arch| (spec.clone(), arch))) {
         let parameters = draws(1, spec.parameter_count(), 0.3);
-        let mut policy = Policy::new(&spec);
+        let mut policy = Policy { arch, ..Policy::new(&spec) };
         policy.set_parameters(&parameters);
         for n in [1, 7, 8, 64, 65, 200] {
             let observations = draws(n as u64, n * spec.observation_len, 2.0);
@@ -70,13 +78,15 @@ fn logits_and_values_are_those_of_the_formula() {
 #[test]
 fn a_row_does_not_depend_on_the_rows_beside_it() {
     let spec = &specs()[0];
-    let mut policy = Policy::new(spec);
-    policy.set_parameters(&draws(1, spec.parameter_count(), 0.3));
-    let n = 3 * BLOCK_ROWS + 5;
-    let observations = draws(2, n * spec.observation_len, 2.0);
-    let together = policy.forward(&observations, n).logits.to_vec();
-    for (row, expected) in observations.chunks_exact(spec.observation_len).zip(together.chunks_exact(2)) {
-        assert_eq!(policy.forward(row, 1).logits, expected);
+    for arch in archs() {
+        let mut policy = Policy { arch, ..Policy::new(spec) };
+        policy.set_parameters(&draws(1, spec.parameter_count(), 0.3));
+        let n = 3 * BLOCK_ROWS + 5;
+        let observations = draws(2, n * spec.observation_len, 2.0);
+        let together = policy.forward(&observations, n).logits.to_vec();
+        for (row, expected) in observations.chunks_exact(spec.observation_len).zip(together.chunks_exact(2)) {
+            assert_eq!(policy.forward(row, 1).logits, expected);
+        }
     }
 }
 

@@ -93,7 +93,6 @@ settings! {
             "Updates by which the policy of a trajectory may be behind; older ones are refused and counted.";
     }
     "Network" {
-        #[clap(value_delimiter = ',')]
         hidden: Hidden = Hidden(vec![64, 64]), "64,64", "IMPALA_HIDDEN",
             "Widths of the hidden layers, separated by commas.";
         activation: Activation = Activation::Tanh, "tanh", "IMPALA_ACTIVATION",

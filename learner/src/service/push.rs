@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::admission::{Admitted, Reply, Ticket};
-use crate::ledger::Disposition;
+use crate::ledger::{Disposition, PRODUCED_MAX};
 use crate::registry::Member;
 use impala_common::ids::{Sequence, Session};
 use impala_common::spec::IN_FLIGHT_MAX;
@@ -10,7 +10,7 @@ use impala_common::wire::{pb, trajectory_from_pb};
 use pb::push_request::Message;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 /// Replies that may wait for the socket: every receipt of the largest window, and the finish.
 pub(super) const REPLIES: usize = IN_FLIGHT_MAX + 8;
@@ -31,7 +31,10 @@ pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRe
             let _ = replies.send(Reply::Violation("the first message of a stream must be `open`".into())).await;
             return;
         }
-        Err(_) => return,
+        Err(status) => {
+            let _ = replies.send(Reply::Violation(unreadable(&status))).await;
+            return;
+        }
     };
     let Some(member) = shared.registry.connect(opened) else {
         let _ = replies.send(Reply::UnknownSession(opened)).await;
@@ -41,7 +44,8 @@ pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRe
     let end = Connection { shared: &shared, member: &member, replies: &replies }.run(inbound).await;
     shared.registry.disconnect(opened);
     report(&shared, &member, &end).await;
-    if let End::Violation(message) = end {
+    // Of a broken stream it is not known whether the actor still listens; if so, it sent what cannot be read.
+    if let End::Violation(message) | End::Broken(message) = end {
         let _ = replies.send(Reply::Violation(message)).await;
     }
 }
@@ -83,7 +87,7 @@ impl Connection<'_> {
             let message = match message {
                 Ok(Some(request)) => request.message,
                 Ok(None) => return End::Closed,
-                Err(status) => return End::Broken(status.message().to_owned()),
+                Err(status) => return End::Broken(unreadable(&status)),
             };
             match message {
                 Some(Message::Trajectory(trajectory)) => {
@@ -92,6 +96,9 @@ impl Connection<'_> {
                     }
                 }
                 Some(Message::Farewell(pb::Farewell { produced })) => {
+                    if let Err(violation) = plausible(produced) {
+                        return End::Violation(violation);
+                    }
                     let Member { actor_index, incarnation, .. } = *self.member;
                     self.shared.ledger.farewell(actor_index, incarnation, Sequence(produced));
                     return End::Farewell;
@@ -108,6 +115,7 @@ impl Connection<'_> {
         let Member { actor_index, incarnation, .. } = *self.member;
         let sequence = Sequence(message.sequence);
         let ledger = &self.shared.ledger;
+        plausible(sequence.0)?;
         ledger.arrive(actor_index, incarnation, sequence).map_err(|e| e.to_string())?;
         let ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
         let trajectory = match trajectory_from_pb(message, self.shared.trajectory_shape()) {
@@ -117,8 +125,24 @@ impl Connection<'_> {
                 return Err(format!("trajectory {sequence}: {error}"));
             }
         };
-        // After the end of the run the queue is closed and the ticket refuses the trajectory when it is dropped.
+        // Nothing that comes after the finish is trained, however late the batcher hears of it.
+        if self.shared.finishing.is_cancelled() {
+            ticket.settle(Disposition::Shutdown);
+            return Ok(());
+        }
+        // A closed queue gives the trajectory back, and its ticket refuses it when it is dropped.
         let _ = self.shared.queue.send(Admitted { trajectory, ticket }).await;
         Ok(())
     }
+}
+
+fn unreadable(status: &Status) -> String {
+    format!("the stream cannot be read: {}", status.message())
+}
+
+fn plausible(count: u64) -> Result<(), String> {
+    if count > PRODUCED_MAX {
+        return Err(format!("the actor counts {count} trajectories, more than {PRODUCED_MAX}, which no run reaches"));
+    }
+    Ok(())
 }

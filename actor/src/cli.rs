@@ -1,0 +1,191 @@
+//! The command line of an actor, as a program of its own and as a part of the person's tool.
+
+use crate::app::{self, ActorConfig, ActorReport};
+use crate::link::LearnerUrl;
+use crate::metrics;
+use anyhow::Context;
+use impala_common::shutdown;
+use impala_common::spec::EnvironmentName;
+use impala_common::telemetry::{self, LogFormat};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Time for a farewell after the parent's death, before the process ends without one.
+const ORPHAN_GRACE: Duration = Duration::from_secs(3);
+
+/// Steps environments for a learner until it ends the run. All hyperparameters come from the learner.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ActorArgs {
+    /// Where the learner listens: http://HOST:PORT or HOST:PORT. The actor waits for it, at the start and whenever it goes
+    /// away.
+    #[arg(long, value_name = "URL", env = "IMPALA_LEARNER", default_value = "http://127.0.0.1:50051")]
+    pub learner: LearnerUrl,
+
+    /// Name of this actor in the learner's logs and metrics; keep it the same when the actor is restarted, e.g. the pod's
+    /// name [default: HOSTNAME-PID]
+    #[arg(long, value_name = "NAME", env = "IMPALA_ACTOR_NAME")]
+    pub name: Option<String>,
+
+    /// Place of this actor in the run, from 0. With the learner's seed it decides every random draw; no two live actors
+    /// may share it [default: the learner chooses a free one]
+    #[arg(long, value_name = "INDEX", env = "IMPALA_ACTOR_INDEX")]
+    pub index: Option<u32>,
+
+    /// Work only for a learner that trains on this environment: cartpole-v1, cartpole-v0 or catch [default: any of them]
+    #[arg(long, value_name = "NAME", env = "IMPALA_ENVIRONMENT")]
+    pub environment: Option<EnvironmentName>,
+
+    /// Address that serves Prometheus metrics at /metrics; port 0 takes a free one, which the log names; `off` serves none
+    #[arg(long, value_name = "HOST:PORT|off", env = "IMPALA_METRICS_LISTEN", default_value = "127.0.0.1:0")]
+    pub metrics_listen: MetricsListen,
+
+    /// How to write log lines to standard error; RUST_LOG chooses which, `info` and above without it
+    #[arg(long, value_name = "FORMAT", env = "IMPALA_LOG_FORMAT", value_enum, default_value = "human")]
+    pub log_format: LogFormat,
+
+    /// End when standard input closes, as it does when the parent process dies
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+/// Where to serve metrics, if anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsListen(pub Option<SocketAddr>);
+
+impl FromStr for MetricsListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let refuse = |_| format!("`{text}` is no address: give IP and port, e.g. 127.0.0.1:9091, or `off`");
+        text.parse().map(|address| Self(Some(address))).map_err(refuse)
+    }
+}
+
+/// Runs an actor until the learner ends the run or a signal asks it to stop.
+///
+/// # Errors
+/// Whatever keeps the actor from its work for good, in a sentence for the person who started it.
+pub fn run(args: ActorArgs) -> anyhow::Result<()> {
+    telemetry::init_logs(args.log_format, None)?;
+    // One thread: the rollout has its own, and the sockets of one actor keep no second one busy.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    let report = runtime.block_on(run_async(args))?;
+    log_report(&report);
+    Ok(())
+}
+
+async fn run_async(args: ActorArgs) -> anyhow::Result<ActorReport> {
+    let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
+    if args.exit_with_parent {
+        exit_with_parent(shutdown.clone())?;
+    }
+    if let MetricsListen(Some(address)) = args.metrics_listen {
+        let handle = telemetry::install_recorder(&metrics::BUCKETS)?;
+        metrics::describe();
+        let address = telemetry::serve_metrics(address, handle, shutdown.clone()).await?;
+        tracing::info!("metrics at http://{address}/metrics");
+    }
+    let config = ActorConfig {
+        learner: args.learner,
+        name: args.name.unwrap_or_else(default_name),
+        index: args.index,
+        environment: args.environment,
+    };
+    Ok(app::run(config, shutdown).await?)
+}
+
+fn log_report(report: &ActorReport) {
+    tracing::info!(
+        finish_reason = report.finish_reason.as_deref().unwrap_or("stopped"),
+        frames = report.frames,
+        trajectories = report.trajectories,
+        trained = report.receipts.trained,
+        stale = report.receipts.stale,
+        shutdown = report.receipts.shutdown,
+        lost = report.lost,
+        reconnects = report.reconnects,
+        "the run is over"
+    );
+}
+
+/// Host and process: unique among the actors of a cluster, and telling where to look.
+fn default_name() -> String {
+    let from_system = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = std::env::var("HOSTNAME").ok().or_else(from_system).unwrap_or_default();
+    let pid = std::process::id();
+    match host.trim() {
+        "" => format!("actor-{pid}"),
+        host => format!("{host}-{pid}"),
+    }
+}
+
+/// Reads standard input to its end, which comes when the last process that holds the other end of the pipe is gone,
+/// however it died.
+fn exit_with_parent(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let wait = move || {
+        let mut buffer = [0; 256];
+        let mut stdin = std::io::stdin().lock();
+        while stdin.read(&mut buffer).is_ok_and(|read| read > 0) {}
+        tracing::info!("the parent process is gone, stopping");
+        shutdown.cancel();
+        std::thread::sleep(ORPHAN_GRACE);
+        std::process::exit(1);
+    };
+    // Not joined: it outlives the run, since nothing interrupts the read.
+    std::thread::Builder::new().name("parent-watch".into()).spawn(wait).context("cannot start a thread")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: ActorArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<ActorArgs, String> {
+        let args = std::iter::once("impala-actor").chain(args.iter().copied());
+        let matches = Program::command().try_get_matches_from(args).map_err(|error| error.to_string())?;
+        Ok(Program::from_arg_matches(&matches).map_err(|error| error.to_string())?.args)
+    }
+
+    #[test]
+    fn defaults_work_for_a_learner_on_this_machine() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.learner.to_string(), "http://127.0.0.1:50051");
+        assert_eq!(args.metrics_listen, MetricsListen(Some(([127, 0, 0, 1], 0).into())));
+        assert_eq!((args.name, args.index, args.environment), (None, None, None));
+        assert!(!args.exit_with_parent);
+        assert!(default_name().ends_with(&format!("-{}", std::process::id())));
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_flag_value_and_fix() {
+        let refusal = |flag, value| parse(&[flag, value]).unwrap_err();
+        for (flag, value, fix) in [
+            ("--learner", "learner", "http://127.0.0.1:50051"),
+            ("--environment", "pong", "cartpole-v1"),
+            ("--metrics-listen", "9091", "127.0.0.1:9091"),
+            ("--index", "first", "INDEX"),
+            ("--log-format", "xml", "json"),
+        ] {
+            let error = refusal(flag, value);
+            assert!(error.contains(flag) && error.contains(value) && error.contains(fix), "{error}");
+        }
+    }
+
+    #[test]
+    fn metrics_can_be_switched_off() {
+        assert_eq!(parse(&["--metrics-listen", "off"]).unwrap().metrics_listen, MetricsListen(None));
+    }
+}

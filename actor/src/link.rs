@@ -1,0 +1,259 @@
+//! The link: the actor's side of the wire. It registers, pushes trajectories, watches weights, and says how it ended.
+//!
+//! Protobuf types are named only here and below. The link knows no environments and no policy: trajectories come in by a
+//! channel, weights go out by another, receipts open the window.
+
+mod push;
+mod register;
+mod watch;
+
+use crate::weights::Weights;
+use impala_common::ids::{ActorIndex, Incarnation, Sequence};
+use impala_common::spec::{Agreement, EnvironmentName};
+use impala_common::trajectory::Trajectory;
+use impala_common::wire::{WireError, pb};
+pub use register::register;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, watch as watch_channel};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Uri};
+use tonic::{Code, Status};
+
+type Client = pb::learner_client::LearnerClient<Channel>;
+
+/// Where the learner listens: `http://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnerUrl(String);
+
+impl FromStr for LearnerUrl {
+    type Err = String;
+
+    /// Accepts `host:port` too.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let example = "give host and port, e.g. http://127.0.0.1:50051";
+        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let uri: Uri = full.parse().map_err(|error| format!("`{text}` is no URL ({error}): {example}"))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(format!("`{text}` does not begin with http://, the only scheme that actors speak: {example}"));
+        }
+        if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
+            return Err(format!("`{text}` has no port: {example}"));
+        }
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return Err(format!("`{text}` has more than a host and a port: {example}"));
+        }
+        Ok(Self(full.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for LearnerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an actor says of itself at every registration.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Stable across restarts of the actor.
+    pub name: String,
+    /// Random number of this process.
+    pub incarnation: Incarnation,
+    /// The wanted place in the run.
+    pub index: Option<ActorIndex>,
+    /// The environments on offer.
+    pub environments: Vec<EnvironmentName>,
+}
+
+/// A connection to a learner that has accepted the actor.
+pub struct Connection {
+    client: Client,
+    /// What both agreed on.
+    pub agreement: Agreement,
+    /// What to step.
+    pub environment: EnvironmentName,
+}
+
+/// What one registration works with.
+pub struct Streams {
+    /// Trajectories to push. Its end means that the rollout has ended.
+    pub trajectories: mpsc::Receiver<Trajectory>,
+    /// Gets a permit back for each receipt.
+    pub window: Arc<Semaphore>,
+    /// Where weights go.
+    pub weights: watch_channel::Sender<Option<Arc<Weights>>>,
+    /// Asks for farewell; cancelled here when the learner is the one who ends the run.
+    pub stop: CancellationToken,
+}
+
+/// Trajectories that the learner answered, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipts {
+    /// Used for an update.
+    pub trained: u64,
+    /// Refused: the policy was too old.
+    pub stale: u64,
+    /// Refused: the learner was ending.
+    pub shutdown: u64,
+}
+
+impl Receipts {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.trained + self.stale + self.shutdown
+    }
+}
+
+impl std::ops::AddAssign for Receipts {
+    fn add_assign(&mut self, other: Self) {
+        self.trained += other.trained;
+        self.stale += other.stale;
+        self.shutdown += other.shutdown;
+    }
+}
+
+/// How a registration ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The learner ended the run, for this reason.
+    Finished(String),
+    /// This side asked for the end.
+    Stopped,
+    /// The learner went away, for this reason; it may come back.
+    Disconnected(String),
+}
+
+/// What one registration came to.
+#[derive(Debug)]
+pub struct SessionReport {
+    /// What the learner answered.
+    pub receipts: Receipts,
+    /// How it ended; an error is one that registering anew does not heal.
+    pub end: Result<SessionEnd, LinkError>,
+}
+
+/// What ends an actor: trying again would not help. Messages are complete: none of the variants has a source besides.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The learner does not want this actor.
+    #[error("the learner at {url} refused this actor: {message}")]
+    Refused {
+        /// Where it listens.
+        url: LearnerUrl,
+        /// What it said.
+        message: String,
+    },
+    /// The learner's reply to the registration is not valid.
+    #[error("the agreement that the learner at {url} offers is not valid: {reason}")]
+    Agreement {
+        /// Where it listens.
+        url: LearnerUrl,
+        /// The field that is at fault.
+        reason: WireError,
+    },
+    /// The learner wants what this actor did not offer.
+    #[error("the learner at {url} wants {field} {wanted}, this actor offers {offered}")]
+    Mismatch {
+        /// Where it listens.
+        url: LearnerUrl,
+        /// Field of the agreement.
+        field: &'static str,
+        /// The learner's value.
+        wanted: String,
+        /// This actor's value.
+        offered: String,
+    },
+    /// The learner found a trajectory invalid.
+    #[error("the learner rejected a trajectory: {message}")]
+    Rejected {
+        /// What it said.
+        message: String,
+    },
+    /// The learner sent what the wire contract does not allow.
+    #[error("the learner's answer to a trajectory is not valid: {0}")]
+    Answer(WireError),
+    /// Full snapshots of the weights fail one after the other.
+    #[error("the weights could not be decoded {attempts} times in a row, at last: {reason}")]
+    Weights {
+        /// Failures in a row.
+        attempts: u32,
+        /// The last one.
+        reason: String,
+    },
+}
+
+/// Pushes trajectories and watches weights until one side ends it; `produced` trajectories were made before.
+pub async fn serve(connection: Connection, produced: Sequence, streams: Streams) -> SessionReport {
+    let Connection { client, agreement, .. } = connection;
+    let Streams { trajectories, window, weights, stop } = streams;
+    let mut push = push::Push::new(agreement.session, produced, window, stop.clone());
+    let watching = watch::watch(client.clone(), agreement.session, agreement.network.parameter_count(), weights);
+    // Once the end is agreed, weights no longer matter and must not cut the farewell short.
+    let watching = async {
+        tokio::select! {
+            end = watching => end,
+            () = stop.cancelled() => std::future::pending().await,
+        }
+    };
+    let end = tokio::select! {
+        end = push.run(client, trajectories) => end,
+        end = watching => end,
+    };
+    SessionReport { receipts: push.receipts(), end }
+}
+
+/// What a status means, with the causes behind it: `unavailable: tcp connect error: Connection refused (os error 111)`.
+fn describe(status: &Status) -> String {
+    let code = status.code();
+    let name = format!("{code:?}");
+    match status.message() {
+        "" => code.description().to_owned(),
+        message if code == Code::Unknown => message.to_owned(),
+        message => format!("{name}: {message}"),
+    }
+}
+
+/// An error and the errors behind it, outermost first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // Some layers repeat what the one below says.
+        let part = error.to_string();
+        if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_and_without_scheme_are_one_learner() {
+        let urls = ["http://127.0.0.1:50051", "127.0.0.1:50051", "http://127.0.0.1:50051/"];
+        for url in urls {
+            assert_eq!(url.parse::<LearnerUrl>().unwrap().to_string(), "http://127.0.0.1:50051");
+        }
+        assert_eq!("learner:1".parse::<LearnerUrl>().unwrap().to_string(), "http://learner:1");
+        assert_eq!("[::1]:50051".parse::<LearnerUrl>().unwrap().to_string(), "http://[::1]:50051");
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused_with_the_fix() {
+        let error = |text: &str| text.parse::<LearnerUrl>().unwrap_err();
+        for text in
+            ["learner", "http://learner", "https://learner:1", "http://learner:1/path", "", "http://:1", "a b:1"]
+        {
+            let error = error(text);
+            assert!(error.contains("e.g. http://127.0.0.1:50051") && error.contains(&format!("`{text}`")), "{error}");
+        }
+        assert!(error("https://learner:1").contains("scheme"));
+        assert!(error("learner").contains("no port"));
+    }
+}

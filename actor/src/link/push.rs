@@ -1,0 +1,212 @@
+//! The push stream: trajectories out, receipts in, farewell at the end.
+
+use super::{Client, LinkError, Receipts, SessionEnd, describe};
+use crate::metrics;
+use impala_common::ids::{Sequence, Session};
+use impala_common::trajectory::Trajectory;
+use impala_common::wire::{WireError, pb};
+use pb::push_reply::Message as Reply;
+use pb::push_request::Message as Request;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+/// Longest wait, once the end is asked for, until the last receipts have come and the learner closes the stream.
+const FAREWELL_GRACE: Duration = Duration::from_secs(2);
+/// Trajectories with more numbers in their observations are packed off the async thread: 512 KiB take some 100
+/// microseconds.
+const PACK_INLINE_MAX: usize = 1 << 17;
+
+/// One push stream.
+pub(super) struct Push {
+    session: Session,
+    window: Arc<Semaphore>,
+    stop: CancellationToken,
+    /// Trajectories that this incarnation has produced in all.
+    produced: Sequence,
+    /// Sequences on their way.
+    outstanding: HashSet<u64>,
+    receipts: Receipts,
+    /// The learner's reason to end the run.
+    finish: Option<String>,
+}
+
+impl Push {
+    pub(super) fn new(session: Session, produced: Sequence, window: Arc<Semaphore>, stop: CancellationToken) -> Self {
+        let (outstanding, receipts) = (HashSet::new(), Receipts::default());
+        Self { session, window, stop, produced, outstanding, receipts, finish: None }
+    }
+
+    /// What the learner has answered so far.
+    pub(super) fn receipts(&self) -> Receipts {
+        self.receipts
+    }
+
+    /// Runs until the stream ends, or for the grace after the end was asked for.
+    pub(super) async fn run(
+        &mut self,
+        client: Client,
+        trajectories: Receiver<Trajectory>,
+    ) -> Result<SessionEnd, LinkError> {
+        let stop = self.stop.clone();
+        let grace = async {
+            stop.cancelled().await;
+            tokio::time::sleep(FAREWELL_GRACE).await;
+        };
+        let reason = tokio::select! {
+            ended = self.exchange(client, trajectories) => ended?,
+            () = grace => {
+                tracing::warn!(grace = ?FAREWELL_GRACE, "the learner did not answer the farewell in time");
+                String::new()
+            }
+        };
+        Ok(match self.finish.take() {
+            Some(reason) => SessionEnd::Finished(reason),
+            None if stop.is_cancelled() => SessionEnd::Stopped,
+            None => SessionEnd::Disconnected(reason),
+        })
+    }
+
+    /// Moves messages both ways until the learner closes the stream; returns why it did.
+    async fn exchange(
+        &mut self,
+        mut client: Client,
+        mut trajectories: Receiver<Trajectory>,
+    ) -> Result<String, LinkError> {
+        let (mut outbox, outbound) = Outbox::new();
+        outbox.put(Request::Open(pb::Open { session: self.session.0 }));
+        let mut opening = Box::pin(async move { client.push_trajectories(ReceiverStream::new(outbound)).await });
+        let mut replies = None;
+        let mut is_rolling = true;
+        loop {
+            tokio::select! {
+                // The learner may answer the call only after it has read the first message.
+                opened = &mut opening, if replies.is_none() => match opened {
+                    Ok(response) => replies = Some(response.into_inner()),
+                    Err(status) => return ended(&status),
+                },
+                reply = next_reply(&mut replies) => match reply {
+                    Ok(Some(reply)) => self.take(reply)?,
+                    Ok(None) => return Ok("the learner closed the stream".into()),
+                    Err(status) => return ended(&status),
+                },
+                () = outbox.flush() => {}
+                trajectory = trajectories.recv(), if is_rolling && outbox.is_empty() => match trajectory {
+                    Some(trajectory) => outbox.put(Request::Trajectory(self.pack(trajectory).await)),
+                    None => {
+                        is_rolling = false;
+                        outbox.put(self.farewell());
+                    }
+                },
+            }
+        }
+    }
+
+    async fn pack(&mut self, trajectory: Trajectory) -> pb::Trajectory {
+        self.outstanding.insert(trajectory.sequence.0);
+        self.produced = Sequence(trajectory.sequence.0 + 1);
+        if trajectory.observations.len() <= PACK_INLINE_MAX {
+            return pb::Trajectory::from(&trajectory);
+        }
+        let packing = tokio::task::spawn_blocking(move || pb::Trajectory::from(&trajectory));
+        packing.await.expect("packing valid numbers does not panic")
+    }
+
+    /// The rollout has ended, so nothing more will come: the end is near whoever asked for it.
+    fn farewell(&self) -> Request {
+        self.stop.cancel();
+        Request::Farewell(pb::Farewell { produced: self.produced.0 })
+    }
+
+    fn take(&mut self, reply: pb::PushReply) -> Result<(), LinkError> {
+        match reply.message.ok_or(LinkError::Answer(WireError::Missing("message")))? {
+            Reply::Receipt(receipt) => self.take_receipt(receipt),
+            Reply::Finish(finish) => {
+                self.finish.get_or_insert(finish.reason);
+                self.stop.cancel();
+                Ok(())
+            }
+        }
+    }
+
+    fn take_receipt(&mut self, receipt: pb::Receipt) -> Result<(), LinkError> {
+        if !self.outstanding.remove(&receipt.sequence) {
+            let (field, value) = ("receipt.sequence", receipt.sequence.to_string());
+            return Err(LinkError::Answer(WireError::Unknown { field, value }));
+        }
+        let (count, name) = match pb::Disposition::try_from(receipt.disposition) {
+            Ok(pb::Disposition::Trained) => (&mut self.receipts.trained, "trained"),
+            Ok(pb::Disposition::Stale) => (&mut self.receipts.stale, "stale"),
+            Ok(pb::Disposition::Shutdown) => (&mut self.receipts.shutdown, "shutdown"),
+            Ok(pb::Disposition::Unspecified) | Err(_) => {
+                let (field, value) = ("receipt.disposition", receipt.disposition.to_string());
+                return Err(LinkError::Answer(WireError::Unknown { field, value }));
+            }
+        };
+        *count += 1;
+        metrics::record_receipt(name);
+        self.window.add_permits(1);
+        Ok(())
+    }
+}
+
+/// A status that ended the stream: fatal if it finds fault with what was sent.
+fn ended(status: &Status) -> Result<String, LinkError> {
+    match status.code() {
+        Code::InvalidArgument => Err(LinkError::Rejected { message: status.message().to_owned() }),
+        _ => Ok(describe(status)),
+    }
+}
+
+async fn next_reply(replies: &mut Option<tonic::Streaming<pb::PushReply>>) -> Result<Option<pb::PushReply>, Status> {
+    match replies {
+        Some(replies) => replies.message().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The sending half of the stream: one message that waits for room, the farewell as the last.
+struct Outbox {
+    /// Closed behind the farewell.
+    requests: Option<mpsc::Sender<pb::PushRequest>>,
+    waiting: Option<Request>,
+}
+
+impl Outbox {
+    fn new() -> (Self, Receiver<pb::PushRequest>) {
+        // One message: more would only add to the lag of what waits in it.
+        let (sender, receiver) = mpsc::channel(1);
+        (Self { requests: Some(sender), waiting: None }, receiver)
+    }
+
+    /// Whether another message can be put in.
+    fn is_empty(&self) -> bool {
+        self.waiting.is_none() && self.requests.is_some()
+    }
+
+    fn put(&mut self, message: Request) {
+        self.waiting = Some(message);
+    }
+
+    /// Sends what waits; forever pending when nothing does. May be dropped at any time without losing a message.
+    async fn flush(&mut self) {
+        let (Some(requests), true) = (&self.requests, self.waiting.is_some()) else {
+            return std::future::pending().await;
+        };
+        // Without a receiver the stream is torn; why shows in the replies.
+        let Ok(room) = requests.reserve().await else {
+            self.requests = None;
+            return;
+        };
+        let is_last = matches!(self.waiting, Some(Request::Farewell(_)));
+        room.send(pb::PushRequest { message: self.waiting.take() });
+        if is_last {
+            self.requests = None;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Every metric of the actor: name, unit and help text. Recorded once a trajectory or less, never once a step.
+
+use impala_common::ids::WeightsVersion;
+use impala_common::trajectory::Trajectory;
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use std::time::Duration;
+
+/// Environment steps.
+pub const FRAMES: &str = "impala_actor_frames_total";
+/// Trajectories made.
+pub const TRAJECTORIES: &str = "impala_actor_trajectories_total";
+/// Episodes ended.
+pub const EPISODES: &str = "impala_actor_episodes_total";
+/// Returns of episodes.
+pub const EPISODE_RETURN: &str = "impala_actor_episode_return";
+/// Lengths of episodes.
+pub const EPISODE_LENGTH: &str = "impala_actor_episode_length_steps";
+/// Receipts by disposition.
+pub const RECEIPTS: &str = "impala_actor_receipts_total";
+/// Version of the newest weights.
+pub const WEIGHTS_VERSION: &str = "impala_actor_weights_version";
+/// Compressed bytes of weights.
+pub const SNAPSHOT_BYTES: &str = "impala_actor_snapshot_bytes_total";
+/// Snapshots by kind.
+pub const SNAPSHOTS: &str = "impala_actor_snapshots_total";
+/// Snapshots that could not be decoded.
+pub const SNAPSHOT_ERRORS: &str = "impala_actor_snapshot_errors_total";
+/// Lost connections.
+pub const RECONNECTS: &str = "impala_actor_reconnects_total";
+/// Trajectories that got no receipt.
+pub const LOST: &str = "impala_actor_lost_total";
+/// Time blocked before a trajectory.
+pub const BLOCKED: &str = "impala_actor_blocked_seconds";
+/// Time at work on a trajectory.
+pub const ROLLOUT: &str = "impala_actor_rollout_seconds";
+
+/// What can become of a trajectory.
+const DISPOSITIONS: [&str; 3] = ["trained", "stale", "shutdown"];
+/// Powers of four from 16 microseconds to 17 seconds.
+const DURATION_BUCKETS: [f64; 11] = [16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.024, 4.096, 16.384];
+/// Catch ends with -1 or 1, CartPole between 8 and 500.
+const EPISODE_BUCKETS: [f64; 13] = [-1.0, 0.0, 1.0, 10.0, 20.0, 50.0, 100.0, 150.0, 195.0, 300.0, 400.0, 475.0, 500.0];
+
+/// Bounds of the histograms' buckets, by name, for [`impala_common::telemetry::install_recorder`].
+pub const BUCKETS: [(&str, &[f64]); 4] = [
+    (EPISODE_RETURN, &EPISODE_BUCKETS),
+    (EPISODE_LENGTH, &EPISODE_BUCKETS),
+    (BLOCKED, &DURATION_BUCKETS),
+    (ROLLOUT, &DURATION_BUCKETS),
+];
+
+/// Gives the installed recorder unit and help text of every metric, and lets the counters begin at 0.
+pub fn describe() {
+    for name in [FRAMES, TRAJECTORIES, EPISODES, SNAPSHOT_BYTES, SNAPSHOT_ERRORS, RECONNECTS, LOST] {
+        counter!(name).increment(0);
+    }
+    DISPOSITIONS.iter().for_each(|disposition| counter!(RECEIPTS, "disposition" => *disposition).increment(0));
+    describe_counter!(FRAMES, Unit::Count, "Environment steps, over all environments of this actor");
+    describe_counter!(TRAJECTORIES, Unit::Count, "Trajectories made");
+    describe_counter!(EPISODES, Unit::Count, "Episodes that ended");
+    describe_histogram!(EPISODE_RETURN, Unit::Count, "Undiscounted return of each episode that ended");
+    describe_histogram!(EPISODE_LENGTH, Unit::Count, "Steps of each episode that ended");
+    describe_counter!(
+        RECEIPTS,
+        Unit::Count,
+        "Trajectories that the learner answered, by what became of them: trained, stale or shutdown"
+    );
+    describe_gauge!(WEIGHTS_VERSION, Unit::Count, "Version of the newest weights received: updates behind them");
+    describe_counter!(SNAPSHOT_BYTES, Unit::Bytes, "Compressed weights received");
+    describe_counter!(SNAPSHOTS, Unit::Count, "Versions of the weights received, by kind: full or delta");
+    describe_counter!(SNAPSHOT_ERRORS, Unit::Count, "Weights that could not be decoded");
+    describe_counter!(RECONNECTS, Unit::Count, "Times that the learner was lost and registered with anew");
+    describe_counter!(LOST, Unit::Count, "Trajectories without a receipt when their connection ended");
+    describe_histogram!(
+        BLOCKED,
+        Unit::Seconds,
+        "Time that the rollout waited, for each trajectory: for receipts, for weights, for the socket"
+    );
+    describe_histogram!(ROLLOUT, Unit::Seconds, "Time that the rollout worked on each trajectory");
+}
+
+/// The rollout's metrics, looked up once.
+#[derive(Debug)]
+pub(crate) struct RolloutMetrics {
+    frames: Counter,
+    trajectories: Counter,
+    episodes: Counter,
+    episode_return: Histogram,
+    episode_length: Histogram,
+    blocked: Histogram,
+    rollout: Histogram,
+}
+
+impl RolloutMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            frames: counter!(FRAMES),
+            trajectories: counter!(TRAJECTORIES),
+            episodes: counter!(EPISODES),
+            episode_return: histogram!(EPISODE_RETURN),
+            episode_length: histogram!(EPISODE_LENGTH),
+            blocked: histogram!(BLOCKED),
+            rollout: histogram!(ROLLOUT),
+        }
+    }
+
+    /// Records a trajectory that took `rollout` to make after the rollout had been `blocked`.
+    pub(crate) fn record(&self, trajectory: &Trajectory, blocked: Duration, rollout: Duration) {
+        self.frames.increment(trajectory.shape().frames() as u64);
+        self.trajectories.increment(1);
+        self.episodes.increment(trajectory.episodes.len() as u64);
+        for episode in &trajectory.episodes {
+            self.episode_return.record(f64::from(episode.episode_return));
+            self.episode_length.record(f64::from(episode.length));
+        }
+        self.blocked.record(blocked);
+        self.rollout.record(rollout);
+    }
+}
+
+pub(crate) fn record_receipt(disposition: &'static str) {
+    counter!(RECEIPTS, "disposition" => disposition).increment(1);
+}
+
+pub(crate) fn record_snapshot(version: WeightsVersion, is_delta: bool, bytes: usize) {
+    let kind = if is_delta { "delta" } else { "full" };
+    counter!(SNAPSHOTS, "kind" => kind).increment(1);
+    counter!(SNAPSHOT_BYTES).increment(bytes as u64);
+    gauge!(WEIGHTS_VERSION).set(version.0 as f64);
+}
+
+pub(crate) fn record_snapshot_error() {
+    counter!(SNAPSHOT_ERRORS).increment(1);
+}
+
+pub(crate) fn record_session_end(lost: u64, disconnected: bool) {
+    counter!(LOST).increment(lost);
+    counter!(RECONNECTS).increment(u64::from(disconnected));
+}

@@ -1,0 +1,149 @@
+use super::*;
+use impala_common::activation::Activation;
+use impala_common::ids::ActorIndex;
+use impala_common::network::NetworkSpec;
+use impala_common::spec::EnvironmentName;
+
+fn plan() -> RollPlan {
+    let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, action_count: 3 };
+    RollPlan {
+        environment: EnvironmentName::Catch,
+        network,
+        unroll_length: 4,
+        environments: 2,
+        seed: 1,
+        actor_index: ActorIndex(1),
+    }
+}
+
+fn weights(version: u64) -> Option<Arc<Weights>> {
+    let parameters = vec![0.1; plan().network.parameter_count()];
+    Some(Arc::new(Weights { version: WeightsVersion(version), parameters }))
+}
+
+/// A rollout and everything that drives it by hand.
+struct Rig {
+    thread: RolloutThread,
+    weights: watch::Sender<Option<Arc<Weights>>>,
+    window: Arc<Semaphore>,
+    trajectories: mpsc::Receiver<Trajectory>,
+    stop: CancellationToken,
+}
+
+fn start(lockstep: Option<Lockstep>, kept: Option<Roller>, next: Sequence) -> Rig {
+    // Room for all that a test makes: only the window holds the rollout back.
+    let (sender, trajectories) = mpsc::channel(64);
+    let (weights, weights_receiver) = watch::channel(None);
+    let (window, stop) = (Arc::new(Semaphore::new(0)), CancellationToken::new());
+    let rollout = Rollout {
+        plan: plan(),
+        kept,
+        next,
+        lockstep,
+        weights: weights_receiver,
+        window: Arc::clone(&window),
+        trajectories: sender,
+        stop: stop.clone(),
+    };
+    Rig { thread: RolloutThread::spawn(rollout).unwrap(), weights, window, trajectories, stop }
+}
+
+#[tokio::test]
+async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
+    let mut rig = start(None, None, Sequence(0));
+    rig.weights.send_replace(weights(1));
+    for sequence in 0..3 {
+        rig.weights.send_replace(weights(10 + sequence));
+        rig.window.add_permits(1);
+        let trajectory = rig.trajectories.recv().await.unwrap();
+        assert_eq!(
+            (trajectory.sequence, trajectory.weights_version),
+            (Sequence(sequence), WeightsVersion(10 + sequence))
+        );
+    }
+    rig.stop.cancel();
+    let end = rig.thread.join().await.unwrap();
+    end.result.unwrap();
+    assert_eq!(end.next, Sequence(3));
+    assert!(rig.trajectories.recv().await.is_none(), "no more trajectories than permits");
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_for_weights_and_for_the_window() {
+    for permits in [0, 1] {
+        let rig = start(None, None, Sequence(0));
+        rig.window.add_permits(permits);
+        rig.stop.cancel();
+        assert_eq!(rig.thread.join().await.unwrap().next, Sequence(0));
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_whose_receiver_is_gone_ends_and_counts_what_it_made() {
+    let rig = start(None, None, Sequence(5));
+    drop(rig.trajectories);
+    rig.weights.send_replace(weights(1));
+    rig.window.add_permits(1);
+    let end = rig.thread.join().await.unwrap();
+    end.result.unwrap();
+    assert_eq!(end.next, Sequence(6));
+}
+
+#[tokio::test]
+async fn a_kept_roller_goes_on_where_it_was() {
+    let unroll_twice = async |restart: bool| {
+        let mut rig = start(None, None, Sequence(0));
+        rig.weights.send_replace(weights(1));
+        rig.window.add_permits(1);
+        rig.trajectories.recv().await.unwrap();
+        if restart {
+            rig.stop.cancel();
+            let end = rig.thread.join().await.unwrap();
+            rig = start(None, Some(end.roller), end.next);
+            rig.weights.send_replace(weights(1));
+        }
+        rig.window.add_permits(1);
+        let second = rig.trajectories.recv().await.unwrap();
+        rig.stop.cancel();
+        second
+    };
+    assert_eq!(unroll_twice(true).await, unroll_twice(false).await);
+}
+
+#[tokio::test]
+async fn lockstep_waits_for_exactly_its_version() {
+    let lockstep = Lockstep { actors: 2, trajectories_per_batch: 1 };
+    let mut rig = start(Some(lockstep), None, Sequence(0));
+    rig.window.add_permits(8);
+    // Actor 1 of 2 with batches of one: versions 1, 3, 5 ...
+    for version in [0, 1, 2, 3] {
+        rig.weights.send_replace(weights(version));
+        if version % 2 == 1 {
+            let trajectory = rig.trajectories.recv().await.unwrap();
+            assert_eq!(trajectory.weights_version, WeightsVersion(version));
+        }
+    }
+    rig.weights.send_replace(weights(6));
+    let error = rig.thread.join().await.unwrap().result.unwrap_err().to_string();
+    assert_eq!(error, "trajectory 2 of this lockstep run needs weights version 5, the learner is at 6 already");
+}
+
+#[tokio::test]
+async fn a_panic_of_the_thread_is_an_error_that_names_it() {
+    let rig = start(None, None, Sequence(0));
+    rig.window.add_permits(1);
+    rig.weights.send_replace(Some(Arc::new(Weights { version: WeightsVersion(0), parameters: vec![] })));
+    let Err(error) = rig.thread.join().await else { panic!("parameters of another network were taken") };
+    let error = error.to_string();
+    assert!(error.starts_with("the thread `rollout` panicked: ") && error.contains("another network"), "{error}");
+}
+
+#[tokio::test]
+async fn weights_that_overflow_are_an_error_that_names_trajectory_and_version() {
+    let rig = start(None, None, Sequence(7));
+    rig.window.add_permits(1);
+    let parameters = vec![f32::MAX; plan().network.parameter_count()];
+    rig.weights.send_replace(Some(Arc::new(Weights { version: WeightsVersion(4), parameters })));
+    let error = rig.thread.join().await.unwrap().result.unwrap_err().to_string();
+    assert!(error.starts_with("trajectory 7 made with weights version 4 is not valid: behaviour_log_probs"), "{error}");
+}

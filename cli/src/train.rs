@@ -1,0 +1,157 @@
+//! `impala train`: one learner in this process, actors in their own, on this machine.
+
+use crate::actors::ActorProcesses;
+use anyhow::Context;
+use impala_actor::evaluate;
+use impala_common::{shutdown, telemetry};
+use impala_learner::app::{Learner, Outcome};
+use impala_learner::cli::{LearnerArgs, exit_code, print_text, serve_metrics};
+use impala_learner::config::Config;
+use impala_learner::report::summary::{RunEnd, Summary};
+use impala_learner::run_dir::RunDir;
+use serde::Serialize;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Episodes of the greedy evaluation.
+const EVALUATION_EPISODES: usize = 100;
+/// Time without any actor process after which the run is given up.
+const DESERTED: Duration = Duration::from_secs(2);
+
+/// Flags of `impala train`: those of the learner.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    learner: LearnerArgs,
+
+    /// Show no progress line.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Trains, evaluates, prints the summary. `started` is the start of the process.
+///
+/// # Errors
+/// The configuration is refused, or learner or actors cannot start or write their results.
+pub(crate) fn run(args: TrainArgs, started: Instant) -> anyhow::Result<ExitCode> {
+    let TrainArgs { learner: LearnerArgs { config, print_config, mut settings }, quiet } = args;
+    // The actors are told the port, so any free one will do; two runs on a machine do not meet.
+    settings.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let config = Config::resolve(settings, config.as_deref())?;
+    if print_config {
+        print_text(&config.to_toml());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let run_dir = RunDir::create(&config)?;
+    telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let (outcome, training_end) = runtime.block_on(train(&config, &run_dir, !quiet))?;
+    let trained = started.elapsed();
+
+    let network = &outcome.network;
+    let evaluation =
+        evaluate::greedy(config.environment, network, &outcome.parameters, EVALUATION_EPISODES, config.seed);
+    let times = Times {
+        start_up: training_end.saturating_duration_since(started).as_secs_f64() - outcome.summary.seconds
+            + outcome.summary.seconds_to_first_batch,
+        training: outcome.summary.seconds - outcome.summary.seconds_to_first_batch,
+        shut_down: (started + trained).saturating_duration_since(training_end).as_secs_f64(),
+        evaluation: (started.elapsed() - trained).as_secs_f64(),
+    };
+    let (mean, min, max) = (evaluation.mean(), evaluation.min(), evaluation.max());
+    let greedy = Greedy { episodes: EVALUATION_EPISODES, mean, min: min.into(), max: max.into() };
+    Report { summary: &outcome.summary, greedy, seconds_by_phase: times }.publish(&run_dir)?;
+    Ok(exit_code(&outcome))
+}
+
+/// Runs learner and actors to the end of the run; also tells when training ended.
+async fn train(config: &Config, run_dir: &RunDir, shows_progress: bool) -> anyhow::Result<(Outcome, Instant)> {
+    let stop = shutdown::on_signal()?;
+    let learner = Learner::bind(config.clone(), run_dir.clone(), shows_progress).await?;
+    let mut actors = ActorProcesses::start(config, learner.address(), run_dir.path())?;
+    serve_metrics(config, stop.child_token()).await?;
+    let run_over = CancellationToken::new();
+    let learner_started = Instant::now();
+    let training = async {
+        let outcome = learner.run(stop.clone()).await;
+        run_over.cancel();
+        outcome
+    };
+    let watching = async {
+        actors.watch_over(&run_over).await;
+        // The actors may be the first to know that the run is over.
+        let is_deserted = tokio::time::timeout(DESERTED, run_over.cancelled()).await.is_err();
+        if is_deserted {
+            stop.cancel();
+        }
+        is_deserted
+    };
+    let (outcome, is_deserted) = tokio::join!(training, watching);
+    actors.finish().await;
+    let mut outcome = outcome?;
+    if is_deserted {
+        let reason = format!("no actor process is left; see the logs in {}", run_dir.path().display());
+        outcome.summary.end = RunEnd::Failed(reason);
+    }
+    let training_end = learner_started + Duration::from_secs_f64(outcome.summary.seconds);
+    Ok((outcome, training_end))
+}
+
+/// Where the wall time went, seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Times {
+    /// From the start of the process until the trainer had its first batch.
+    start_up: f64,
+    training: f64,
+    shut_down: f64,
+    evaluation: f64,
+}
+
+/// The greedy policy over fresh episodes.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Greedy {
+    episodes: usize,
+    mean: f64,
+    min: f64,
+    max: f64,
+}
+
+/// `summary.json`: everything that the printed summary tells, for scripts.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    greedy: Greedy,
+    seconds_by_phase: Times,
+}
+
+impl Report<'_> {
+    /// Prints the report and leaves it in the run's directory as `summary.txt` and `summary.json`.
+    fn publish(&self, run_dir: &RunDir) -> anyhow::Result<()> {
+        let text = format!("{self}run           {}\n", run_dir.path().display());
+        let json = serde_json::to_string_pretty(self)?;
+        for (name, content) in [("summary.txt", &text), ("summary.json", &json)] {
+            let path = run_dir.file(name);
+            std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        print_text(&text);
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Greedy { episodes, mean, min, max } = self.greedy;
+        let Times { start_up, training, shut_down, evaluation } = self.seconds_by_phase;
+        let wall = start_up + training + shut_down + evaluation;
+        writeln!(f, "{}", self.summary)?;
+        writeln!(f, "greedy        mean {mean:.1}, min {min:.1}, max {max:.1} over {episodes} fresh episodes")?;
+        writeln!(
+            f,
+            "wall time     {wall:.2} s = {start_up:.2} start-up + {training:.2} training + {shut_down:.2} shut-down + \
+             {evaluation:.2} evaluation"
+        )
+    }
+}

@@ -1,0 +1,124 @@
+//! Deterministic runs.
+
+use crate::support::{Ended, TestActor, TestLearner, receipt, registration, settings};
+use impala_common::snapshot::Encoding;
+use impala_common::wire::pb;
+use impala_learner::config::settings::GivenSettings;
+use impala_learner::ledger::Account;
+use impala_learner::report::summary::RunEnd;
+use pb::push_reply::Message as Reply;
+
+/// Two actors; a batch is one trajectory of each.
+fn deterministic() -> GivenSettings {
+    GivenSettings {
+        deterministic: Some(true),
+        actors: Some(2),
+        batch_size: Some(4),
+        weights_encoding: Some(Encoding::F32),
+        ..settings()
+    }
+}
+
+async fn join(learner: &TestLearner, index: u32) -> TestActor {
+    let request = pb::RegisterRequest { actor_index: Some(index), ..registration("a", 10 + u64::from(index)) };
+    TestActor::join(learner, request).await
+}
+
+/// The trajectory of actor `index`; differs from the other's.
+fn trajectory(index: u32, sequence: u64) -> pb::Trajectory {
+    let unlike = crate::support::trajectory(sequence + 100 * u64::from(index), 0);
+    pb::Trajectory { sequence, weights_version: sequence, ..unlike }
+}
+
+/// Trains three updates; in each the actor `first_to_push` is the first. Gives what the run left.
+async fn run(first_to_push: u32) -> Ended {
+    let learner = TestLearner::start(deterministic()).await;
+    let mut actors = [join(&learner, 0).await, join(&learner, 1).await];
+    let lockstep = pb::Lockstep { actors: 2, trajectories_per_batch: 2 };
+    assert!(actors.iter().all(|actor| actor.agreement.lockstep == Some(lockstep)));
+    for update in 0..3 {
+        for index in [first_to_push, 1 - first_to_push] {
+            let actor = &mut actors[index as usize];
+            assert_eq!(actor.weights().await.0.version, update, "a version needs both actors' trajectories");
+            actor.push_this(trajectory(index, update)).await;
+            // A round trip: the trajectory has a head start over the other actor's.
+            learner.register(registration("nobody", 99)).await.unwrap_err();
+        }
+        for actor in &mut actors {
+            assert_eq!(actor.receipt().await, (update, pb::Disposition::Trained));
+        }
+    }
+    let last = [actors[0].weights_of(3).await, actors[1].weights_of(3).await];
+    learner.request_stop();
+    for mut actor in actors {
+        assert_eq!(actor.finish().await, "interrupted");
+        actor.leave().await;
+    }
+    let ended = learner.ended().await;
+    assert_eq!(ended.outcome.summary.end, RunEnd::Interrupted);
+    assert_eq!(ended.outcome.summary.account, Account { produced: 6, trained: 6, ..Account::default() });
+    assert!(last.iter().all(|parameters| *parameters == ended.outcome.parameters));
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_order_of_arrival_does_not_change_a_bit_of_the_result() {
+    let (forwards, backwards) = (run(0).await, run(1).await);
+    assert_eq!(forwards.outcome.parameters, backwards.outcome.parameters);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_ahead_of_the_other_waits_for_it() {
+    let learner = TestLearner::start(GivenSettings { batch_size: Some(2), ..deterministic() }).await;
+    let (mut first, mut second) = (join(&learner, 0).await, join(&learner, 1).await);
+    // Sequence 0 of actor 1 comes behind sequence 0 of actor 0, whenever it arrives.
+    second.push_this(trajectory(1, 0)).await;
+    assert_eq!(second.weights().await.0.version, 0);
+    first.push_this(trajectory(0, 0)).await;
+    assert_eq!(first.receipt().await, (0, pb::Disposition::Trained));
+    assert_eq!(second.receipt().await, (0, pb::Disposition::Trained));
+    second.weights_of(2).await;
+    learner.request_stop();
+    for mut actor in [first, second] {
+        actor.finish().await;
+        actor.leave().await;
+    }
+    assert_eq!(learner.ended().await.outcome.summary.updates, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn losing_an_actor_ends_the_run_and_names_it() {
+    let learner = TestLearner::start(deterministic()).await;
+    let (mut first, mut second) = (join(&learner, 0).await, join(&learner, 1).await);
+    for (index, actor) in [&mut first, &mut second].into_iter().enumerate() {
+        actor.push_this(trajectory(index as u32, 0)).await;
+    }
+    assert_eq!(first.receipt().await, (0, pb::Disposition::Trained));
+    first.push_this(trajectory(0, 1)).await;
+    drop(second);
+
+    // What waits for the lost actor is refused, and the reason is told; which comes first is open.
+    let mut replies = Vec::new();
+    for _ in 0..2 {
+        replies.push(first.reply().await.unwrap().unwrap());
+    }
+    assert!(replies.contains(&receipt(1, pb::Disposition::Shutdown)), "{replies:?}");
+    let names_the_actor = |reply: &Reply| matches!(reply, Reply::Finish(finish) if finish.reason.contains("actor 1"));
+    assert!(replies.iter().any(names_the_actor), "{replies:?}");
+    first.leave().await;
+    let summary = learner.ended().await.outcome.summary;
+    let RunEnd::Failed(reason) = summary.end else { panic!("the run ended as {:?}", summary.end) };
+    assert!(reason.contains("actor 1 left a deterministic run"), "{reason}");
+    let expected = Account { produced: 3, trained: 2, refused_shutdown: 1, ..Account::default() };
+    assert_eq!(summary.account, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_room_for_exactly_the_agreed_actors() {
+    let learner = TestLearner::start(deterministic()).await;
+    let (_first, _second) = (join(&learner, 0).await, join(&learner, 1).await);
+    let status = learner.register(registration("third", 3)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
+    assert!(status.message().contains("all of its 2 actors"), "{status}");
+    learner.stop().await;
+}

@@ -1,0 +1,98 @@
+//! Who is let in, and what the others are told.
+
+use crate::support::{TestActor, TestLearner, push_stream, registration, settings, within};
+use impala_common::spec::EnvironmentName;
+use impala_common::wire::pb;
+use impala_learner::config::settings::GivenSettings;
+use pb::push_request::Message as Request;
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_is_told_everything_it_needs() {
+    let given = GivenSettings { seed: Some(77), in_flight_max: Some(5), ..settings() };
+    let learner = TestLearner::start(given).await;
+    let reply = learner.register(registration("a", 1)).await.unwrap();
+    let environment = EnvironmentName::CartPoleV1.spec();
+    assert_eq!(reply.environment, Some(environment.into()));
+    let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), action_count: 2 };
+    assert_eq!(reply.network, Some(network));
+    assert_eq!((reply.unroll_length, reply.environments_per_actor, reply.in_flight_max), (3, 2, 5));
+    assert_eq!((reply.actor_index, reply.seed, reply.lockstep), (0, 77, None));
+    assert_eq!(reply.encoding(), pb::Encoding::F16Delta);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_does_not_fit_is_told_both_sides_values() {
+    let learner = TestLearner::start(settings()).await;
+    let cases: [(fn(&mut pb::RegisterRequest), Code, &[&str]); 7] = [
+        (|r| r.protocol_version = 7, Code::FailedPrecondition, &["protocol version 7", "the learner 1"]),
+        (
+            |r| r.environments.retain(|e| e.name == "catch"),
+            Code::FailedPrecondition,
+            &["trains cartpole-v1", "offers catch"],
+        ),
+        (
+            |r| r.environments.iter_mut().for_each(|e| e.observation_len = 9),
+            Code::FailedPrecondition,
+            &["observation length 4", "cartpole-v1 (observation length 9"],
+        ),
+        (|r| r.environments.clear(), Code::FailedPrecondition, &["trains cartpole-v1"]),
+        (
+            |r| r.encodings = vec![pb::Encoding::Bf16.into(), 99],
+            Code::FailedPrecondition,
+            &["f16-delta or f32", "decodes [bf16]"],
+        ),
+        (|r| r.actor_name.clear(), Code::InvalidArgument, &["name of 0 bytes", "1 to 256 bytes"]),
+        (|r| r.actor_index = Some(u32::MAX), Code::InvalidArgument, &["index 4294967295", "below 1048576"]),
+    ];
+    for (change, code, parts) in cases {
+        let mut request = registration("a", 1);
+        change(&mut request);
+        let status = learner.register(request).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status}");
+        for part in parts {
+            assert!(status.message().contains(part), "`{part}` is not in: {}", status.message());
+        }
+    }
+    let reply = learner.register(registration("a", 1)).await.unwrap();
+    assert_eq!(reply.actor_index, 0, "the attempts took no index");
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_a_live_actor_holds_is_not_given_away() {
+    let learner = TestLearner::start(settings()).await;
+    let wanted = |name, incarnation| pb::RegisterRequest { actor_index: Some(3), ..registration(name, incarnation) };
+    let mut holder = TestActor::join(&learner, wanted("holder", 1)).await;
+    assert_eq!(holder.agreement.actor_index, 3);
+    holder.train(0).await;
+    let status = learner.register(wanted("late", 2)).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists, "{status}");
+    assert!(status.message().contains("index 3") && status.message().contains("`holder`"), "{status}");
+    holder.leave().await;
+    assert_eq!(learner.register(wanted("late", 2)).await.unwrap().actor_index, 3);
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_unknown_or_in_use_opens_nothing() {
+    let learner = TestLearner::start(settings()).await;
+    let mut actor = learner.actor("a", 1).await;
+    actor.train(0).await;
+    let used = actor.agreement.session;
+    let mut client = learner.client().await;
+    for session in [used.wrapping_add(1), used] {
+        let (requests, mut replies) = push_stream(&mut client).await;
+        let open = pb::PushRequest { message: Some(Request::Open(pb::Open { session })) };
+        within("opening", requests.send(open)).await.unwrap();
+        let status = within("the refusal", replies.message()).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound, "{status}");
+        assert!(status.message().contains(&session.to_string()), "{status}");
+    }
+    let watching = client.watch_weights(pb::WatchRequest { session: used.wrapping_add(1) });
+    let status = within("the refusal", watching).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound, "{status}");
+    actor.train(0).await;
+    learner.stop().await;
+}

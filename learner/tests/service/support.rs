@@ -1,0 +1,299 @@
+//! A learner in the test's own runtime and an actor that does what it is told, right or wrong.
+
+use impala_common::network::NetworkSpec;
+use impala_common::snapshot::{Decoder, Encoding, Snapshot};
+use impala_common::spec::{EnvironmentName, PROTOCOL_VERSION};
+use impala_common::wire::pb;
+use impala_learner::app::{Learner, Outcome};
+use impala_learner::config::Config;
+use impala_learner::config::settings::{GivenSettings, Hidden};
+use impala_learner::device::DeviceChoice;
+use impala_learner::ledger::Account;
+use impala_learner::run_dir::RunDir;
+use pb::push_reply::Message as Reply;
+use pb::push_request::Message as Request;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+/// T, N and O of every learner here.
+pub(crate) const UNROLL_LENGTH: usize = 3;
+pub(crate) const ENVIRONMENTS: usize = 2;
+pub(crate) const OBSERVATION_LEN: usize = 4;
+
+pub(crate) type Client = pb::learner_client::LearnerClient<Channel>;
+
+/// Guards against hanging; no test depends on how long anything takes.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(Duration::from_secs(30), future).await;
+    outcome.unwrap_or_else(|_| panic!("{what}: nothing came within 30 seconds"))
+}
+
+/// A small learner that trains on each trajectory alone.
+pub(crate) fn settings() -> GivenSettings {
+    GivenSettings {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        hidden: Some(Hidden(vec![8])),
+        device: Some(DeviceChoice::Cpu),
+        unroll_length: Some(UNROLL_LENGTH),
+        environments_per_actor: Some(ENVIRONMENTS),
+        batch_size: Some(ENVIRONMENTS),
+        ..GivenSettings::default()
+    }
+}
+
+/// Binds a learner whose runs lie in a directory of its own.
+pub(crate) async fn bind(given: GivenSettings) -> (anyhow::Result<Learner>, PathBuf, TempDir) {
+    let runs = tempfile::tempdir().unwrap();
+    let given = GivenSettings { runs_dir: Some(runs.path().to_owned()), ..given };
+    let config = Config::resolve(given, None).unwrap();
+    let run_dir = RunDir::create(&config).unwrap();
+    let path = run_dir.path().to_owned();
+    (Learner::bind(config, run_dir, false).await, path, runs)
+}
+
+/// A running learner.
+pub(crate) struct TestLearner {
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    run: JoinHandle<anyhow::Result<Outcome>>,
+    run_dir: PathBuf,
+    runs: TempDir,
+}
+
+/// What a learner left.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) run_dir: PathBuf,
+    _runs: TempDir,
+}
+
+impl TestLearner {
+    pub(crate) async fn start(given: GivenSettings) -> Self {
+        let (learner, run_dir, runs) = bind(given).await;
+        let learner = learner.unwrap();
+        let address = learner.address();
+        let stop = CancellationToken::new();
+        let run = tokio::spawn(learner.run(stop.clone()));
+        Self { address, stop, run, run_dir, runs }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        within("connecting", endpoint.connect()).await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::new(self.channel().await)
+    }
+
+    pub(crate) async fn register(&self, request: pb::RegisterRequest) -> Result<pb::RegisterReply, Status> {
+        let reply = within("registering", self.client().await.register(request)).await;
+        reply.map(tonic::Response::into_inner)
+    }
+
+    /// A new actor with an open trajectory stream and a weights stream.
+    pub(crate) async fn actor(&self, name: &str, incarnation: u64) -> TestActor {
+        TestActor::join(self, registration(name, incarnation)).await
+    }
+
+    /// Asks the run to end.
+    pub(crate) fn request_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the run's end.
+    pub(crate) async fn ended(self) -> Ended {
+        let outcome = within("the end of the run", self.run).await.unwrap().unwrap();
+        Ended { outcome, run_dir: self.run_dir, _runs: self.runs }
+    }
+
+    /// Stops the run and waits for its end; gives the account of a run that nobody is left in.
+    pub(crate) async fn stop(self) -> Account {
+        self.request_stop();
+        self.ended().await.outcome.summary.account
+    }
+}
+
+/// What an honest actor says of itself.
+pub(crate) fn registration(name: &str, incarnation: u64) -> pb::RegisterRequest {
+    pb::RegisterRequest {
+        protocol_version: PROTOCOL_VERSION,
+        actor_name: name.into(),
+        incarnation,
+        actor_index: None,
+        produced: 0,
+        environments: EnvironmentName::ALL.map(|name| name.spec().into()).to_vec(),
+        encodings: Encoding::ALL.map(|encoding| pb::Encoding::from(encoding).into()).to_vec(),
+    }
+}
+
+/// A trajectory as agreed. Its numbers differ with `sequence`.
+pub(crate) fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory {
+    let frames = UNROLL_LENGTH * ENVIRONMENTS;
+    let phase = sequence as f32;
+    let observations = (0..(frames + ENVIRONMENTS) * OBSERVATION_LEN).map(|i| (i as f32 * 0.7 + phase).sin());
+    pb::Trajectory {
+        sequence,
+        weights_version,
+        unroll_length: UNROLL_LENGTH as u32,
+        environments: ENVIRONMENTS as u32,
+        observations: packed(observations),
+        actions: vec![0, 1, 1, 0, 0, 1].into(),
+        behaviour_log_probs: packed(vec![-0.7; frames]),
+        rewards: packed(vec![1.0; frames]),
+        outcomes: vec![0, 0, 0, 1, 0, 0].into(),
+        final_observations: packed([]),
+        episode_returns: packed([12.0]),
+        episode_lengths: 12_u32.to_le_bytes().to_vec().into(),
+    }
+}
+
+/// The receipt of `sequence` as it comes on the stream.
+pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> Reply {
+    Reply::Receipt(pb::Receipt { sequence, disposition: disposition.into() })
+}
+
+/// Numbers as the wire carries them.
+pub(crate) fn packed(numbers: impl IntoIterator<Item = f32>) -> bytes::Bytes {
+    numbers.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+/// A bare client of the three calls.
+pub(crate) struct TestActor {
+    pub(crate) agreement: pb::RegisterReply,
+    requests: mpsc::Sender<pb::PushRequest>,
+    replies: Streaming<pb::PushReply>,
+    weights: Streaming<pb::Snapshot>,
+    decoder: Decoder,
+    produced: u64,
+}
+
+impl TestActor {
+    pub(crate) async fn join(learner: &TestLearner, request: pb::RegisterRequest) -> Self {
+        let produced = request.produced;
+        let agreement = learner.register(request).await.unwrap();
+        let mut client = learner.client().await;
+        let (requests, replies) = push_stream(&mut client).await;
+        let session = agreement.session;
+        let watching = client.watch_weights(pb::WatchRequest { session });
+        let weights = within("watching", watching).await.unwrap().into_inner();
+        let network = agreement.network.clone().unwrap();
+        let spec = NetworkSpec {
+            observation_len: network.observation_len as usize,
+            hidden: network.hidden.iter().map(|width| *width as usize).collect(),
+            activation: network.activation.parse().unwrap(),
+            action_count: network.action_count as usize,
+        };
+        let decoder = Decoder::new(spec.parameter_count());
+        let actor = Self { agreement, requests, replies, weights, decoder, produced };
+        actor.send(Request::Open(pb::Open { session })).await;
+        actor
+    }
+
+    pub(crate) async fn send(&self, message: Request) {
+        let message = pb::PushRequest { message: Some(message) };
+        within("sending", self.requests.send(message)).await.unwrap();
+    }
+
+    /// Pushes the next trajectory, made with `version`; gives its sequence.
+    pub(crate) async fn push(&mut self, version: u64) -> u64 {
+        let sequence = self.produced;
+        self.push_this(trajectory(sequence, version)).await;
+        sequence
+    }
+
+    pub(crate) async fn push_this(&mut self, trajectory: pb::Trajectory) {
+        self.produced = trajectory.sequence.saturating_add(1);
+        self.send(Request::Trajectory(trajectory)).await;
+    }
+
+    /// Pushes the next trajectory and waits until it is trained.
+    pub(crate) async fn train(&mut self, version: u64) {
+        let sequence = self.push(version).await;
+        assert_eq!(self.receipt().await, (sequence, pb::Disposition::Trained));
+    }
+
+    pub(crate) async fn reply(&mut self) -> Result<Option<Reply>, Status> {
+        let reply = within("a reply", self.replies.message()).await?;
+        Ok(reply.map(|reply| reply.message.unwrap()))
+    }
+
+    pub(crate) async fn receipt(&mut self) -> (u64, pb::Disposition) {
+        match self.reply().await.unwrap() {
+            Some(Reply::Receipt(receipt)) => (receipt.sequence, receipt.disposition()),
+            other => panic!("expected a receipt, got {other:?}"),
+        }
+    }
+
+    pub(crate) async fn finish(&mut self) -> String {
+        match self.reply().await.unwrap() {
+            Some(Reply::Finish(finish)) => finish.reason,
+            other => panic!("expected the finish, got {other:?}"),
+        }
+    }
+
+    /// The next reply must be the end of the stream by this actor's fault.
+    pub(crate) async fn violation(&mut self) -> String {
+        let status = self.reply().await.expect_err("the stream should end with an error");
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        status.message().to_owned()
+    }
+
+    /// The next snapshot and the parameters in it.
+    pub(crate) async fn weights(&mut self) -> (pb::Snapshot, Vec<f32>) {
+        let snapshot = within("weights", self.weights.message()).await.unwrap().expect("the stream should go on");
+        let parameters = self.decoder.decode(&Snapshot::try_from(snapshot.clone()).unwrap()).unwrap();
+        (snapshot, parameters)
+    }
+
+    /// Reads weights until `version`.
+    pub(crate) async fn weights_of(&mut self, version: u64) -> Vec<f32> {
+        loop {
+            let (snapshot, parameters) = self.weights().await;
+            assert!(snapshot.version <= version, "version {} came before {version}", snapshot.version);
+            if snapshot.version == version {
+                return parameters;
+            }
+        }
+    }
+
+    /// Says farewell and waits until the learner has heard it; every reply must have been read.
+    pub(crate) async fn leave(self) {
+        let produced = self.produced;
+        assert_eq!(self.farewell(produced).await, []);
+    }
+
+    /// Says farewell with this count; gives what the learner says until it ends the stream.
+    pub(crate) async fn farewell(mut self, produced: u64) -> Vec<Reply> {
+        self.send(Request::Farewell(pb::Farewell { produced })).await;
+        let mut replies = Vec::new();
+        while let Some(reply) = self.reply().await.unwrap() {
+            replies.push(reply);
+        }
+        replies
+    }
+
+    /// Closes the trajectory stream without a farewell and waits until the learner has noticed.
+    pub(crate) async fn close(self) {
+        let Self { requests, mut replies, .. } = self;
+        drop(requests);
+        while within("the end of the stream", replies.message()).await.unwrap().is_some() {}
+    }
+}
+
+/// A trajectory stream on which nothing has been said.
+pub(crate) async fn push_stream(client: &mut Client) -> (mpsc::Sender<pb::PushRequest>, Streaming<pb::PushReply>) {
+    let (requests, outbound) = mpsc::channel(8);
+    let opening = client.push_trajectories(ReceiverStream::new(outbound));
+    let replies = within("opening the stream", opening).await.unwrap().into_inner();
+    (requests, replies)
+}

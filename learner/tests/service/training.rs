@@ -1,0 +1,144 @@
+//! From trajectories to weights, and the account of it.
+
+use crate::support::{TestActor, TestLearner, receipt, registration, settings, trajectory};
+use impala_common::snapshot::Encoding;
+use impala_common::wire::pb;
+use impala_learner::config::settings::GivenSettings;
+use impala_learner::ledger::Account;
+use impala_learner::report::summary::RunEnd;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trajectories_are_trained_and_weights_come_in_full_first_and_then_as_deltas() {
+    let given = GivenSettings { weights_encoding: Some(Encoding::F32Delta), ..settings() };
+    let learner = TestLearner::start(given).await;
+    let mut actor = learner.actor("a", 1).await;
+    let (first, initial) = actor.weights().await;
+    assert_eq!((first.version, first.base_version), (0, None));
+
+    let mut held = 0;
+    let mut deltas = 0;
+    let mut parameters = initial.clone();
+    for version in 1..=4 {
+        actor.train(version - 1).await;
+        let (snapshot, next) = actor.weights().await;
+        assert_eq!(snapshot.version, version);
+        if let Some(base) = snapshot.base_version {
+            assert_eq!((base, snapshot.encoding()), (held, pb::Encoding::F32Delta));
+            deltas += 1;
+        }
+        assert_ne!(next, parameters, "every update changes the weights");
+        (held, parameters) = (version, next);
+    }
+    // Version 0 is older than the first registration and may not have been kept as a base.
+    assert!(deltas >= 3, "{deltas} of 4 snapshots were deltas");
+
+    actor.leave().await;
+    learner.request_stop();
+    let outcome = learner.ended().await.outcome;
+    assert_eq!(outcome.summary.end, RunEnd::Interrupted);
+    assert_eq!(outcome.summary.account, Account { produced: 4, trained: 4, ..Account::default() });
+    assert_eq!(outcome.summary.account.in_flight(), 0);
+    assert_eq!((outcome.summary.updates, outcome.summary.frames, outcome.summary.episodes), (4, 24, 4));
+    assert_eq!(outcome.parameters, parameters, "the last snapshot is the model that was saved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_encoding_brings_the_same_weights_up_to_its_rounding() {
+    let learner = TestLearner::start(GivenSettings { weights_encoding: Some(Encoding::Bf16), ..settings() }).await;
+    let mut rounded = learner.actor("bf16", 1).await;
+    // It knows f32 only, so it is sent that.
+    let request = pb::RegisterRequest { encodings: vec![pb::Encoding::F32.into()], ..registration("f32", 2) };
+    let mut exact = TestActor::join(&learner, request).await;
+    assert_eq!(exact.agreement.encoding(), pb::Encoding::F32);
+    rounded.train(0).await;
+    let (exact, rounded) = (exact.weights_of(1).await, rounded.weights_of(1).await);
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert!((exact - rounded).abs() <= exact.abs() / 256.0, "{exact} came as {rounded}");
+    }
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_joins_late_gets_the_newest_weights_in_full() {
+    let learner = TestLearner::start(settings()).await;
+    let mut early = learner.actor("early", 1).await;
+    for version in 0..3 {
+        early.train(version).await;
+        early.weights_of(version + 1).await;
+    }
+    let mut late = learner.actor("late", 2).await;
+    let (snapshot, _) = late.weights().await;
+    assert_eq!((snapshot.version, snapshot.base_version), (3, None));
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_waits_for_all_its_trajectories() {
+    let learner = TestLearner::start(GivenSettings { batch_size: Some(4), ..settings() }).await;
+    let mut first = learner.actor("first", 1).await;
+    let mut second = learner.actor("second", 2).await;
+    first.push(0).await;
+    second.push(0).await;
+    assert_eq!(first.receipt().await, (0, pb::Disposition::Trained));
+    assert_eq!(second.receipt().await, (0, pb::Disposition::Trained));
+    first.weights_of(1).await;
+    first.push(1).await;
+    learner.request_stop();
+    // The finish and the receipt of what waited come in either order.
+    let replies = first.farewell(2).await;
+    assert!(replies.contains(&receipt(1, pb::Disposition::Shutdown)), "{replies:?}");
+    second.finish().await;
+    second.leave().await;
+    let account = learner.ended().await.outcome.summary.account;
+    let expected = Account { produced: 3, trained: 2, refused_shutdown: 1, ..Account::default() };
+    assert_eq!(account, expected, "the trajectory of the unfinished batch is refused at the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_and_a_higher_count_in_the_farewell_are_counted_as_lost() {
+    let learner = TestLearner::start(settings()).await;
+    let mut actor = learner.actor("a", 1).await;
+    actor.train(0).await;
+    actor.push_this(trajectory(3, 0)).await;
+    assert_eq!(actor.receipt().await, (3, pb::Disposition::Trained));
+    assert_eq!(actor.farewell(6).await, []);
+    assert_eq!(learner.stop().await, Account { produced: 6, trained: 2, lost: 4, ..Account::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_registers_again_shows_what_was_lost_on_its_way() {
+    let learner = TestLearner::start(settings()).await;
+    let mut actor = learner.actor("a", 1).await;
+    actor.train(0).await;
+    actor.close().await;
+    let again = pb::RegisterRequest { produced: 4, ..registration("a", 1) };
+    let mut actor = TestActor::join(&learner, again).await;
+    actor.train(0).await;
+    actor.leave().await;
+    assert_eq!(learner.stop().await, Account { produced: 5, trained: 2, lost: 3, ..Account::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_did_for_an_earlier_learner_is_not_in_the_account() {
+    let learner = TestLearner::start(settings()).await;
+    let veteran = pb::RegisterRequest { produced: 500, ..registration("a", 1) };
+    let mut actor = TestActor::join(&learner, veteran).await;
+    actor.train(0).await;
+    actor.leave().await;
+    assert_eq!(learner.stop().await, Account { produced: 1, trained: 1, ..Account::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_trajectory_is_refused_and_counted() {
+    let learner = TestLearner::start(GivenSettings { policy_lag_max: Some(0), ..settings() }).await;
+    let mut actor = learner.actor("a", 1).await;
+    actor.train(0).await;
+    // Receipts come before the update; the version on the weights stream is behind it.
+    actor.weights_of(1).await;
+    let sequence = actor.push(0).await;
+    assert_eq!(actor.receipt().await, (sequence, pb::Disposition::Stale));
+    actor.train(1).await;
+    actor.leave().await;
+    let expected = Account { produced: 3, trained: 2, refused_stale: 1, ..Account::default() };
+    assert_eq!(learner.stop().await, expected);
+}
