@@ -8,6 +8,7 @@ use crate::device::ComputeDevice;
 use crate::initialise::initial_parameters;
 use crate::ledger::Ledger;
 use crate::metrics;
+use crate::model_file::{self, ModelDescription};
 use crate::progress::Progress;
 use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
 use crate::registry::Registry;
@@ -26,7 +27,6 @@ use impala_common::network::NetworkSpec;
 use impala_common::spec::Agreement;
 use impala_common::wire::pb;
 use rand::RngExt;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -276,14 +276,14 @@ impl Running {
         let Some(step) = step else {
             anyhow::bail!("{}; no model is left to save", summary.end);
         };
-        let metadata = HashMap::from([
-            ("environment".to_owned(), self.config.environment.to_string()),
-            ("activation".to_owned(), self.config.activation.to_string()),
-            ("updates".to_owned(), progress.updates.to_string()),
-            ("frames".to_owned(), progress.frames.to_string()),
-        ]);
+        let description = ModelDescription {
+            environment: self.config.environment,
+            activation: self.config.activation,
+            frames: progress.frames,
+            updates: progress.updates,
+        };
         let path = self.run_dir.file("model.safetensors");
-        crate::model_file::save(&path, &self.network, step.parameters(), metadata)
+        model_file::save(&path, &self.network, step.parameters(), &description)
             .with_context(|| format!("{}", path.display()))?;
         Ok(Outcome { summary, network: self.network, parameters: step.parameters().to_vec() })
     }

@@ -1,8 +1,11 @@
 //! The model as a safetensors file: one tensor a parameter block, named as in the layout, with the network's description in
 //! the metadata.
 
+use impala_common::activation::Activation;
 use impala_common::network::NetworkSpec;
+use impala_common::spec::EnvironmentName;
 use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -17,7 +20,24 @@ pub enum ModelFileError {
     Io(#[from] std::io::Error),
 }
 
-/// Writes the parameters of `version` to `path`, by way of a temporary file, so that no half-written model is ever seen.
+/// What the file says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelDescription {
+    /// What it was trained on.
+    pub environment: EnvironmentName,
+    /// Nonlinearity between the layers; their sizes are the tensors'.
+    pub activation: Activation,
+    /// Frames trained.
+    pub frames: u64,
+    /// Updates; the version of the weights.
+    pub updates: u64,
+}
+
+/// The one key of the file's metadata; one, because the format writes several in no fixed order and equal models shall be
+/// equal files.
+const METADATA_KEY: &str = "impala";
+
+/// Writes the parameters to `path`, by way of a temporary file, so that no half-written model is ever seen.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -25,8 +45,10 @@ pub fn save(
     path: &Path,
     spec: &NetworkSpec,
     parameters: &[f32],
-    metadata: HashMap<String, String>,
+    description: &ModelDescription,
 ) -> Result<(), ModelFileError> {
+    let description = serde_json::to_string(description).expect("plain fields are JSON");
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), description)]);
     let bytes: Vec<u8> = parameters.iter().flat_map(|p| p.to_le_bytes()).collect();
     let layout = spec.layout();
     let mut tensors = Vec::with_capacity(layout.len());
@@ -44,7 +66,6 @@ pub fn save(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_common::activation::Activation;
     use safetensors::SafeTensors;
 
     #[test]
@@ -53,11 +74,17 @@ mod tests {
         let parameters: Vec<f32> = (0..spec.parameter_count()).map(|i| i as f32 * 0.37 - 1.0).collect();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("model.safetensors");
-        let metadata = HashMap::from([("environment".to_owned(), "cartpole-v1".to_owned())]);
-        save(&path, &spec, &parameters, metadata).unwrap();
+        let description = ModelDescription {
+            environment: EnvironmentName::CartPoleV1,
+            activation: Activation::Tanh,
+            frames: 80,
+            updates: 1,
+        };
+        save(&path, &spec, &parameters, &description).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        assert_eq!(header.metadata().as_ref().unwrap()["environment"], "cartpole-v1");
+        let metadata = &header.metadata().as_ref().unwrap()[METADATA_KEY];
+        assert_eq!(serde_json::from_str::<ModelDescription>(metadata).unwrap(), description);
         let file = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(file.len(), spec.layout().len());
         for block in spec.layout() {

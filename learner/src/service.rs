@@ -121,7 +121,7 @@ fn reply_to_pb(reply: Reply) -> Result<pb::PushReply, Status> {
             let disposition = match disposition {
                 Disposition::Trained => pb::Disposition::Trained,
                 Disposition::Stale => pb::Disposition::Stale,
-                // An invalid trajectory ends the stream with an error; no receipt of it is read.
+                // An invalid trajectory ends the stream with an error; it has no receipt.
                 Disposition::Invalid => pb::Disposition::Unspecified,
                 Disposition::Shutdown => pb::Disposition::Shutdown,
             };

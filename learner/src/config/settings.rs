@@ -115,7 +115,7 @@ settings! {
             "Bound of the importance ratio of the policy gradient.";
         baseline_cost: f32 = 0.5, "0.5", "IMPALA_BASELINE_COST",
             "Weight of the value's squared error.";
-        entropy_cost: f32 = 0.003, "0.003", "IMPALA_ENTROPY_COST",
+        entropy_cost: f32 = 0.001, "0.001", "IMPALA_ENTROPY_COST",
             "Weight of the entropy bonus.";
         reward_scale: f32 = 0.1, "0.1", "IMPALA_REWARD_SCALE",
             "Factor on rewards in the loss; reported returns are unscaled.";

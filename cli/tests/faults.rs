@@ -1,0 +1,115 @@
+//! What happens when processes of a run are told to stop, or die.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+use support::{Run, children, impala, is_running, signal, wait_for, wait_for_end};
+
+#[test]
+fn one_interrupt_stops_cleanly_with_everything_written() {
+    let run = Run::new();
+    let mut training = run.endless();
+    run.wait_for_training();
+    let actors = children(training.id());
+    assert_eq!(actors.len(), 2);
+    signal(training.id(), "INT");
+    assert_eq!(wait_for_end(&mut training).code(), Some(130));
+    let mut text = String::new();
+    training.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(text.contains("result        interrupted") && text.contains("0 in flight"), "{text}");
+    for name in ["model.safetensors", "summary.json", "learning_curve.svg", "metrics.csv"] {
+        assert!(run.directory().join(name).exists(), "{name}");
+    }
+    assert!(actors.iter().all(|pid| !is_running(*pid)));
+}
+
+#[test]
+fn a_second_interrupt_exits_at_once_and_takes_the_actors_along() {
+    let run = Run::new();
+    let mut training = run.endless();
+    run.wait_for_training();
+    let actors = children(training.id());
+    // Stopped actors cannot say farewell: the first interrupt has to wait for them.
+    actors.iter().for_each(|pid| signal(*pid, "STOP"));
+    signal(training.id(), "INT");
+    run.wait_for_text("learner.log", "a second signal exits at once");
+    signal(training.id(), "INT");
+    assert_eq!(wait_for_end(&mut training).code(), Some(130));
+    actors.iter().for_each(|pid| signal(*pid, "CONT"));
+    actors.iter().for_each(|pid| wait_for("the actors' end", || (!is_running(*pid)).then_some(())));
+}
+
+#[test]
+fn no_actor_outlives_a_killed_parent() {
+    let run = Run::new();
+    let mut training = run.endless();
+    run.wait_for_training();
+    let actors = children(training.id());
+    assert_eq!(actors.len(), 2);
+    signal(training.id(), "KILL");
+    wait_for_end(&mut training);
+    actors.iter().for_each(|pid| wait_for("the actors' end", || (!is_running(*pid)).then_some(())));
+}
+
+#[test]
+fn a_killed_actor_is_started_again_and_training_goes_on() {
+    let run = Run::new();
+    let mut training = run.endless();
+    run.wait_for_training();
+    let killed = children(training.id())[0];
+    signal(killed, "KILL");
+    run.wait_for_text("learner.log", "starting it again");
+    let two_again = || (children(training.id()).iter().filter(|pid| is_running(**pid)).count() == 2).then_some(());
+    wait_for("two actors", two_again);
+    let registered = || {
+        let log = fs::read_to_string(run.directory().join("learner.log")).unwrap();
+        (log.matches("an actor connected").count() == 3).then_some(())
+    };
+    wait_for("the new actor's registration", registered);
+    signal(training.id(), "INT");
+    assert_eq!(wait_for_end(&mut training).code(), Some(130));
+    let summary = fs::read_to_string(run.directory().join("summary.txt")).unwrap();
+    assert!(summary.contains("0 in flight"), "{summary}");
+}
+
+#[test]
+fn an_actor_outlives_its_learner_and_works_for_the_next_one() {
+    let run = Run::new();
+    // The first learner takes a free port; the second one takes the same.
+    let learner = |listen: &str| {
+        let mut command = impala(&["learner", "--solved-return", "501", "--listen", listen, "--runs-dir"]);
+        command.arg(run.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        (child, std::io::BufReader::new(stderr))
+    };
+    let (mut first, mut log) = learner("127.0.0.1:0");
+    let ready = line_with(&mut log, "learner ready");
+    let address = ready.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let mut actor =
+        impala(&["actor", "--learner", &address, "--name", "survivor"]).stderr(Stdio::null()).spawn().unwrap();
+    line_with(&mut log, "an actor connected");
+    signal(first.id(), "KILL");
+    wait_for_end(&mut first);
+
+    let (mut second, mut log) = learner(&address);
+    assert!(line_with(&mut log, "an actor connected").contains("survivor"));
+    signal(second.id(), "INT");
+    assert_eq!(wait_for_end(&mut second).code(), Some(130));
+    assert!(wait_for_end(&mut actor).success(), "the actor ends with the run");
+}
+
+/// The next line of a log that contains `text`.
+fn line_with(log: &mut impl std::io::BufRead, text: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended before `{text}`");
+        if line.contains(text) {
+            return line;
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The actor's own forward pass and the learner's model are the same function.
+
+use burn::tensor::{Tensor, TensorData};
+use impala_actor::policy::Policy;
+use impala_common::activation::Activation;
+use impala_common::network::NetworkSpec;
+use impala_common::seed::{Purpose, rng};
+use impala_learner::device::ComputeDevice;
+use impala_learner::initialise::initial_parameters;
+use impala_learner::model::{ActorCritic, floats};
+use rand::RngExt;
+
+#[test]
+fn logits_and_values_agree_to_1e_5() {
+    let mut draws = rng(7, Purpose::Initialisation);
+    for activation in Activation::ALL {
+        for hidden in [vec![64, 64], vec![37], vec![], vec![5, 130, 17]] {
+            for rows in [1, 7, 64] {
+                let spec = NetworkSpec { observation_len: 4, hidden: hidden.clone(), activation, action_count: 3 };
+                let mut parameters = initial_parameters(&spec, 1);
+                parameters.iter_mut().for_each(|p| *p += draws.random_range(-0.1..0.1));
+                let observations: Vec<f32> = (0..rows * 4).map(|_| draws.random_range(-2.0..2.0)).collect();
+
+                let mut policy = Policy::new(&spec);
+                policy.set_parameters(&parameters);
+                let actor = policy.forward(&observations, rows);
+                let device = ComputeDevice::cpu();
+                let input = Tensor::<2>::from_data(TensorData::new(observations.clone(), [rows, 4]), device.tensors());
+                let outputs = ActorCritic::load(&spec, &parameters, &device).forward(input);
+                let (logits, values) = (outputs.logits.into_data(), outputs.values.into_data());
+
+                let what = format!("{activation}, {hidden:?}, {rows} rows");
+                close(actor.logits, floats(&logits), &what);
+                close(actor.values, floats(&values), &what);
+            }
+        }
+    }
+}
+
+fn close(a: &[f32], b: &[f32], what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= 1e-5, "{what}: differ by {worst:e}");
+}

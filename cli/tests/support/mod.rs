@@ -1,0 +1,110 @@
+//! Runs of the real program in a directory of their own.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Bound on every wait: a guard against hanging, not an expectation.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program with arguments.
+pub(crate) fn impala(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_impala"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A place for one run.
+pub(crate) struct Run {
+    directory: tempfile::TempDir,
+}
+
+impl Run {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// The runs directory, which the program makes.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("runs")
+    }
+
+    /// `impala train` in this place, with a budget that ends a run that goes wrong.
+    pub(crate) fn train(&self, arguments: &[&str]) -> Command {
+        let mut command = impala(&["train", "--quiet", "--time-max", "5m", "--runs-dir"]);
+        command.arg(self.path()).args(arguments);
+        command
+    }
+
+    /// A training that does not end by itself for a long time.
+    pub(crate) fn endless(&self) -> Child {
+        let mut command = self.train(&["--solved-return", "501", "--frames-max", "1000000000000"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The one run directory, once it is there.
+    pub(crate) fn directory(&self) -> PathBuf {
+        wait_for("a run directory", || std::fs::read_dir(self.path()).ok()?.next()?.ok().map(|entry| entry.path()))
+    }
+
+    /// Waits until a file of the run contains `text`.
+    pub(crate) fn wait_for_text(&self, file: &str, text: &str) {
+        let path = self.directory().join(file);
+        wait_for(text, || std::fs::read_to_string(&path).ok().filter(|content| content.contains(text)));
+    }
+
+    /// Waits until training is under way.
+    pub(crate) fn wait_for_training(&self) {
+        let path = self.directory().join("metrics.csv");
+        let trained = |csv: String| csv.lines().skip(1).any(|row| row.split(',').nth(1) != Some("0")).then_some(());
+        wait_for("a trained frame", || std::fs::read_to_string(&path).ok().and_then(trained));
+    }
+}
+
+/// Waits for the end of a process.
+pub(crate) fn wait_for_end(child: &mut Child) -> std::process::ExitStatus {
+    wait_for("the end of the process", || child.try_wait().unwrap())
+}
+
+/// Looks until there is something.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal by its name.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Processes whose parent is `pid`.
+#[cfg(target_os = "linux")]
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let parent = |stat: &str| stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|child| std::fs::read_to_string(stat_file(*child)).is_ok_and(|stat| parent(&stat) == Some(pid)))
+        .collect()
+}
+
+/// Whether a process runs (a zombie does not).
+#[cfg(target_os = "linux")]
+pub(crate) fn is_running(pid: u32) -> bool {
+    let state =
+        |stat: String| stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next().map(str::to_owned));
+    std::fs::read_to_string(stat_file(pid)).ok().and_then(state).is_some_and(|state| state != "Z" && state != "X")
+}
+
+#[cfg(target_os = "linux")]
+fn stat_file(pid: u32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string()).join("stat")
+}

@@ -1,0 +1,79 @@
+//! `impala train` with real processes: it solves, it ends when it is told to, it leaves nobody behind.
+
+mod support;
+
+use safetensors::SafeTensors;
+use std::fs;
+use support::{Run, impala};
+
+#[test]
+fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
+    let run = Run::new();
+    let output = run.train(&["--seed", "1"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["result        solved", "greedy        mean", "lost in transit + 0 in flight", "wall time"] {
+        assert!(text.contains(part), "`{part}` is missing in:\n{text}");
+    }
+    let directory = run.directory();
+    for name in ["learner.log", "actor-0.log", "actor-1.log", "summary.json", "summary.txt"] {
+        assert!(fs::metadata(directory.join(name)).unwrap().len() > 0, "{name} is empty");
+    }
+    let csv = fs::read_to_string(directory.join("metrics.csv")).unwrap();
+    assert!(csv.starts_with("seconds,frames,updates,") && csv.lines().count() >= 2, "{csv}");
+    assert!(fs::read_to_string(directory.join("learning_curve.svg")).unwrap().contains("<svg"));
+    let model = fs::read(directory.join("model.safetensors")).unwrap();
+    assert_eq!(SafeTensors::deserialize(&model).unwrap().tensor("torso.1.weight").unwrap().shape(), [64, 64]);
+
+    // The resolved configuration is complete and can be used again.
+    let config = directory.join("config.toml");
+    let printed = impala(&["train", "--print-config", "--config"]).arg(&config).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), fs::read_to_string(&config).unwrap());
+}
+
+#[test]
+fn catch_is_solved_too() {
+    let run = Run::new();
+    let output = run.train(&["--environment", "catch"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn two_deterministic_runs_end_with_the_same_bits_across_processes() {
+    let model = |seed: &str| {
+        let run = Run::new();
+        let arguments =
+            ["--deterministic", "--actors", "3", "--batch-size", "16", "--frames-max", "24000", "--seed", seed];
+        run.train(&arguments).output().unwrap();
+        fs::read(run.directory().join("model.safetensors")).unwrap()
+    };
+    let first = model("5");
+    assert!(first == model("5"), "the same seed gave another model");
+    assert!(first != model("6"), "another seed gave the same model");
+}
+
+#[test]
+fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
+    let run = Run::new();
+    let output = run.train(&["--frames-max", "2000"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("not solved: the frame budget ended (raise --frames-max)"), "{text}");
+    assert!(text.contains("0 in flight"), "{text}");
+}
+
+#[test]
+fn bad_settings_are_refused_before_anything_starts() {
+    let run = Run::new();
+    let refused = |arguments: &[&str]| {
+        let output = run.train(arguments).output().unwrap();
+        assert!(!output.status.success());
+        assert!(!run.path().exists(), "a refused run left a directory");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(refused(&["--batch-size", "9"]).contains("error: batch_size = 9: must be a multiple"));
+    assert!(refused(&["--environment", "pong"]).contains("use one of cartpole-v1"));
+    assert!(refused(&["--learning-rte", "1"]).contains("--learning-rate"));
+    assert!(refused(&["--device", "wgpu:x"]).contains("use auto, cpu, wgpu or wgpu:<n>"));
+    assert!(refused(&["--config", "no-such.toml"]).contains("no-such.toml"));
+}

@@ -1,0 +1,99 @@
+//! One learner step on the GPU backend gives the CPU's losses, gradient and parameters. Needs the feature `wgpu` and a Vulkan
+//! adapter, be it a software one: `make check-gpu` provides both.
+
+#![cfg(feature = "wgpu")]
+
+use impala_common::activation::Activation;
+use impala_common::network::NetworkSpec;
+use impala_common::trajectory::Outcome;
+use impala_learner::batch::Batch;
+use impala_learner::device::{ComputeDevice, DeviceChoice};
+use impala_learner::initialise::initial_parameters;
+use impala_learner::loss::LossCosts;
+use impala_learner::optim::OptimiserKind;
+use impala_learner::step::{Correction, LearnerStep, StepConfig, StepReport};
+use impala_learner::vtrace::VtraceClipping;
+
+const TOLERANCE: f32 = 1e-4;
+const STEPS: usize = 3;
+
+fn config() -> StepConfig {
+    StepConfig {
+        correction: Correction::Vtrace,
+        clipping: VtraceClipping { rho_bar: 1.0, c_bar: 1.0, lambda: 1.0, pg_rho_bar: 1.0 },
+        costs: LossCosts { baseline: 0.5, entropy: 0.003 },
+        discount: 0.99,
+        reward_scale: 0.1,
+        reward_clip: None,
+        gradient_norm_max: 0.5,
+        optimiser: OptimiserKind::RmsProp { decay: 0.99, momentum: 0.0, epsilon: 1e-5 },
+    }
+}
+
+/// T = 4, B = 3, with one terminated and three truncated steps, so that the rows are also filled up.
+fn batch() -> Batch {
+    let (steps, columns, width, finals) = (4, 3, 4, 3);
+    let frames = steps * columns;
+    let mut outcomes = vec![Outcome::Continues; frames];
+    outcomes[4] = Outcome::Terminated;
+    let truncated = vec![2, 7, 9];
+    truncated.iter().for_each(|i| outcomes[*i] = Outcome::Truncated);
+    let number = |i: usize| ((i * 29 % 17) as f32 - 8.0) / 8.0;
+    Batch {
+        unroll_length: steps,
+        columns,
+        observation_len: width,
+        observations: (0..(frames + columns + finals) * width).map(number).collect(),
+        actions: (0..frames).map(|i| (i % 2) as u8).collect(),
+        behaviour_log_probs: (0..frames).map(|i| -0.4 - 0.05 * i as f32).collect(),
+        rewards: vec![1.0; frames],
+        outcomes,
+        truncated,
+        weights_versions: vec![],
+        episodes: vec![],
+    }
+}
+
+fn steps(activation: Activation, device: ComputeDevice) -> Vec<(StepReport, Vec<f32>, Vec<f32>)> {
+    let spec = NetworkSpec { observation_len: 4, hidden: vec![16, 8], activation, action_count: 2 };
+    let mut learner = LearnerStep::new(spec.clone(), initial_parameters(&spec, 1), config(), device);
+    let step = |_| {
+        let report = learner.run(batch(), 2e-3).unwrap();
+        (report, learner.gradient().to_vec(), learner.parameters().to_vec())
+    };
+    (0..STEPS).map(step).collect()
+}
+
+#[test]
+fn gpu_steps_equal_cpu_steps() {
+    let gpu = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap();
+    println!("comparing {} with {}", gpu.name(), ComputeDevice::cpu().name());
+    assert!(!gpu.is_cpu());
+    for activation in Activation::ALL {
+        let expected = steps(activation, ComputeDevice::cpu());
+        let actual = steps(activation, gpu.clone());
+        for (step, ((cpu, cpu_gradient, cpu_parameters), (gpu, gpu_gradient, gpu_parameters))) in
+            expected.iter().zip(&actual).enumerate()
+        {
+            let scalars = |r: &StepReport| {
+                [r.losses.total, r.losses.policy, r.losses.baseline, r.losses.entropy, r.gradient_norm]
+            };
+            close(&scalars(cpu), &scalars(gpu), &format!("{activation}, step {step}: losses"));
+            close(cpu_gradient, gpu_gradient, &format!("{activation}, step {step}: gradient"));
+            close(cpu_parameters, gpu_parameters, &format!("{activation}, step {step}: parameters"));
+        }
+    }
+}
+
+fn close(expected: &[f32], actual: &[f32], what: &str) {
+    assert_eq!(expected.len(), actual.len(), "{what}");
+    let worst = expected.iter().zip(actual).map(|(e, a)| (e - a).abs() / e.abs().max(1.0)).fold(0.0, f32::max);
+    println!("{what}: worst difference {worst:e}");
+    assert!(worst <= TOLERANCE, "{what}: differ by {worst:e}");
+}
+
+#[test]
+fn an_adapter_that_does_not_exist_is_named() {
+    let error = ComputeDevice::open(DeviceChoice::Wgpu(Some(99))).unwrap_err().to_string();
+    assert!(error.contains("adapter 99") && error.contains("--device cpu"), "{error}");
+}
