@@ -195,7 +195,7 @@ mod tests {
         (0..3_u8).for_each(|time| step(&mut buffer, f32::from(time), Outcome::Continues));
         buffer.parts.behaviour_log_probs[3] = f32::NAN;
         let error = buffer.finish(Sequence(0), WeightsVersion(0)).unwrap_err();
-        assert!(matches!(error, TrajectoryError::NotFinite { array: "behaviour_log_probs", position: 3, .. }));
+        assert!(matches!(error, TrajectoryError::Magnitude { array: "behaviour_log_probs", position: 3, .. }));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happens when processes of a run are told to stop, or die.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -1,5 +1,7 @@
 //! `impala train` with real processes: it solves, it ends when it is told to, it leaves nobody behind.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use safetensors::SafeTensors;

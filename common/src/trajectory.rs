@@ -58,6 +58,16 @@ impl TrajectoryShape {
     pub fn frames(&self) -> usize {
         self.unroll_length * self.environments
     }
+
+    /// Largest size of such a trajectory on the wire, bytes: every step truncated and the end of an episode, and room for
+    /// the fields' tags and lengths and for other messages.
+    pub fn wire_bytes_max(&self) -> usize {
+        const OVERHEAD: usize = 1 << 16;
+        // Action, log-probability, reward, outcome, episode.
+        const FRAME: usize = 1 + 4 + 4 + 1 + 8;
+        let observations = (2 * self.frames() + self.environments) * self.observation_len * 4;
+        OVERHEAD + observations + FRAME * self.frames()
+    }
 }
 
 /// The arrays of a trajectory before anybody has checked them.
@@ -83,6 +93,9 @@ pub struct TrajectoryParts {
     pub episodes: Vec<Episode>,
 }
 
+/// Largest observation, reward or return: one absurd number must not be able to end a training by overflow.
+pub const MAGNITUDE_MAX: f32 = 1e9;
+
 /// A valid trajectory; see the module for its layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
@@ -105,9 +118,9 @@ pub enum TrajectoryError {
         /// The agreed shape.
         shape: TrajectoryShape,
     },
-    /// A number is NaN or infinite.
-    #[error("{array}[{position}] is {value}, expected a finite number")]
-    NotFinite {
+    /// A number is NaN, infinite, or so large that squares of it would be.
+    #[error("{array}[{position}] is {value}, expected a number within {MAGNITUDE_MAX:e} of 0")]
+    Magnitude {
         /// Name of the array.
         array: &'static str,
         /// Flat position.
@@ -136,7 +149,7 @@ pub enum TrajectoryError {
 }
 
 impl Trajectory {
-    /// Checks lengths, finite numbers and actions.
+    /// Checks lengths, magnitudes and actions.
     ///
     /// # Errors
     /// Names the first array that breaks an invariant, with position and value.
@@ -157,10 +170,10 @@ impl Trajectory {
                 return Err(TrajectoryError::Length { array, actual, expected, shape });
             }
         }
-        all_finite("observations", &parts.observations)?;
-        all_finite("behaviour_log_probs", &parts.behaviour_log_probs)?;
-        all_finite("rewards", &parts.rewards)?;
-        all_finite("final_observations", &parts.final_observations)?;
+        bounded("observations", &parts.observations)?;
+        bounded("behaviour_log_probs", &parts.behaviour_log_probs)?;
+        bounded("rewards", &parts.rewards)?;
+        bounded("final_observations", &parts.final_observations)?;
         // Rounding of a log-softmax leaves a certain action a hair above 0.
         if let Some(position) = parts.behaviour_log_probs.iter().position(|p| *p > 1e-5) {
             let value = parts.behaviour_log_probs[position].to_string();
@@ -171,10 +184,8 @@ impl Trajectory {
             let action = parts.actions[position];
             return Err(TrajectoryError::Action { position, action, action_count });
         }
-        if let Some(position) = parts.episodes.iter().position(|e| !e.episode_return.is_finite()) {
-            let value = parts.episodes[position].episode_return.to_string();
-            return Err(TrajectoryError::NotFinite { array: "episode_returns", position, value });
-        }
+        let returns: Vec<f32> = parts.episodes.iter().map(|episode| episode.episode_return).collect();
+        bounded("episode_returns", &returns)?;
         Ok(Self { shape, parts })
     }
 
@@ -197,16 +208,17 @@ impl std::ops::Deref for Trajectory {
     }
 }
 
-fn all_finite(array: &'static str, values: &[f32]) -> Result<(), TrajectoryError> {
-    // `x * 0` is 0 for finite numbers and NaN otherwise: the sum vectorises where a search with an early exit does not.
-    if values.iter().fold(0.0, |sum, x| sum + x * 0.0) == 0.0 {
+fn bounded(array: &'static str, values: &[f32]) -> Result<(), TrajectoryError> {
+    // Counting vectorises where a search with an early exit does not.
+    let is_bad = |x: &f32| x.is_nan() | (x.abs() > MAGNITUDE_MAX);
+    if values.iter().filter(|x| is_bad(x)).count() == 0 {
         return Ok(());
     }
-    let Some(position) = values.iter().position(|x| !x.is_finite()) else {
+    let Some(position) = values.iter().position(is_bad) else {
         return Ok(());
     };
     let value = values[position].to_string();
-    Err(TrajectoryError::NotFinite { array, position, value })
+    Err(TrajectoryError::Magnitude { array, position, value })
 }
 
 #[cfg(test)]
@@ -249,8 +261,12 @@ mod tests {
         assert!(error(|p| p.observations.truncate(31)).starts_with("observations has 31 elements, expected 32"));
         assert!(error(|p| p.actions.push(0)).starts_with("actions has 7"));
         assert!(error(|p| p.final_observations.clear()).starts_with("final_observations has 0"));
-        assert_eq!(error(|p| p.rewards[4] = f32::NAN), "rewards[4] is NaN, expected a finite number");
-        assert_eq!(error(|p| p.observations[7] = f32::INFINITY), "observations[7] is inf, expected a finite number");
+        assert_eq!(error(|p| p.rewards[4] = f32::NAN), "rewards[4] is NaN, expected a number within 1e9 of 0");
+        assert_eq!(
+            error(|p| p.observations[7] = f32::INFINITY),
+            "observations[7] is inf, expected a number within 1e9 of 0"
+        );
+        assert!(error(|p| p.rewards[0] = -f32::MAX).starts_with("rewards[0] is -340282350000000"));
         assert!(error(|p| p.behaviour_log_probs[1] = 0.5).starts_with("behaviour_log_probs[1] is 0.5"));
         assert_eq!(error(|p| p.actions[3] = 2), "actions[3] is 2, expected less than 2");
         assert!(error(|p| p.episodes[0].episode_return = f32::NAN).starts_with("episode_returns[0]"));

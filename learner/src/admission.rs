@@ -6,7 +6,7 @@ use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use impala_common::trajectory::Trajectory;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// What goes back to an actor on its trajectory stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +45,19 @@ pub struct Ticket {
     sequence: Sequence,
     ledger: Arc<Ledger>,
     replies: mpsc::Sender<Reply>,
+    window: Option<OwnedSemaphorePermit>,
     is_settled: bool,
 }
 
 impl Ticket {
     /// A ticket for a trajectory that the ledger has seen arrive.
     pub fn new(actor: ActorIndex, sequence: Sequence, ledger: Arc<Ledger>, replies: mpsc::Sender<Reply>) -> Self {
-        Self { actor, sequence, ledger, replies, is_settled: false }
+        Self { actor, sequence, ledger, replies, window: None, is_settled: false }
+    }
+
+    /// The trajectory's place in the actor's window, free again when it is decided.
+    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.window = Some(place);
     }
 
     /// The actor that made the trajectory.
@@ -72,6 +78,8 @@ impl Ticket {
     fn decide(&mut self, disposition: Disposition) {
         self.is_settled = true;
         self.ledger.settle(disposition);
+        // Before the receipt: the actor may use the place as soon as it reads that.
+        self.window = None;
         if disposition == Disposition::Invalid {
             return;
         }

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-/// Time that actors have to say farewell, and then the server to close its connections.
+/// Time that actors have to say farewell and the server to close its connections.
 const GRACE: Duration = Duration::from_secs(2);
 /// A silent peer is noticed after the sum of these.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -247,8 +247,9 @@ impl Running {
         if let Err(panic) = self.batcher.ended().await {
             end = failed("batcher", &panic);
         }
+        let deadline = tokio::time::Instant::now() + GRACE;
         let mut connected = self.shared.registry.connected();
-        if tokio::time::timeout(GRACE, connected.wait_for(|count| *count == 0)).await.is_err() {
+        if tokio::time::timeout_at(deadline, connected.wait_for(|count| *count == 0)).await.is_err() {
             tracing::warn!(actors = *connected.borrow(), "actors did not say farewell in time");
         }
         self.slot.close();
@@ -258,7 +259,7 @@ impl Running {
         self.stop_server.cancel();
         // What a stubborn peer still holds open ends with the process.
         if !self.server.is_finished() {
-            let _ = tokio::time::timeout(GRACE, &mut self.server).await;
+            let _ = tokio::time::timeout_at(deadline, &mut self.server).await;
         }
         self.report();
         self.reporter.console.iter().for_each(Console::clear);

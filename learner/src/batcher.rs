@@ -39,6 +39,13 @@ pub struct Batcher {
 impl Batcher {
     /// Works until the run is over; what is then still queued is dropped and so refused. `runtime` carries the waiting.
     pub fn run(mut self, runtime: &Handle) {
+        self.batch_until_the_end(runtime);
+        // Senders that already have a place may still use it; nothing is left behind in the queue.
+        self.queue.close();
+        while runtime.block_on(self.queue.recv()).is_some() {}
+    }
+
+    fn batch_until_the_end(&mut self, runtime: &Handle) {
         let mut order = Order::new(self.lockstep);
         let mut ready = Vec::with_capacity(self.trajectories_per_batch);
         while let Some(admitted) = runtime.block_on(self.stop.run_until_cancelled(self.queue.recv())).flatten() {
@@ -68,7 +75,7 @@ impl Batcher {
 /// Decides which trajectory is next.
 #[derive(Debug)]
 enum Order {
-    Arrival(Option<Admitted>),
+    Arrival(Option<Box<Admitted>>),
     Lockstep { lockstep: Lockstep, next: u64, waiting: BTreeMap<u64, Admitted> },
 }
 
@@ -82,7 +89,7 @@ impl Order {
 
     fn insert(&mut self, admitted: Admitted) {
         match self {
-            Self::Arrival(slot) => *slot = Some(admitted),
+            Self::Arrival(slot) => *slot = Some(Box::new(admitted)),
             Self::Lockstep { lockstep, waiting, .. } => {
                 let position = lockstep.position(admitted.ticket.actor(), admitted.ticket.sequence());
                 waiting.insert(position, admitted);
@@ -92,7 +99,7 @@ impl Order {
 
     fn next(&mut self) -> Option<Admitted> {
         match self {
-            Self::Arrival(slot) => slot.take(),
+            Self::Arrival(slot) => slot.take().map(|admitted| *admitted),
             Self::Lockstep { next, waiting, .. } => {
                 let admitted = waiting.remove(next)?;
                 *next += 1;

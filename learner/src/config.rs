@@ -11,6 +11,7 @@ use crate::vtrace::VtraceClipping;
 use impala_common::network::{NetworkSpec, PARAMETER_COUNT_MAX};
 use impala_common::spec::{ENVIRONMENTS_MAX, IN_FLIGHT_MAX, Lockstep, UNROLL_LENGTH_MAX};
 use settings::{GivenSettings, Settings};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -171,14 +172,13 @@ fn network(settings: &Settings) -> NetworkSpec {
     }
 }
 
-/// Collects one failed requirement after the other as `ConfigError::Invalid`.
 fn validate(s: &Settings) -> Result<(), ConfigError> {
     counts(s)?;
     relations(s)?;
     numbers(s)
 }
 
-fn invalid<T>(key: &'static str, value: impl ToString, requirement: impl Into<String>) -> Result<T, ConfigError> {
+fn invalid<T>(key: &'static str, value: impl Display, requirement: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid { key, value: value.to_string(), requirement: requirement.into() })
 }
 

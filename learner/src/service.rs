@@ -53,10 +53,11 @@ impl Shared {
     }
 }
 
-/// The service as tonic wants it, with the project's message limits.
+/// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
+    let message_bytes_max = shared.trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
     pb::learner_server::LearnerServer::new(Service { shared })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 

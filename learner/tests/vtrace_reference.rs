@@ -54,7 +54,7 @@ fn every_reference_case_agrees_to_1e_5() {
 fn flat(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
+        number => vec![number.as_f64().expect("a number")],
     }
 }
 

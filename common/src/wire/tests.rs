@@ -47,6 +47,20 @@ fn trajectories_round_trip() {
 }
 
 #[test]
+fn the_largest_trajectory_fits_its_bound() {
+    let frames = SHAPE.frames();
+    let parts = TrajectoryParts {
+        outcomes: vec![Outcome::Truncated; frames],
+        final_observations: vec![0.5; frames * SHAPE.observation_len],
+        episodes: vec![Episode { episode_return: 1.0, length: 1 }; frames],
+        ..trajectory().into_parts()
+    };
+    let largest = pb::Trajectory::from(&Trajectory::try_new(SHAPE, parts).unwrap());
+    let message = pb::PushRequest { message: Some(pb::push_request::Message::Trajectory(largest)) };
+    assert!(message.encoded_len() <= SHAPE.wire_bytes_max());
+}
+
+#[test]
 fn agreements_registrations_and_snapshots_round_trip() {
     let reply = pb::RegisterReply::from(agreement());
     assert_eq!(Agreement::try_from(reply), Ok(agreement()));
@@ -87,7 +101,7 @@ fn each_malformed_field_of_a_trajectory_is_named() {
     assert_eq!(error(|m| m.outcomes = vec![9; 6].into()), "field `outcomes` has the unknown value 9");
     assert!(error(|m| m.episode_lengths.clear()).starts_with("field `episode_lengths` is 0"));
     let nan = |m: &mut pb::Trajectory| m.rewards = f32s_to_bytes([f32::NAN; 6].into_iter());
-    assert_eq!(error(nan), "rewards[0] is NaN, expected a finite number");
+    assert_eq!(error(nan), "rewards[0] is NaN, expected a number within 1e9 of 0");
 }
 
 #[test]

@@ -6,10 +6,11 @@ use crate::ledger::{Disposition, PRODUCED_MAX};
 use crate::registry::Member;
 use impala_common::ids::{Sequence, Session};
 use impala_common::spec::IN_FLIGHT_MAX;
+use impala_common::trajectory::Trajectory;
 use impala_common::wire::{pb, trajectory_from_pb};
 use pb::push_request::Message;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
 /// Replies that may wait for the socket: every receipt of the largest window, and the finish.
@@ -41,7 +42,8 @@ pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRe
         return;
     };
     tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
-    let end = Connection { shared: &shared, member: &member, replies: &replies }.run(inbound).await;
+    let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
+    let end = Connection { shared: &shared, member: &member, replies: &replies, window }.run(inbound).await;
     shared.registry.disconnect(opened);
     report(&shared, &member, &end).await;
     // Of a broken stream it is not known whether the actor still listens; if so, it sent what cannot be read.
@@ -68,6 +70,8 @@ struct Connection<'a> {
     shared: &'a Shared,
     member: &'a Member,
     replies: &'a mpsc::Sender<Reply>,
+    /// Trajectories that the actor may still send before it gets a receipt.
+    window: Arc<Semaphore>,
 }
 
 impl Connection<'_> {
@@ -110,6 +114,23 @@ impl Connection<'_> {
         }
     }
 
+    /// Checks a trajectory against its own invariants, the actor's window and, in a deterministic run, the order.
+    fn parse(&self, message: &pb::Trajectory) -> Result<(Trajectory, OwnedSemaphorePermit), String> {
+        let agreement = self.shared.registry.template();
+        let in_flight_max = agreement.in_flight_max;
+        let place = self.window.clone().try_acquire_owned();
+        let place = place.map_err(|_| format!("came before a receipt for one of the {in_flight_max} before it"))?;
+        let trajectory = trajectory_from_pb(message, self.shared.trajectory_shape()).map_err(|e| e.to_string())?;
+        if let Some(lockstep) = agreement.lockstep {
+            let expected = lockstep.version_for(self.member.actor_index, trajectory.sequence);
+            let actual = trajectory.weights_version;
+            if actual != expected {
+                return Err(format!("made with weights version {actual}, its place in this run needs {expected}"));
+            }
+        }
+        Ok((trajectory, place))
+    }
+
     /// Parses, counts and queues one trajectory; waits for a slot, and so stops reading, while the queue is full.
     async fn admit(&self, message: &pb::Trajectory) -> Result<(), String> {
         let Member { actor_index, incarnation, .. } = *self.member;
@@ -117,9 +138,12 @@ impl Connection<'_> {
         let ledger = &self.shared.ledger;
         plausible(sequence.0)?;
         ledger.arrive(actor_index, incarnation, sequence).map_err(|e| e.to_string())?;
-        let ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
-        let trajectory = match trajectory_from_pb(message, self.shared.trajectory_shape()) {
-            Ok(trajectory) => trajectory,
+        let mut ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
+        let trajectory = match self.parse(message) {
+            Ok((trajectory, place)) => {
+                ticket.hold(place);
+                trajectory
+            }
             Err(error) => {
                 ticket.settle(Disposition::Invalid);
                 return Err(format!("trajectory {sequence}: {error}"));

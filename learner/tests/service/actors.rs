@@ -1,6 +1,6 @@
 //! Actors that come and go.
 
-use crate::support::{TestActor, TestLearner, receipt, registration, settings};
+use crate::support::{TestActor, TestLearner, receipt, registration, settings, trajectory};
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::ledger::Account;
@@ -78,4 +78,17 @@ async fn receipts_of_trajectories_before_the_farewell_still_arrive() {
     let expected: Vec<_> = (0..4).map(|sequence| receipt(sequence, pb::Disposition::Trained)).collect();
     assert_eq!(actor.farewell(4).await, expected);
     assert_eq!(learner.stop().await, Account { produced: 4, trained: 4, ..Account::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_does_not_wait_for_receipts_is_turned_out() {
+    // A batch of two trajectories stays unfinished, so the first one has no receipt yet.
+    let learner = TestLearner::start(GivenSettings { batch_size: Some(4), in_flight_max: Some(1), ..settings() }).await;
+    let mut actor = learner.actor("hasty", 1).await;
+    actor.push_this(trajectory(0, 0)).await;
+    actor.push_this(trajectory(1, 0)).await;
+    let answer = actor.violation().await;
+    assert!(answer.contains("came before a receipt for one of the 1 before it"), "{answer}");
+    let account = learner.stop().await;
+    assert_eq!((account.produced, account.refused_invalid, account.refused_shutdown), (2, 1, 1));
 }

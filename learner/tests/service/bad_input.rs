@@ -3,7 +3,7 @@
 use crate::support::{TestActor, TestLearner, packed, push_stream, registration, settings, trajectory, within};
 use bytes::{BufMut, Bytes};
 use http_body_util::{BodyExt, Full};
-use impala_common::spec::MESSAGE_BYTES_MAX;
+use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb;
 use impala_learner::ledger::Account;
 use pb::push_request::Message as Request;
@@ -17,10 +17,13 @@ type Spoilt = (fn(&mut pb::Trajectory), &'static str);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_learner_goes_on() {
     let spoilt: [Spoilt; 17] = [
-        (|t| t.rewards = packed([1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0]), "rewards[4] is NaN, expected a finite number"),
-        (|t| t.observations = packed([f32::INFINITY; 32]), "observations[0] is inf, expected a finite number"),
+        (
+            |t| t.rewards = packed([1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0]),
+            "rewards[4] is NaN, expected a number within 1e9 of 0",
+        ),
+        (|t| t.observations = packed([f32::INFINITY; 32]), "observations[0] is inf, expected a number within 1e9 of 0"),
         (|t| t.behaviour_log_probs = packed([0.5; 6]), "behaviour_log_probs[0] is 0.5, expected at most 0"),
-        (|t| t.episode_returns = packed([f32::NAN]), "episode_returns[0] is NaN, expected a finite number"),
+        (|t| t.episode_returns = packed([f32::NAN]), "episode_returns[0] is NaN, expected a number within 1e9 of 0"),
         (|t| t.unroll_length = 4, "field `unroll_length` is 4, agreed was 3"),
         (|t| t.unroll_length = u32::MAX, "field `unroll_length` is 4294967295, agreed was 3"),
         (|t| t.environments = 0, "field `environments` is 0, agreed was 2"),
@@ -134,8 +137,9 @@ async fn call_raw(learner: &TestLearner, method: &str, body: Vec<u8>) -> Status 
 async fn an_oversized_or_undecodable_message_ends_its_stream_with_the_reason_and_the_learner_goes_on() {
     let learner = TestLearner::start(settings()).await;
     let mut honest = learner.actor("honest", 0).await;
-    let too_large = MESSAGE_BYTES_MAX + 1;
-    let (limit, size) = (MESSAGE_BYTES_MAX.to_string(), too_large.to_string());
+    let shape = TrajectoryShape { unroll_length: 3, environments: 2, observation_len: 4, action_count: 2 };
+    let too_large = shape.wire_bytes_max() + 1;
+    let (limit, size) = (shape.wire_bytes_max().to_string(), too_large.to_string());
     let bodies: [(Vec<u8>, &[&str]); 4] = [
         (frame(too_large, &[]), &[&limit, &size]),
         (frame(4, &[0xff; 4]), &["decode"]),

@@ -69,21 +69,20 @@ async fn the_order_of_arrival_does_not_change_a_bit_of_the_result() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_ahead_of_the_other_waits_for_it() {
-    let learner = TestLearner::start(GivenSettings { batch_size: Some(2), ..deterministic() }).await;
+    let learner = TestLearner::start(deterministic()).await;
     let (mut first, mut second) = (join(&learner, 0).await, join(&learner, 1).await);
-    // Sequence 0 of actor 1 comes behind sequence 0 of actor 0, whenever it arrives.
     second.push_this(trajectory(1, 0)).await;
     assert_eq!(second.weights().await.0.version, 0);
     first.push_this(trajectory(0, 0)).await;
     assert_eq!(first.receipt().await, (0, pb::Disposition::Trained));
     assert_eq!(second.receipt().await, (0, pb::Disposition::Trained));
-    second.weights_of(2).await;
+    second.weights_of(1).await;
     learner.request_stop();
     for mut actor in [first, second] {
         actor.finish().await;
         actor.leave().await;
     }
-    assert_eq!(learner.ended().await.outcome.summary.updates, 2);
+    assert_eq!(learner.ended().await.outcome.summary.updates, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,9 +115,21 @@ async fn losing_an_actor_ends_the_run_and_names_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_is_room_for_exactly_the_agreed_actors() {
     let learner = TestLearner::start(deterministic()).await;
-    let (_first, _second) = (join(&learner, 0).await, join(&learner, 1).await);
+    let actors = [join(&learner, 0).await, join(&learner, 1).await];
     let status = learner.register(registration("third", 3)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
     assert!(status.message().contains("all of its 2 actors"), "{status}");
-    learner.stop().await;
+    learner.request_stop();
+    drop(actors);
+    learner.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trajectory_made_with_another_version_than_its_place_needs_is_a_violation() {
+    let learner = TestLearner::start(deterministic()).await;
+    let mut actor = join(&learner, 0).await;
+    actor.push_this(pb::Trajectory { weights_version: 1, ..trajectory(0, 0) }).await;
+    let answer = actor.violation().await;
+    assert!(answer.contains("weights version 1, its place in this run needs 0"), "{answer}");
+    assert!(matches!(learner.ended().await.outcome.summary.end, RunEnd::Failed(_)));
 }

@@ -7,6 +7,9 @@ use impala_learner::config::settings::GivenSettings;
 use pb::push_request::Message as Request;
 use tonic::Code;
 
+/// What is changed in a sound registration, the status that answers it, and what its message names.
+type Misfit = (fn(&mut pb::RegisterRequest), Code, &'static [&'static str]);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_is_told_everything_it_needs() {
     let given = GivenSettings { seed: Some(77), in_flight_max: Some(5), ..settings() };
@@ -25,7 +28,7 @@ async fn an_actor_is_told_everything_it_needs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_does_not_fit_is_told_both_sides_values() {
     let learner = TestLearner::start(settings()).await;
-    let cases: [(fn(&mut pb::RegisterRequest), Code, &[&str]); 7] = [
+    let cases: [Misfit; 7] = [
         (|r| r.protocol_version = 7, Code::FailedPrecondition, &["protocol version 7", "the learner 1"]),
         (
             |r| r.environments.retain(|e| e.name == "catch"),
@@ -94,5 +97,6 @@ async fn a_session_that_is_unknown_or_in_use_opens_nothing() {
     let status = within("the refusal", watching).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound, "{status}");
     actor.train(0).await;
+    actor.leave().await;
     learner.stop().await;
 }

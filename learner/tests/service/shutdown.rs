@@ -1,6 +1,6 @@
 //! The end of a run.
 
-use crate::support::{TestLearner, registration, settings};
+use crate::support::{TestLearner, receipt, registration, settings};
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::ledger::Account;
@@ -61,16 +61,31 @@ async fn a_run_without_actors_stops_and_writes_its_initial_model() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_used_up_budget_of_frames_ends_the_run_and_tells_the_actors() {
-    let learner = TestLearner::start(GivenSettings { frames_max: Some(12), ..settings() }).await;
+async fn a_used_up_budget_of_frames_ends_the_run_and_refuses_what_is_still_on_its_way() {
+    let given = GivenSettings { frames_max: Some(12), in_flight_max: Some(8), ..settings() };
+    let learner = TestLearner::start(given).await;
     let mut actor = learner.actor("a", 1).await;
-    actor.train(0).await;
+    for _ in 0..8 {
+        actor.push(0).await;
+    }
+    let replies = actor.farewell(8).await;
+    let decided = |disposition| (0..8).filter(|n| replies.contains(&receipt(*n, disposition))).collect::<Vec<_>>();
+    assert_eq!(decided(pb::Disposition::Trained), [0, 1], "{replies:?}");
+    assert_eq!(decided(pb::Disposition::Shutdown), [2, 3, 4, 5, 6, 7], "{replies:?}");
+    let summary = learner.ended().await.outcome.summary;
+    assert_eq!((summary.end, summary.frames), (RunEnd::FramesBudget, 12));
+    assert_eq!(summary.account, Account { produced: 8, trained: 2, refused_shutdown: 6, ..Account::default() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_is_told_why_the_run_ends() {
+    let learner = TestLearner::start(GivenSettings { frames_max: Some(6), ..settings() }).await;
+    let mut actor = learner.actor("a", 1).await;
     actor.train(0).await;
     let reason = actor.finish().await;
     assert!(reason.contains("--frames-max"), "{reason}");
     actor.leave().await;
-    let summary = learner.ended().await.outcome.summary;
-    assert_eq!((summary.end, summary.frames, summary.account.trained), (RunEnd::FramesBudget, 12, 2));
+    assert_eq!(learner.ended().await.outcome.summary.end, RunEnd::FramesBudget);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,10 +51,11 @@ async fn every_encoding_brings_the_same_weights_up_to_its_rounding() {
     let mut exact = TestActor::join(&learner, request).await;
     assert_eq!(exact.agreement.encoding(), pb::Encoding::F32);
     rounded.train(0).await;
-    let (exact, rounded) = (exact.weights_of(1).await, rounded.weights_of(1).await);
-    for (exact, rounded) in exact.iter().zip(&rounded) {
+    let (sent, received) = (exact.weights_of(1).await, rounded.weights_of(1).await);
+    for (exact, rounded) in sent.iter().zip(&received) {
         assert!((exact - rounded).abs() <= exact.abs() / 256.0, "{exact} came as {rounded}");
     }
+    drop((exact, rounded));
     learner.stop().await;
 }
 
@@ -69,6 +70,7 @@ async fn an_actor_that_joins_late_gets_the_newest_weights_in_full() {
     let mut late = learner.actor("late", 2).await;
     let (snapshot, _) = late.weights().await;
     assert_eq!((snapshot.version, snapshot.base_version), (3, None));
+    drop((early, late));
     learner.stop().await;
 }
 
