@@ -5,11 +5,12 @@ use crate::backoff::Backoff;
 use crate::link::{self, Connection, Identity, LearnerUrl, LinkError, Receipts, SessionEnd, Streams};
 use crate::metrics;
 use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutThread};
+use crate::window::Window;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::spec::{Agreement, EnvironmentName};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Trajectories between rollout and link: one on its way to the socket while the next is made. The window counts them,
@@ -129,7 +130,7 @@ async fn serve(
     // A watch holds the newest weights only: an actor that is slow skips versions.
     let (weights, weights_receiver) = watch::channel(None);
     // One permit for each trajectory without a receipt.
-    let window = Arc::new(Semaphore::new(agreement.in_flight_max));
+    let window = Arc::new(Window::new(agreement.in_flight_max));
     let rollout = RolloutThread::spawn(Rollout {
         plan,
         kept: kept.take(),

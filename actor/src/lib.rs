@@ -15,3 +15,4 @@ pub mod policy;
 pub mod rollout;
 pub mod unroll;
 pub mod weights;
+pub mod window;

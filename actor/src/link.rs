@@ -8,6 +8,7 @@ mod register;
 mod watch;
 
 use crate::weights::Weights;
+use crate::window::Window;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::spec::{Agreement, EnvironmentName};
 use impala_common::trajectory::Trajectory;
@@ -16,7 +17,7 @@ pub use register::register;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc, watch as watch_channel};
+use tokio::sync::{mpsc, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Uri};
 use tonic::{Code, Status};
@@ -81,7 +82,7 @@ pub struct Streams {
     /// Trajectories to push. Its end means that the rollout has ended.
     pub trajectories: mpsc::Receiver<Trajectory>,
     /// Gets a permit back for each receipt.
-    pub window: Arc<Semaphore>,
+    pub window: Arc<Window>,
     /// Where weights go.
     pub weights: watch_channel::Sender<Option<Arc<Weights>>>,
     /// Asks for farewell; cancelled here when the learner is the one who ends the run.

@@ -51,6 +51,24 @@ pub const BUCKETS: [(&str, &[f64]); 4] = [
     (ROLLOUT, &DURATION_BUCKETS),
 ];
 
+/// The name of every metric.
+pub const NAMES: [&str; 14] = [
+    FRAMES,
+    TRAJECTORIES,
+    EPISODES,
+    EPISODE_RETURN,
+    EPISODE_LENGTH,
+    RECEIPTS,
+    WEIGHTS_VERSION,
+    SNAPSHOT_BYTES,
+    SNAPSHOTS,
+    SNAPSHOT_ERRORS,
+    RECONNECTS,
+    LOST,
+    BLOCKED,
+    ROLLOUT,
+];
+
 /// Gives the installed recorder unit and help text of every metric, and lets the counters begin at 0.
 pub fn describe() {
     for name in [FRAMES, TRAJECTORIES, EPISODES, SNAPSHOT_BYTES, SNAPSHOT_ERRORS, RECONNECTS, LOST] {

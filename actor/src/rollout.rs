@@ -7,6 +7,7 @@ mod roller;
 
 use crate::metrics::RolloutMetrics;
 use crate::weights::Weights;
+use crate::window::Window;
 use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::spec::Lockstep;
 use impala_common::trajectory::{Trajectory, TrajectoryError};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Name of the thread.
@@ -68,7 +69,7 @@ pub struct Rollout {
     /// The newest weights.
     pub weights: watch::Receiver<Option<Arc<Weights>>>,
     /// One permit for each trajectory that may be under way; taken here, given back by the link on a receipt.
-    pub window: Arc<Semaphore>,
+    pub window: Arc<Window>,
     /// Where trajectories go. Without a receiver the rollout ends.
     pub trajectories: mpsc::Sender<Trajectory>,
     /// Ends the rollout after the current trajectory.
@@ -155,12 +156,9 @@ impl Rollout {
         let Self { next, lockstep, weights, window, stop, plan, .. } = self;
         let wanted = lockstep.map(|lockstep| lockstep.version_for(plan.actor_index, *next));
         let waiting = async {
-            window.acquire().await.ok()?.forget();
-            let newest = weights.wait_for(|weights| match (weights, wanted) {
-                (None, _) => false,
-                (Some(_), None) => true,
-                (Some(weights), Some(wanted)) => weights.version >= wanted,
-            });
+            let version_min = wanted.unwrap_or_default().max(window.take().await);
+            let is_new_enough = |weights: &Arc<Weights>| weights.version >= version_min;
+            let newest = weights.wait_for(|weights| weights.as_ref().is_some_and(is_new_enough));
             newest.await.ok()?.clone()
         };
         let newest = tokio::select! {

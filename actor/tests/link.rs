@@ -68,7 +68,7 @@ async fn an_actor_registers_streams_and_ends_with_the_run() {
 
     let (replies, snapshots) = learner.streams(7).await;
     snapshots.send(Ok(full(4))).await.unwrap();
-    for (sequence, disposition) in (0..).zip([Trained, Stale, Trained, Trained]) {
+    for (sequence, disposition) in (0..).zip([Trained, Trained, Trained, Stale]) {
         let trajectory = trajectory_from_pb(&learner.trajectory().await, shape(&agreement)).unwrap();
         assert_eq!((trajectory.sequence, trajectory.weights_version.0), (Sequence(sequence), 4));
         replies.send(Ok(receipt(sequence, disposition))).await.unwrap();

@@ -65,7 +65,12 @@ impl ActorProcesses {
         let log = File::options().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("cannot open {}", path.display()))?;
         // Standard input is a pipe that closes when this process ends, however it ends: the actor ends with it.
-        Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // The settings of this process are not the actors': each would take the same metrics port, for one.
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("IMPALA_")).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
+        command
             .args(["actor", "--exit-with-parent", "--learner", &self.learner, "--log-format", self.log_format])
             .args(["--name", &format!("actor-{index}"), "--index", &index.to_string()])
             .stdin(Stdio::piped())

@@ -6,7 +6,7 @@ use impala_actor::evaluate;
 use impala_common::{shutdown, telemetry};
 use impala_learner::app::{Learner, Outcome};
 use impala_learner::cli::{LearnerArgs, exit_code, print_text, serve_metrics};
-use impala_learner::config::Config;
+use impala_learner::config::{self, Config};
 use impala_learner::report::summary::{RunEnd, Summary};
 use impala_learner::run_dir::RunDir;
 use serde::Serialize;
@@ -36,18 +36,17 @@ pub(crate) struct TrainArgs {
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
 pub(crate) fn run(args: TrainArgs, started: Instant) -> anyhow::Result<ExitCode> {
-    let TrainArgs { learner: LearnerArgs { config, print_config, mut settings }, quiet } = args;
+    let TrainArgs { learner: LearnerArgs { config: file, print_config, settings }, quiet } = args;
     // The actors are told the port, so any free one will do; two runs on a machine do not meet.
-    settings.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let config = Config::resolve(settings, config.as_deref())?;
+    let mut given = config::given(settings, file.as_deref())?;
+    given.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let config = Config::complete(given)?;
     if print_config {
         print_text(&config.to_toml());
         return Ok(ExitCode::SUCCESS);
     }
-    let run_dir = RunDir::create(&config)?;
-    telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (outcome, training_end) = runtime.block_on(train(&config, &run_dir, !quiet))?;
+    let Trained { outcome, training_end, run_dir } = runtime.block_on(train(&config, !quiet))?;
     let trained = started.elapsed();
 
     let network = &outcome.network;
@@ -66,23 +65,35 @@ pub(crate) fn run(args: TrainArgs, started: Instant) -> anyhow::Result<ExitCode>
     Ok(exit_code(&outcome))
 }
 
-/// Runs learner and actors to the end of the run; also tells when training ended.
-async fn train(config: &Config, run_dir: &RunDir, shows_progress: bool) -> anyhow::Result<(Outcome, Instant)> {
+/// What training leaves.
+struct Trained {
+    outcome: Outcome,
+    training_end: Instant,
+    run_dir: RunDir,
+}
+
+/// Runs learner and actors to the end of the run. Nothing is written before the ports are bound.
+async fn train(config: &Config, shows_progress: bool) -> anyhow::Result<Trained> {
     let stop = shutdown::on_signal()?;
-    let learner = Learner::bind(config.clone(), run_dir.clone(), shows_progress).await?;
+    let learner = Learner::bind(config.clone()).await?;
+    let metrics = serve_metrics(config, stop.child_token()).await?;
+    let run_dir = RunDir::create(config)?;
+    telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
+    tracing::info!("metrics at http://{metrics}/metrics");
     let mut actors = ActorProcesses::start(config, learner.address(), run_dir.path())?;
-    serve_metrics(config, stop.child_token()).await?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
     let training = async {
-        let outcome = learner.run(stop.clone()).await;
+        let outcome = learner.run(run_dir.clone(), shows_progress, stop.clone()).await;
         run_over.cancel();
         outcome
     };
     let watching = async {
         actors.watch_over(&run_over).await;
         // The actors may be the first to know that the run is over.
-        let is_deserted = tokio::time::timeout(DESERTED, run_over.cancelled()).await.is_err();
+        let waited_in_vain = tokio::time::timeout(DESERTED, run_over.cancelled()).await.is_err();
+        // An interrupt ends the actors too, and the learner may be about to follow.
+        let is_deserted = waited_in_vain && !stop.is_cancelled();
         if is_deserted {
             stop.cancel();
         }
@@ -96,7 +107,7 @@ async fn train(config: &Config, run_dir: &RunDir, shows_progress: bool) -> anyho
         outcome.summary.end = RunEnd::Failed(reason);
     }
     let training_end = learner_started + Duration::from_secs_f64(outcome.summary.seconds);
-    Ok((outcome, training_end))
+    Ok(Trained { outcome, training_end, run_dir })
 }
 
 /// Where the wall time went, seconds.

@@ -1,9 +1,8 @@
 //! The activation functions, in a form that compilers vectorise. The actor's policy and the learner's model on the CPU
 //! call the same code, so they agree to the last bits.
 
+use crate::named::named;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// Nonlinearity between the layers of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,22 +36,7 @@ impl Activation {
     }
 }
 
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Activation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|a| a.name() == text)
-            .ok_or_else(|| format!("unknown activation `{text}`: use tanh or relu"))
-    }
-}
+named!(Activation, "activation");
 
 /// Hyperbolic tangent without branches or calls, within 2e-7 of the exact value.
 ///

@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod ids;
+mod named;
 pub mod network;
 pub mod seed;
 pub mod shutdown;

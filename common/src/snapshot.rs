@@ -8,11 +8,10 @@
 mod words;
 
 use crate::ids::WeightsVersion;
+use crate::named::named;
 use crate::network::PARAMETER_COUNT_MAX;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 pub use words::{NumberFormat, Words};
 
 /// How weights are written on the wire.
@@ -64,23 +63,7 @@ impl Encoding {
     }
 }
 
-impl fmt::Display for Encoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Encoding {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|e| e.name() == text)
-            .ok_or_else(|| format!("unknown weights encoding `{text}`: use one of {}", known()))
-    }
-}
+named!(Encoding, "weights encoding");
 
 /// One version of the weights, ready for the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]

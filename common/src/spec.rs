@@ -2,11 +2,11 @@
 //! Hyperparameters live at the learner; this is all that an actor is told.
 
 use crate::ids::{ActorIndex, Sequence, Session, WeightsVersion};
+use crate::named::named;
 use crate::network::{NetworkSpec, PARAMETER_COUNT_MAX};
 use crate::snapshot::Encoding;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::str::FromStr;
 
 /// Version of the wire contract. Raised when a peer of the older version could not work with the newer one.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -66,23 +66,7 @@ impl EnvironmentName {
     }
 }
 
-impl fmt::Display for EnvironmentName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for EnvironmentName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|e| e.name() == text)
-            .ok_or_else(|| format!("unknown environment `{text}`: use one of {}", known()))
-    }
-}
+named!(EnvironmentName, "environment");
 
 /// Shape of an environment as both sides must see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

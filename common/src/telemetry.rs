@@ -39,9 +39,7 @@ pub enum TelemetryError {
         source: std::io::Error,
     },
     /// The metrics address cannot be bound.
-    #[error(
-        "cannot listen for metrics on {address}: {source}; choose another --metrics-listen (port 0 takes a free one)"
-    )]
+    #[error("cannot listen for metrics on {address}; choose another --metrics-listen (port 0 takes a free one)")]
     Listen {
         /// The address.
         address: SocketAddr,

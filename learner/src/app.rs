@@ -50,11 +50,9 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 #[derive(Debug)]
 pub struct Learner {
     config: Config,
-    run_dir: RunDir,
     listener: TcpListener,
     address: SocketAddr,
     device: ComputeDevice,
-    shows_progress: bool,
 }
 
 /// What a run leaves.
@@ -73,7 +71,7 @@ impl Learner {
     ///
     /// # Errors
     /// The device is not to be had, or the port is taken.
-    pub async fn bind(config: Config, run_dir: RunDir, shows_progress: bool) -> anyhow::Result<Self> {
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let device = ComputeDevice::open(config.device)?;
         let listen = config.listen;
         let listener = TcpListener::bind(listen)
@@ -82,7 +80,7 @@ impl Learner {
         let address = listener.local_addr()?;
         // A second learner in the process, as in tests, keeps the pool of the first.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(config.learner_threads).build_global();
-        Ok(Self { config, run_dir, listener, address, device, shows_progress })
+        Ok(Self { config, listener, address, device })
     }
 
     /// Where actors reach it.
@@ -95,10 +93,10 @@ impl Learner {
     ///
     /// # Errors
     /// The threads cannot be started or the results not be written. A training that failed is an `Ok` whose summary says so.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Outcome> {
-        let address = self.address;
-        tracing::info!(%address, device = self.device.name(), "learner ready");
-        let mut running = Running::start(self)?;
+    pub async fn run(self, run_dir: RunDir, shows_progress: bool, stop: CancellationToken) -> anyhow::Result<Outcome> {
+        tracing::info!("{}", self.device.note());
+        tracing::info!(address = %self.address, run = %run_dir.path().display(), "learner ready");
+        let mut running = Running::start(self, run_dir, shows_progress)?;
         let end = running.watch_over(&stop).await;
         running.shut_down(end).await
     }
@@ -131,8 +129,8 @@ struct Ended {
 }
 
 impl Running {
-    fn start(learner: Learner) -> anyhow::Result<Self> {
-        let Learner { config, run_dir, listener, device, shows_progress, .. } = learner;
+    fn start(learner: Learner, run_dir: RunDir, shows_progress: bool) -> anyhow::Result<Self> {
+        let Learner { config, listener, device, .. } = learner;
         let network = config.network();
         let ledger = Arc::new(Ledger::default());
         let gate = PolicyLagGate::new(config.policy_lag_max);

@@ -7,6 +7,8 @@ use crate::metrics;
 use crate::report::summary::RunEnd;
 use crate::run_dir::RunDir;
 use impala_common::{shutdown, telemetry};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
@@ -42,29 +44,35 @@ pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
         print_text(&config.to_toml());
         return Ok(ExitCode::SUCCESS);
     }
-    telemetry::init_logs(config.log_format, None)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let run_dir = RunDir::create(&config)?;
         let stop = shutdown::on_signal()?;
-        let learner = Learner::bind(config.clone(), run_dir.clone(), true).await?;
-        serve_metrics(&config, stop.child_token()).await?;
-        let outcome = learner.run(stop).await?;
+        let learner = Learner::bind(config.clone()).await?;
+        let metrics = serve_metrics(&config, stop.child_token()).await?;
+        let run_dir = RunDir::create(&config)?;
+        // On a terminal the progress line has standard error to itself; elsewhere logs are what is wanted there.
+        let is_terminal = std::io::stderr().is_terminal();
+        let log_file = is_terminal.then(|| run_dir.file("learner.log"));
+        telemetry::init_logs(config.log_format, log_file.as_deref())?;
+        tracing::info!("metrics at http://{metrics}/metrics");
+        if is_terminal {
+            let (address, run) = (learner.address(), run_dir.path().display());
+            print_note(&format!("learner at {address}, metrics at http://{metrics}/metrics, logs in {run}"));
+        }
+        let outcome = learner.run(run_dir.clone(), is_terminal, stop).await?;
         print_text(&format!("{}\nrun           {}\n", outcome.summary, run_dir.path().display()));
         Ok(exit_code(&outcome))
     })
 }
 
-/// Installs the recorder and serves it as the configuration says.
+/// Installs the recorder and serves it as the configuration says; gives the bound address.
 ///
 /// # Errors
 /// The address is taken.
-pub async fn serve_metrics(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve_metrics(config: &Config, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
     let recorder = telemetry::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
-    let address = telemetry::serve_metrics(config.metrics_listen, recorder, stop).await?;
-    tracing::info!("metrics at http://{address}/metrics");
-    Ok(())
+    Ok(telemetry::serve_metrics(config.metrics_listen, recorder, stop).await?)
 }
 
 /// 0 for a solved task.
@@ -80,4 +88,9 @@ pub fn exit_code(outcome: &Outcome) -> ExitCode {
 #[allow(clippy::print_stdout, reason = "the result of the program")]
 pub fn print_text(text: &str) {
     print!("{text}");
+}
+
+#[allow(clippy::print_stderr, reason = "a note for the person at the terminal")]
+fn print_note(text: &str) {
+    eprintln!("{text}");
 }

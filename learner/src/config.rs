@@ -70,8 +70,15 @@ impl Config {
     /// # Errors
     /// Names the file's position, or the key, its value and the fix.
     pub fn resolve(flags: GivenSettings, file: Option<&Path>) -> Result<Self, ConfigError> {
-        let from_file = file.map(read).transpose()?.unwrap_or_default();
-        let mut settings = flags.or(from_file).or_default();
+        Self::complete(given(flags, file)?)
+    }
+
+    /// Fills the gaps with the defaults and checks the result.
+    ///
+    /// # Errors
+    /// Names the key, its value and the fix.
+    pub fn complete(given: GivenSettings) -> Result<Self, ConfigError> {
+        let mut settings = given.or_default();
         if settings.solved_return.is_nan() {
             settings.solved_return = settings.environment.solved_return();
         }
@@ -143,6 +150,14 @@ impl Config {
             },
         }
     }
+}
+
+/// What a person gave by flags, environment variables and the file.
+///
+/// # Errors
+/// Names the file and the position in it.
+pub fn given(flags: GivenSettings, file: Option<&Path>) -> Result<GivenSettings, ConfigError> {
+    Ok(flags.or(file.map(read).transpose()?.unwrap_or_default()))
 }
 
 /// Parses a time in seconds, plain or with units (`90`, `0.5`, `10m`, `1h 30m`).
@@ -249,6 +264,16 @@ fn relations(s: &Settings) -> Result<(), ConfigError> {
             "learning_rate_end",
             s.learning_rate_end,
             format!("must not exceed learning_rate = {start}: it is the end of a decay"),
+        );
+    }
+    if s.publish_every > s.policy_lag_max.max(1) {
+        let lag_max = s.policy_lag_max;
+        return invalid(
+            "publish_every",
+            s.publish_every,
+            format!(
+                "must not exceed policy_lag_max = {lag_max}: between two versions everything would be refused as too old"
+            ),
         );
     }
     if s.deterministic && s.publish_every != 1 {

@@ -81,16 +81,21 @@ pub enum DeviceError {
 pub struct ComputeDevice {
     tensors: Device,
     name: String,
+    note: String,
     is_cpu: bool,
 }
 
 impl ComputeDevice {
     /// The CPU; always there.
     pub fn cpu() -> Self {
-        Self { tensors: Device::flex().autodiff(), name: "cpu".into(), is_cpu: true }
+        Self::cpu_because("device: cpu".into())
     }
 
-    /// Opens the wanted device and logs, for `auto`, which one it took and why.
+    fn cpu_because(note: String) -> Self {
+        Self { tensors: Device::flex().autodiff(), name: "cpu".into(), note, is_cpu: true }
+    }
+
+    /// Opens the wanted device.
     ///
     /// # Errors
     /// A GPU was asked for by name and is not to be had.
@@ -99,11 +104,10 @@ impl ComputeDevice {
             DeviceChoice::Cpu => Ok(Self::cpu()),
             DeviceChoice::Wgpu(_) => open_gpu(choice),
             DeviceChoice::Auto => Ok(open_gpu(choice).unwrap_or_else(|reason| {
-                match reason {
-                    DeviceError::NotBuilt(_) => tracing::info!("device: cpu (this binary has no GPU backend)"),
-                    DeviceError::NoAdapter { reason, .. } => tracing::info!("device: cpu ({reason})"),
-                }
-                Self::cpu()
+                Self::cpu_because(match reason {
+                    DeviceError::NotBuilt(_) => "device: cpu (this binary has no GPU backend)".into(),
+                    DeviceError::NoAdapter { reason, .. } => format!("device: cpu ({reason})"),
+                })
             })),
         }
     }
@@ -116,6 +120,11 @@ impl ComputeDevice {
     /// Whether tensors lie in host memory.
     pub fn is_cpu(&self) -> bool {
         self.is_cpu
+    }
+
+    /// One line for people: the device, and for `auto` why it was taken.
+    pub fn note(&self) -> &str {
+        &self.note
     }
 
     /// For people: `cpu`, or the adapter's name.
@@ -153,8 +162,8 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
     if choice == DeviceChoice::Auto && is_software(&name) {
         return Err(no_adapter(format!("the only adapter, {name}, is a software renderer")));
     }
-    tracing::info!("device: {name} (wgpu)");
-    Ok(ComputeDevice { tensors: device.autodiff(), name, is_cpu: false })
+    let note = format!("device: {name} (wgpu)");
+    Ok(ComputeDevice { tensors: device.autodiff(), name, note, is_cpu: false })
 }
 
 /// Renderers that run on the CPU: slower there than burn's CPU backend.

@@ -73,14 +73,19 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "Size of the weights as f32 over the last snapshot's size",
     ),
     ("impala_learner_weights_version", Kind::Gauge, Unit::Count, "Version that the trainer has reached"),
-    ("impala_learner_busy_seconds_total", Kind::Counter, Unit::Seconds, "Time in which the trainer worked"),
-    ("impala_learner_waiting_seconds_total", Kind::Counter, Unit::Seconds, "Time in which the trainer waited for data"),
+    ("impala_learner_busy_seconds", Kind::Gauge, Unit::Seconds, "Time in which the trainer worked"),
+    ("impala_learner_waiting_seconds", Kind::Gauge, Unit::Seconds, "Time in which the trainer waited for data"),
     ("impala_learner_actors_connected", Kind::Gauge, Unit::Count, "Actors with an open trajectory stream"),
     ("impala_learner_episodes_total", Kind::Counter, Unit::Count, "Episodes that ended in trained trajectories"),
     ("impala_learner_episode_return", Kind::Histogram, Unit::Count, "Undiscounted return of each episode"),
     ("impala_learner_episode_length_steps", Kind::Histogram, Unit::Count, "Length of each episode"),
     ("impala_learner_mean_return", Kind::Gauge, Unit::Count, "Mean return of the last 100 episodes"),
 ];
+
+/// The name of every metric.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, ..)| *name)
+}
 
 /// Tells the recorder every metric's help and unit.
 pub fn describe() {
@@ -166,8 +171,8 @@ pub fn report(progress: &Progress, account: &Account, actors: usize, gate: &Poli
     for (name, count) in dispositions.into_iter().chain([("lost", account.lost)]) {
         counter!("impala_learner_trajectories_total", "disposition" => name).absolute(count);
     }
-    counter!("impala_learner_busy_seconds_total").absolute(progress.busy.as_secs());
-    counter!("impala_learner_waiting_seconds_total").absolute(progress.waiting.as_secs());
+    gauge!("impala_learner_busy_seconds").set(progress.busy.as_secs_f64());
+    gauge!("impala_learner_waiting_seconds").set(progress.waiting.as_secs_f64());
     let losses = progress.last_step.losses;
     for (term, value) in [("total", losses.total), ("policy", losses.policy), ("baseline", losses.baseline)] {
         gauge!("impala_learner_loss", "term" => term).set(value);

@@ -57,13 +57,21 @@ impl WeightsSlot {
     }
 }
 
+/// An earlier version that actors may hold.
+#[derive(Clone, Debug)]
+struct Base {
+    version: WeightsVersion,
+    /// In each number format that was asked for.
+    words: Vec<Arc<Words>>,
+}
+
 /// One published version; its snapshots are encoded once each and shared.
 #[derive(Debug)]
 pub struct Published {
     /// The version.
     pub version: WeightsVersion,
     parameters: Vec<f32>,
-    bases: Vec<(WeightsVersion, Arc<Words>)>,
+    bases: Vec<Base>,
     made: Mutex<Made>,
 }
 
@@ -78,9 +86,10 @@ impl Published {
     /// else in full. Encodes on the first call for each kind, so it may take milliseconds for a large network.
     pub fn snapshot(&self, encoding: Encoding, held: Option<WeightsVersion>) -> Arc<Snapshot> {
         let format = encoding.format();
-        let is_base = |(version, words): &&(_, Arc<Words>)| Some(*version) == held && words.format() == format;
-        let base = self.bases.iter().find(is_base).filter(|_| encoding.is_delta());
-        let key = (format, base.map(|(version, _)| *version));
+        let held = self.bases.iter().find(|base| Some(base.version) == held).filter(|_| encoding.is_delta());
+        let base =
+            held.and_then(|base| Some((base.version, base.words.iter().find(|words| words.format() == format)?)));
+        let key = (format, base.map(|(version, _)| version));
         // Held while encoding: whoever wants the same snapshot waits for it instead of making it again.
         let mut made = self.made.lock().expect("encoding does not panic");
         if let Some(snapshot) = made.snapshots.get(&key) {
@@ -88,7 +97,7 @@ impl Published {
         }
         let words =
             made.words.entry(format).or_insert_with(|| Arc::new(Words::round(format, &self.parameters))).clone();
-        let base = base.map(|(version, words)| (*version, words.as_ref()));
+        let base = base.map(|(version, words)| (version, words.as_ref()));
         let snapshot = Arc::new(encode(self.version, &words, base));
         made.snapshots.insert(key, snapshot.clone());
         snapshot
@@ -121,14 +130,14 @@ pub struct Publisher {
 impl Publisher {
     /// Works until the slot is closed.
     pub fn run(self) {
-        let mut bases: Vec<(WeightsVersion, Arc<Words>)> = Vec::new();
+        let mut bases: Vec<Base> = Vec::new();
         while let Some((version, parameters)) = self.slot.take() {
             let published = Published { version, parameters, bases: bases.clone(), made: Mutex::default() };
-            let held = bases.last().map(|(version, _)| *version);
+            let held = bases.last().map(|base| base.version);
             for encoding in self.wanted.list() {
                 published.snapshot(encoding, held);
             }
-            bases.extend(published.words().into_iter().map(|words| (version, words)));
+            bases.push(Base { version, words: published.words() });
             bases.drain(..bases.len().saturating_sub(BASES));
             self.published.send_replace(Some(Arc::new(published)));
         }

@@ -2,15 +2,15 @@
 
 use super::{Client, LinkError, Receipts, SessionEnd, describe};
 use crate::metrics;
-use impala_common::ids::{Sequence, Session};
+use crate::window::Window;
+use impala_common::ids::{Sequence, Session, WeightsVersion};
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{WireError, pb};
 use pb::push_reply::Message as Reply;
 use pb::push_request::Message as Request;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -25,20 +25,20 @@ const PACK_INLINE_MAX: usize = 1 << 17;
 /// One push stream.
 pub(super) struct Push {
     session: Session,
-    window: Arc<Semaphore>,
+    window: Arc<Window>,
     stop: CancellationToken,
     /// Trajectories that this incarnation has produced in all.
     produced: Sequence,
-    /// Sequences on their way.
-    outstanding: HashSet<u64>,
+    /// Trajectories on their way, and the weights that made them.
+    outstanding: HashMap<u64, WeightsVersion>,
     receipts: Receipts,
     /// The learner's reason to end the run.
     finish: Option<String>,
 }
 
 impl Push {
-    pub(super) fn new(session: Session, produced: Sequence, window: Arc<Semaphore>, stop: CancellationToken) -> Self {
-        let (outstanding, receipts) = (HashSet::new(), Receipts::default());
+    pub(super) fn new(session: Session, produced: Sequence, window: Arc<Window>, stop: CancellationToken) -> Self {
+        let (outstanding, receipts) = (HashMap::new(), Receipts::default());
         Self { session, window, stop, produced, outstanding, receipts, finish: None }
     }
 
@@ -108,7 +108,7 @@ impl Push {
     }
 
     async fn pack(&mut self, trajectory: Trajectory) -> pb::Trajectory {
-        self.outstanding.insert(trajectory.sequence.0);
+        self.outstanding.insert(trajectory.sequence.0, trajectory.weights_version);
         self.produced = Sequence(trajectory.sequence.0 + 1);
         if trajectory.observations.len() <= PACK_INLINE_MAX {
             return pb::Trajectory::from(&trajectory);
@@ -135,11 +135,12 @@ impl Push {
     }
 
     fn take_receipt(&mut self, receipt: pb::Receipt) -> Result<(), LinkError> {
-        if !self.outstanding.remove(&receipt.sequence) {
+        let Some(version) = self.outstanding.remove(&receipt.sequence) else {
             let (field, value) = ("receipt.sequence", receipt.sequence.to_string());
             return Err(LinkError::Answer(WireError::Unknown { field, value }));
-        }
-        let (count, name) = match pb::Disposition::try_from(receipt.disposition) {
+        };
+        let disposition = pb::Disposition::try_from(receipt.disposition);
+        let (count, name) = match disposition {
             Ok(pb::Disposition::Trained) => (&mut self.receipts.trained, "trained"),
             Ok(pb::Disposition::Stale) => (&mut self.receipts.stale, "stale"),
             Ok(pb::Disposition::Shutdown) => (&mut self.receipts.shutdown, "shutdown"),
@@ -150,7 +151,10 @@ impl Push {
         };
         *count += 1;
         metrics::record_receipt(name);
-        self.window.add_permits(1);
+        match disposition {
+            Ok(pb::Disposition::Stale) => self.window.open_after_stale(version),
+            _ => self.window.open(1),
+        }
         Ok(())
     }
 }

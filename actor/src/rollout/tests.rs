@@ -25,7 +25,7 @@ fn weights(version: u64) -> Option<Arc<Weights>> {
 struct Rig {
     thread: RolloutThread,
     weights: watch::Sender<Option<Arc<Weights>>>,
-    window: Arc<Semaphore>,
+    window: Arc<Window>,
     trajectories: mpsc::Receiver<Trajectory>,
     stop: CancellationToken,
 }
@@ -34,7 +34,7 @@ fn start(lockstep: Option<Lockstep>, kept: Option<Roller>, next: Sequence) -> Ri
     // Room for all that a test makes: only the window holds the rollout back.
     let (sender, trajectories) = mpsc::channel(64);
     let (weights, weights_receiver) = watch::channel(None);
-    let (window, stop) = (Arc::new(Semaphore::new(0)), CancellationToken::new());
+    let (window, stop) = (Arc::new(Window::new(0)), CancellationToken::new());
     let rollout = Rollout {
         plan: plan(),
         kept,
@@ -54,7 +54,7 @@ async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
     rig.weights.send_replace(weights(1));
     for sequence in 0..3 {
         rig.weights.send_replace(weights(10 + sequence));
-        rig.window.add_permits(1);
+        rig.window.open(1);
         let trajectory = rig.trajectories.recv().await.unwrap();
         assert_eq!(
             (trajectory.sequence, trajectory.weights_version),
@@ -72,7 +72,7 @@ async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
 async fn a_stop_ends_the_wait_for_weights_and_for_the_window() {
     for permits in [0, 1] {
         let rig = start(None, None, Sequence(0));
-        rig.window.add_permits(permits);
+        rig.window.open(permits);
         rig.stop.cancel();
         assert_eq!(rig.thread.join().await.unwrap().next, Sequence(0));
     }
@@ -83,7 +83,7 @@ async fn a_rollout_whose_receiver_is_gone_ends_and_counts_what_it_made() {
     let rig = start(None, None, Sequence(5));
     drop(rig.trajectories);
     rig.weights.send_replace(weights(1));
-    rig.window.add_permits(1);
+    rig.window.open(1);
     let end = rig.thread.join().await.unwrap();
     end.result.unwrap();
     assert_eq!(end.next, Sequence(6));
@@ -94,7 +94,7 @@ async fn a_kept_roller_goes_on_where_it_was() {
     let unroll_twice = async |restart: bool| {
         let mut rig = start(None, None, Sequence(0));
         rig.weights.send_replace(weights(1));
-        rig.window.add_permits(1);
+        rig.window.open(1);
         rig.trajectories.recv().await.unwrap();
         if restart {
             rig.stop.cancel();
@@ -102,7 +102,7 @@ async fn a_kept_roller_goes_on_where_it_was() {
             rig = start(None, Some(end.roller), end.next);
             rig.weights.send_replace(weights(1));
         }
-        rig.window.add_permits(1);
+        rig.window.open(1);
         let second = rig.trajectories.recv().await.unwrap();
         rig.stop.cancel();
         second
@@ -114,7 +114,7 @@ async fn a_kept_roller_goes_on_where_it_was() {
 async fn lockstep_waits_for_exactly_its_version() {
     let lockstep = Lockstep { actors: 2, trajectories_per_batch: 1 };
     let mut rig = start(Some(lockstep), None, Sequence(0));
-    rig.window.add_permits(8);
+    rig.window.open(8);
     // Actor 1 of 2 with batches of one: versions 1, 3, 5 ...
     for version in [0, 1, 2, 3] {
         rig.weights.send_replace(weights(version));
@@ -131,7 +131,7 @@ async fn lockstep_waits_for_exactly_its_version() {
 #[tokio::test]
 async fn a_panic_of_the_thread_is_an_error_that_names_it() {
     let rig = start(None, None, Sequence(0));
-    rig.window.add_permits(1);
+    rig.window.open(1);
     rig.weights.send_replace(Some(Arc::new(Weights { version: WeightsVersion(0), parameters: vec![] })));
     let Err(error) = rig.thread.join().await else { panic!("parameters of another network were taken") };
     let error = error.to_string();
@@ -141,9 +141,23 @@ async fn a_panic_of_the_thread_is_an_error_that_names_it() {
 #[tokio::test]
 async fn weights_that_overflow_are_an_error_that_names_trajectory_and_version() {
     let rig = start(None, None, Sequence(7));
-    rig.window.add_permits(1);
+    rig.window.open(1);
     let parameters = vec![f32::MAX; plan().network.parameter_count()];
     rig.weights.send_replace(Some(Arc::new(Weights { version: WeightsVersion(4), parameters })));
     let error = rig.thread.join().await.unwrap().result.unwrap_err().to_string();
     assert!(error.starts_with("trajectory 7 made with weights version 4 is not valid: behaviour_log_probs"), "{error}");
+}
+
+#[tokio::test]
+async fn after_a_stale_trajectory_the_next_is_made_with_newer_weights() {
+    let mut rig = start(None, None, Sequence(0));
+    rig.weights.send_replace(weights(4));
+    rig.window.open(1);
+    assert_eq!(rig.trajectories.recv().await.unwrap().weights_version, WeightsVersion(4));
+    rig.window.open_after_stale(WeightsVersion(4));
+    // Only weights that are new enough let it go on, whenever it looks.
+    rig.weights.send_replace(weights(3));
+    rig.weights.send_replace(weights(9));
+    assert_eq!(rig.trajectories.recv().await.unwrap().weights_version, WeightsVersion(9));
+    rig.stop.cancel();
 }

@@ -19,8 +19,15 @@ macro_rules! settings {
         #[serde(deny_unknown_fields, default)]
         pub struct GivenSettings {
             $($(
-                #[doc = concat!($help, " [default: ", $text, "]")]
-                #[arg(long, env = $env, hide_env = true, help_heading = $heading, $($($clap)*)?)]
+                #[doc = $help]
+                #[arg(
+                    long,
+                    env = $env,
+                    hide_env = true,
+                    help = concat!($help, " [default: ", $text, "]"),
+                    help_heading = $heading,
+                    $($($clap)*)?
+                )]
                 pub $key: Option<$type>,
             )*)*
         }
@@ -90,7 +97,7 @@ settings! {
         in_flight_max: usize = 1, "1", "IMPALA_IN_FLIGHT_MAX",
             "Trajectories that an actor may have on their way to the trainer, 1 to 64. More hide latency and raise policy lag.";
         policy_lag_max: u64 = 100, "100", "IMPALA_POLICY_LAG_MAX",
-            "Updates by which the policy of a trajectory may be behind; older ones are refused and counted.";
+            "Updates by which the policy of a trajectory may be behind when its batch is filled; older ones are refused and counted.";
     }
     "Network" {
         hidden: Hidden = Hidden(vec![64, 64]), "64,64", "IMPALA_HIDDEN",
@@ -100,7 +107,7 @@ settings! {
         device: DeviceChoice = DeviceChoice::Auto, "auto", "IMPALA_DEVICE",
             "Where the learner computes: auto (a GPU where there is one), cpu, wgpu, or wgpu:<n> for one of several GPUs.";
         learner_threads: usize = 1, "1", "IMPALA_LEARNER_THREADS",
-            "Threads of the CPU backend. More than 1 pays from hidden widths of about 256.";
+            "Threads of the CPU backend; 1 leaves the other cores to the actors.";
     }
     "Loss (V-trace: Espeholt et al. 2018)" {
         discount: f32 = 0.99, "0.99", "IMPALA_DISCOUNT",

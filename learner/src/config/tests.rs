@@ -74,6 +74,7 @@ fn impossible_values_name_key_value_and_fix() {
     assert!(refused(&["--unroll-length", "5000"]).contains("1 to 4096"));
     assert!(refused(&["--in-flight-max", "0"]).contains("1 to 64"));
     assert!(refused(&["--deterministic", "--publish-every", "2"]).starts_with("publish_every = 2: "));
+    assert!(refused(&["--publish-every", "200"]).contains("policy_lag_max = 100"));
     assert!(refused(&["--time-max", "0"]).starts_with("time_max = 0: "));
 }
 

@@ -18,7 +18,7 @@ impl Console {
     /// A display on standard error.
     pub fn new() -> Self {
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        line.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("a constant template"));
+        line.set_style(ProgressStyle::with_template("{wide_msg}").expect("a constant template"));
         Self { line, last_plain: Instant::now() }
     }
 
@@ -56,14 +56,13 @@ fn describe(view: &View<'_>) -> String {
     let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
     let refused = match account.refused() + account.lost {
         0 => String::new(),
-        count => format!(" | {count} refused or lost"),
+        count => format!(", {count} refused or lost"),
     };
     format!(
-        "{} frames | {}/s | return {mean} | lag {:.1} (max {}) | learner busy {:.0} % | {actors_connected} actors{refused} | {} s left",
+        "{} frames, {}/s, return {mean}, lag {:.1}, busy {:.0} %, {actors_connected} actors, {} s left{refused}",
         HumanCount(progress.frames),
         HumanCount(*frames_per_second as u64),
         progress.lag.mean(),
-        progress.lag.max(),
         busy * 100.0,
         time_left.as_secs(),
     )
@@ -87,6 +86,7 @@ mod tests {
             time_left: Duration::from_secs(90),
         };
         let line = describe(&view);
+        assert!(line.split(", 3 refused").next().unwrap().len() < 80, "{line}");
         for part in
             ["0 frames", "12,345/s", "return -", "lag 0.0", "busy 50 %", "2 actors", "3 refused or lost", "90 s left"]
         {

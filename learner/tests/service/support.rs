@@ -51,13 +51,12 @@ pub(crate) fn settings() -> GivenSettings {
 }
 
 /// Binds a learner whose runs lie in a directory of its own.
-pub(crate) async fn bind(given: GivenSettings) -> (anyhow::Result<Learner>, PathBuf, TempDir) {
+pub(crate) async fn bind(given: GivenSettings) -> (anyhow::Result<Learner>, RunDir, TempDir) {
     let runs = tempfile::tempdir().unwrap();
     let given = GivenSettings { runs_dir: Some(runs.path().to_owned()), ..given };
     let config = Config::resolve(given, None).unwrap();
     let run_dir = RunDir::create(&config).unwrap();
-    let path = run_dir.path().to_owned();
-    (Learner::bind(config, run_dir, false).await, path, runs)
+    (Learner::bind(config).await, run_dir, runs)
 }
 
 /// A running learner.
@@ -82,7 +81,8 @@ impl TestLearner {
         let learner = learner.unwrap();
         let address = learner.address();
         let stop = CancellationToken::new();
-        let run = tokio::spawn(learner.run(stop.clone()));
+        let run = tokio::spawn(learner.run(run_dir.clone(), false, stop.clone()));
+        let run_dir = run_dir.path().to_owned();
         Self { address, stop, run, run_dir, runs }
     }
 

@@ -1,0 +1,37 @@
+//! The window between rollout and learner: how many trajectories may be under way, and how new the next must be.
+
+use impala_common::ids::WeightsVersion;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
+
+/// Places for trajectories without a receipt; taken by the rollout, opened by the link.
+#[derive(Debug)]
+pub struct Window {
+    places: Semaphore,
+    version_min: AtomicU64,
+}
+
+impl Window {
+    /// A window with so many free places.
+    pub fn new(places: usize) -> Self {
+        Self { places: Semaphore::new(places), version_min: AtomicU64::new(0) }
+    }
+
+    /// Frees places.
+    pub fn open(&self, places: usize) {
+        self.places.add_permits(places);
+    }
+
+    /// Frees the place of a trajectory that was refused as too old. The next one must be made with newer weights, else an
+    /// actor whose weights are held up would make one refused trajectory after the other.
+    pub fn open_after_stale(&self, refused: WeightsVersion) {
+        self.version_min.fetch_max(refused.0 + 1, Ordering::Relaxed);
+        self.open(1);
+    }
+
+    /// Waits for a free place and takes it; tells the oldest version that may make the next trajectory.
+    pub async fn take(&self) -> WeightsVersion {
+        self.places.acquire().await.expect("the window is never closed").forget();
+        WeightsVersion(self.version_min.load(Ordering::Relaxed))
+    }
+}
