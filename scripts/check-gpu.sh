@@ -7,6 +7,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Mesa's device-select layer complains where there is no desktop session.
+export NODEVICE_SELECT=1
+
 # Longest time for the test itself, after the build.
 readonly TEST_TIME_MAX=30m
 test_command=(cargo test --release -p impala-learner --features wgpu --test device_parity)

@@ -13,7 +13,7 @@ pub enum DeviceChoice {
     Auto,
     /// burn's CPU backend.
     Cpu,
-    /// A GPU; the number picks one of several.
+    /// A GPU; the number picks one of several discrete ones.
     Wgpu(Option<usize>),
 }
 
@@ -140,24 +140,22 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
 
 #[cfg(feature = "wgpu")]
 fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
-    use burn::tensor::{DeviceKind, DeviceType};
+    use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::WgpuBackend;
     let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
-    // Enumeration opens nothing: it is empty where no driver is installed, without a panic or a driver's message.
-    let adapters = Device::enumerate(DeviceType::Wgpu).into_vec();
-    if adapters.is_empty() {
-        return Err(no_adapter("no Vulkan, Metal or DX12 adapter was found".into()));
-    }
-    let device = match choice {
-        DeviceChoice::Wgpu(Some(index)) => {
-            let count = adapters.len();
-            let wanted = adapters.into_iter().nth(index);
-            wanted.ok_or_else(|| no_adapter(format!("adapter {index} does not exist, there are {count}")))?
-        }
-        _ => {
-            let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
-            options.init().map_err(|error| no_adapter(error.to_string()))?
-        }
+    let kind = match choice {
+        DeviceChoice::Wgpu(Some(index)) => DeviceKind::DiscreteGpu(index),
+        _ => DeviceKind::DefaultDevice,
     };
+    // On Linux wgpu knows Vulkan and OpenGL, and only the first is fit for compute.
+    let api = if cfg!(target_os = "linux") { WgpuBackend::Vulkan } else { WgpuBackend::Auto };
+    // Opened here and now: a lazily opened device panics at the first tensor where there is no adapter.
+    let opened = Device::wgpu_options().device_kind(kind).graphics_api(api).init();
+    let device = opened.map_err(|error| {
+        // The runtime appends the whole description of every adapter.
+        let text = error.to_string();
+        no_adapter(text.split(", adapters [").next().unwrap_or(&text).to_owned())
+    })?;
     let name = device.identity().map_or_else(|| "wgpu".into(), |identity| identity.name);
     if choice == DeviceChoice::Auto && is_software(&name) {
         return Err(no_adapter(format!("the only adapter, {name}, is a software renderer")));

@@ -95,5 +95,6 @@ fn close(expected: &[f32], actual: &[f32], what: &str) {
 #[test]
 fn an_adapter_that_does_not_exist_is_named() {
     let error = ComputeDevice::open(DeviceChoice::Wgpu(Some(99))).unwrap_err().to_string();
-    assert!(error.contains("adapter 99") && error.contains("--device cpu"), "{error}");
+    println!("{error}");
+    assert!(error.contains("--device wgpu:99") && error.contains("--device cpu"), "{error}");
 }
