@@ -108,10 +108,8 @@ impl LearnerStep {
     ///
     /// # Errors
     /// The gradient is not finite; the parameters are left as they were.
-    pub fn run(&mut self, batch: Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
+    pub fn run(&mut self, mut batch: Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
         let model = ActorCritic::load(&self.spec, &self.parameters, &self.device);
-        let frames = batch.frames();
-        let mut batch = batch;
         let observations = self.observation_tensor(&mut batch);
         let rows = observations.dims()[0];
         let outputs = model.forward(observations);
@@ -123,7 +121,6 @@ impl LearnerStep {
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
             return Err(Diverged { gradient_norm, loss: losses.total });
         }
-        debug_assert!(frames > 0);
         self.optimiser.step(&mut self.parameters, gradient, learning_rate);
         Ok(StepReport { losses, gradient_norm })
     }

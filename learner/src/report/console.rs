@@ -27,7 +27,6 @@ impl Console {
         let text = describe(view);
         if !self.line.is_hidden() {
             self.line.set_message(text);
-            self.line.tick();
         } else if self.last_plain.elapsed() >= LINE_INTERVAL {
             self.last_plain = Instant::now();
             eprint_line(&text);
@@ -59,7 +58,7 @@ fn describe(view: &View<'_>) -> String {
         count => format!(", {count} refused or lost"),
     };
     format!(
-        "{} frames, {}/s, return {mean}, lag {:.1}, busy {:.0} %, {actors_connected} actors, {} s left{refused}",
+        "{} frames, {}/s, return {mean}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
         HumanCount(progress.frames),
         HumanCount(*frames_per_second as u64),
         progress.lag.mean(),
@@ -88,7 +87,7 @@ mod tests {
         let line = describe(&view);
         assert!(line.split(", 3 refused").next().unwrap().len() < 80, "{line}");
         for part in
-            ["0 frames", "12,345/s", "return -", "lag 0.0", "busy 50 %", "2 actors", "3 refused or lost", "90 s left"]
+            ["0 frames", "12,345/s", "return -", "lag 0.0", "busy 50%", "2 actors", "3 refused or lost", "90s left"]
         {
             assert!(line.contains(part), "{part}: {line}");
         }
