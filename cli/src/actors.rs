@@ -80,13 +80,15 @@ impl ActorProcesses {
             .with_context(|| format!("cannot start {} as an actor", self.program.display()))
     }
 
-    /// Starts again what dies, until `stop`. Returns before only if no process is left.
+    /// Starts again what dies, until `stop`. Returns before only if too few processes are left.
     pub(crate) async fn watch_over(&mut self, stop: &CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await.is_some() {
             for place in 0..self.processes.len() {
                 self.look_after(place);
             }
-            if self.processes.iter().all(|process| process.is_over) {
+            let over = self.processes.iter().filter(|process| process.is_over).count();
+            // A deterministic run needs every one of them.
+            if over == self.processes.len() || over > 0 && !self.may_restart {
                 return;
             }
         }

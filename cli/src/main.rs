@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Distributed IMPALA: actors step environments, a learner trains with V-trace, weights flow back.
 #[derive(Parser)]
-#[command(name = "impala", version, about, max_term_width = 120)]
+#[command(name = "impala", version, max_term_width = 120)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train on this machine: one learner and several actor processes, until the task is solved.
-    Train(train::TrainArgs),
+    Train(LearnerArgs),
     /// Run a learner alone; actors join from this or other machines.
     Learner(LearnerArgs),
     /// Run an actor alone; it waits for its learner, and for the next one after it.

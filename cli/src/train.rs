@@ -20,29 +20,22 @@ const EVALUATION_EPISODES: usize = 100;
 /// Time without any actor process after which the run is given up.
 const DESERTED: Duration = Duration::from_secs(2);
 
-/// Flags of `impala train`: those of the learner.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct TrainArgs {
-    #[command(flatten)]
-    learner: LearnerArgs,
-
-    /// Show no progress line.
-    #[arg(long)]
-    quiet: bool,
-}
-
 /// Trains, evaluates, prints the summary. `started` is the start of the process.
 ///
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
-pub(crate) fn run(args: TrainArgs, started: Instant) -> anyhow::Result<ExitCode> {
-    let TrainArgs { learner: LearnerArgs { config: file, print_config, settings }, quiet } = args;
+pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCode> {
+    let LearnerArgs { config: file, print_config, quiet, settings } = args;
     // The actors are told the port, so any free one will do; two runs on a machine do not meet.
-    let mut given = config::given(settings, file.as_deref())?;
-    given.listen.get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let config = Config::complete(given)?;
+    let given = config::given(settings, file.as_deref())?;
+    let has_listen = given.listen.is_some();
+    let mut config = Config::complete(given)?;
+    if !has_listen {
+        config = config.with_derived_listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    }
+    config.check_actors()?;
     if print_config {
-        print_text(&config.to_toml());
+        print_text(&config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -61,7 +54,8 @@ pub(crate) fn run(args: TrainArgs, started: Instant) -> anyhow::Result<ExitCode>
     };
     let (mean, min, max) = (evaluation.mean(), evaluation.min(), evaluation.max());
     let greedy = Greedy { episodes: EVALUATION_EPISODES, mean, min: min.into(), max: max.into() };
-    Report { summary: &outcome.summary, greedy, seconds_by_phase: times }.publish(&run_dir)?;
+    Report { summary: &outcome.summary, solved_return: config.solved_return, greedy, seconds_by_phase: times }
+        .publish(&run_dir)?;
     Ok(exit_code(&outcome))
 }
 
@@ -102,8 +96,9 @@ async fn train(config: &Config, shows_progress: bool) -> anyhow::Result<Trained>
     let (outcome, is_deserted) = tokio::join!(training, watching);
     actors.finish().await;
     let mut outcome = outcome?;
-    if is_deserted {
-        let reason = format!("no actor process is left; see the logs in {}", run_dir.path().display());
+    // Desertion ends a run like an interrupt; any other end has a reason of its own.
+    if is_deserted && outcome.summary.end == RunEnd::Interrupted {
+        let reason = format!("too few actor processes are left; see the logs in {}", run_dir.path().display());
         outcome.summary.end = RunEnd::Failed(reason);
     }
     let training_end = learner_started + Duration::from_secs_f64(outcome.summary.seconds);
@@ -134,6 +129,8 @@ struct Greedy {
 struct Report<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
+    /// The goal that both the training's and the greedy policy's mean are measured by.
+    solved_return: f64,
     greedy: Greedy,
     seconds_by_phase: Times,
 }
@@ -142,13 +139,12 @@ impl Report<'_> {
     /// Prints the report and leaves it in the run's directory as `summary.txt` and `summary.json`.
     fn publish(&self, run_dir: &RunDir) -> anyhow::Result<()> {
         let text = format!("{self}run           {}\n", run_dir.path().display());
-        let json = serde_json::to_string_pretty(self)?;
+        let json = format!("{}\n", serde_json::to_string_pretty(self)?);
         for (name, content) in [("summary.txt", &text), ("summary.json", &json)] {
             let path = run_dir.file(name);
             std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        print_text(&text);
-        Ok(())
+        print_text(&text)
     }
 }
 
@@ -158,7 +154,7 @@ impl std::fmt::Display for Report<'_> {
         let Times { start_up, training, shut_down, evaluation } = self.seconds_by_phase;
         let wall = start_up + training + shut_down + evaluation;
         writeln!(f, "{}", self.summary)?;
-        writeln!(f, "greedy        mean {mean:.1}, min {min:.1}, max {max:.1} over {episodes} fresh episodes")?;
+        writeln!(f, "greedy        mean {mean:.2}, min {min:.2}, max {max:.2} over {episodes} fresh episodes")?;
         writeln!(
             f,
             "wall time     {wall:.2} s = {start_up:.2} start-up + {training:.2} training + {shut_down:.2} shut-down + \

@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::process::Stdio;
 use support::{Run, children, impala, is_running, signal, wait_for, wait_for_end};
 
@@ -97,7 +97,14 @@ fn an_actor_outlives_its_learner_and_works_for_the_next_one() {
     signal(first.id(), "KILL");
     wait_for_end(&mut first);
 
-    let (mut second, mut log) = learner(&address);
+    // Another process may hold the port for a moment: a client whose own port it happened to become.
+    let (mut second, mut log) = loop {
+        let (mut child, mut log) = learner(&address);
+        if find_line(&mut log, "learner ready").is_some() {
+            break (child, log);
+        }
+        wait_for_end(&mut child);
+    };
     assert!(line_with(&mut log, "an actor connected").contains("survivor"));
     signal(second.id(), "INT");
     assert_eq!(wait_for_end(&mut second).code(), Some(130));
@@ -105,12 +112,10 @@ fn an_actor_outlives_its_learner_and_works_for_the_next_one() {
 }
 
 /// The next line of a log that contains `text`.
-fn line_with(log: &mut impl std::io::BufRead, text: &str) -> String {
-    loop {
-        let mut line = String::new();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the log ended before `{text}`");
-        if line.contains(text) {
-            return line;
-        }
-    }
+fn line_with(log: &mut impl BufRead, text: &str) -> String {
+    find_line(log, text).unwrap_or_else(|| panic!("the log ended before `{text}`"))
+}
+
+fn find_line(log: &mut impl BufRead, text: &str) -> Option<String> {
+    log.by_ref().lines().map_while(Result::ok).find(|line| line.contains(text))
 }

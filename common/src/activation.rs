@@ -38,33 +38,32 @@ impl Activation {
 
 named!(Activation, "activation");
 
-/// Hyperbolic tangent without branches or calls, within 2e-7 of the exact value.
-///
-/// `tanh(|x|) = (1 - e) / (1 + e)` with `e = exp(-2|x|) = 2^n 2^f`, where `n` is the nearest integer and `2^f`, for
-/// `|f| <= 1/2`, is the Taylor polynomial of degree 7 (remainder below 6e-9).
+/// Hyperbolic tangent without branches or calls, within 2e-7 of the exact value: `tanh(|x|) = (1 - e) / (1 + e)` with
+/// `e = exp(-2|x|)`.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
-    // Beyond 10 the result is 1 in f32. `min` lets NaN through the subtraction below, not through the bits of `n`.
-    let magnitude = x.abs().min(10.0);
-    let exponent = magnitude * (-2.0 * std::f32::consts::LOG2_E);
-    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let shifted = exponent + ROUND;
-    let fraction = exponent - (shifted - ROUND);
-    let power = shifted.to_bits().wrapping_shl(23).wrapping_add(0x3f80_0000);
-    let e = exp2_near_zero(fraction) * f32::from_bits(power);
+    // Beyond 10 the result is 1 in f32. `min` hides NaN here; it comes back below.
+    let e = exp_nonpositive(-2.0 * x.abs().min(10.0));
     let result = ((1.0 - e) / (1.0 + e)).copysign(x);
-    // NaN in, NaN out: `x * 0` is 0 for every finite x that a network produces.
     result + if x.is_nan() { x } else { 0.0 }
 }
 
-/// `2^f` for `|f| <= 1/2`: the Taylor polynomial of degree 7 in `f ln 2`.
+/// `exp(x)` for `x <= 0` without branches or calls, within 1e-7 of the largest value 1; below -87 it stays at `exp(-87)`, and
+/// NaN counts as that.
+///
+/// `exp(x) = 2^n 2^f` where `n` is the nearest integer to `x log2 e`; `2^f`, for `|f| <= 1/2`, is the Taylor polynomial of
+/// degree 7 in `f ln 2` (remainder below 6e-9).
 #[inline(always)]
-fn exp2_near_zero(f: f32) -> f32 {
-    let z = f * std::f32::consts::LN_2;
+pub fn exp_nonpositive(x: f32) -> f32 {
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let exponent = x.max(-87.0) * std::f32::consts::LOG2_E;
+    let shifted = exponent + ROUND;
+    let z = (exponent - (shifted - ROUND)) * std::f32::consts::LN_2;
     // 1 + z/1 (1 + z/2 (1 + ... z/7)): multiplications by constants, no division.
     let reciprocals = [1.0 / 7.0, 1.0 / 6.0, 1.0 / 5.0, 1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0, 1.0];
-    reciprocals.into_iter().fold(1.0, |sum, reciprocal| 1.0 + z * reciprocal * sum)
+    let fraction = reciprocals.into_iter().fold(1.0, |sum, reciprocal| 1.0 + z * reciprocal * sum);
+    fraction * f32::from_bits(shifted.to_bits().wrapping_shl(23).wrapping_add(0x3f80_0000))
 }
 
 #[cfg(test)]

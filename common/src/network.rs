@@ -15,8 +15,9 @@
 use crate::activation::Activation;
 use std::ops::Range;
 
-/// Largest network that is accepted, in parameters (1 GiB of `f32`); guards allocations that a peer asks for.
-pub const PARAMETER_COUNT_MAX: usize = 1 << 28;
+/// Largest network that is accepted, in parameters (512 MiB of `f32`): its weights fit into a message even if they do not
+/// compress.
+pub const PARAMETER_COUNT_MAX: usize = 1 << 27;
 
 /// Sizes and activation of the actor-critic network.
 #[derive(Clone, Debug, PartialEq, Eq)]

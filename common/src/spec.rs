@@ -5,6 +5,7 @@ use crate::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use crate::named::named;
 use crate::network::{NetworkSpec, PARAMETER_COUNT_MAX};
 use crate::snapshot::Encoding;
+use crate::trajectory::TrajectoryShape;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,6 +19,8 @@ pub const ENVIRONMENTS_MAX: usize = 65_536;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// Most unanswered trajectories of one actor.
 pub const IN_FLIGHT_MAX: usize = 64;
+/// Most hidden layers.
+pub const HIDDEN_LAYERS_MAX: usize = 64;
 
 /// The environments of this project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +150,16 @@ pub struct AgreementError {
 }
 
 impl Agreement {
+    /// The shape of every trajectory.
+    pub fn trajectory_shape(&self) -> TrajectoryShape {
+        TrajectoryShape {
+            unroll_length: self.unroll_length,
+            environments: self.environments_per_actor,
+            observation_len: self.environment.observation_len,
+            action_count: self.environment.action_count,
+        }
+    }
+
     /// Bounds every number before anything is allocated from it.
     ///
     /// # Errors
@@ -163,7 +176,10 @@ impl Agreement {
         range("environments_per_actor", self.environments_per_actor, ENVIRONMENTS_MAX)?;
         range("in_flight_max", self.in_flight_max, IN_FLIGHT_MAX)?;
         range("action_count", self.environment.action_count, 256)?;
+        range("hidden layers", self.network.hidden.len() + 1, HIDDEN_LAYERS_MAX + 1)?;
+        self.network.hidden.iter().try_for_each(|width| range("hidden width", *width, PARAMETER_COUNT_MAX))?;
         range("parameter_count", self.network.parameter_count(), PARAMETER_COUNT_MAX)?;
+        range("trajectory bytes", self.trajectory_shape().wire_bytes_max(), MESSAGE_BYTES_MAX)?;
         if self.network.observation_len != self.environment.observation_len {
             let expected = self.environment.observation_len;
             let value = self.network.observation_len.to_string();
@@ -227,7 +243,12 @@ mod tests {
         assert_eq!(bad(|a| a.unroll_length = 0), "unroll_length");
         assert_eq!(bad(|a| a.environments_per_actor = ENVIRONMENTS_MAX + 1), "environments_per_actor");
         assert_eq!(bad(|a| a.in_flight_max = 0), "in_flight_max");
-        assert_eq!(bad(|a| a.network.hidden = vec![usize::MAX]), "parameter_count");
+        assert_eq!(bad(|a| a.network.hidden = vec![1 << 20, 1 << 20]), "parameter_count");
+        assert_eq!(bad(|a| a.network.hidden = vec![64, 0]), "hidden width");
+        assert_eq!(bad(|a| a.network.hidden = vec![1; 65]), "hidden layers");
+        let huge =
+            |a: &mut Agreement| (a.unroll_length, a.environments_per_actor) = (UNROLL_LENGTH_MAX, ENVIRONMENTS_MAX);
+        assert_eq!(bad(huge), "trajectory bytes");
         assert_eq!(bad(|a| a.network.observation_len = 5), "network.observation_len");
         assert_eq!(bad(|a| a.network.action_count = 3), "network.action_count");
         let lockstep = |a: &mut Agreement| {

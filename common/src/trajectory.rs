@@ -65,8 +65,10 @@ impl TrajectoryShape {
         const OVERHEAD: usize = 1 << 16;
         // Action, log-probability, reward, outcome, episode.
         const FRAME: usize = 1 + 4 + 4 + 1 + 8;
-        let observations = (2 * self.frames() + self.environments) * self.observation_len * 4;
-        OVERHEAD + observations + FRAME * self.frames()
+        let frames = self.unroll_length.saturating_mul(self.environments);
+        let rows = frames.saturating_mul(2).saturating_add(self.environments);
+        let observations = rows.saturating_mul(self.observation_len).saturating_mul(4);
+        observations.saturating_add(frames.saturating_mul(FRAME)).saturating_add(OVERHEAD)
     }
 }
 
@@ -89,7 +91,7 @@ pub struct TrajectoryParts {
     pub outcomes: Vec<Outcome>,
     /// `[K, O]`: the true final observation of each truncated step, in the order of `outcomes`.
     pub final_observations: Vec<f32>,
-    /// Episodes that ended in this trajectory.
+    /// The episodes that ended in this trajectory, in the order of `outcomes`.
     pub episodes: Vec<Episode>,
 }
 
@@ -156,6 +158,7 @@ impl Trajectory {
     pub fn try_new(shape: TrajectoryShape, parts: TrajectoryParts) -> Result<Self, TrajectoryError> {
         let frames = shape.frames();
         let truncated = parts.outcomes.iter().filter(|o| **o == Outcome::Truncated).count();
+        let ended = parts.outcomes.iter().filter(|o| **o != Outcome::Continues).count();
         let observations = frames + shape.environments;
         let lengths = [
             ("observations", parts.observations.len(), observations * shape.observation_len),
@@ -164,6 +167,7 @@ impl Trajectory {
             ("rewards", parts.rewards.len(), frames),
             ("outcomes", parts.outcomes.len(), frames),
             ("final_observations", parts.final_observations.len(), truncated * shape.observation_len),
+            ("episodes", parts.episodes.len(), ended),
         ];
         for (array, actual, expected) in lengths {
             if actual != expected {
@@ -239,7 +243,7 @@ mod tests {
             rewards: vec![1.0; 6],
             outcomes,
             final_observations: vec![0.25; 4],
-            episodes: vec![Episode { episode_return: 9.0, length: 9 }],
+            episodes: vec![Episode { episode_return: 9.0, length: 9 }; 2],
             ..TrajectoryParts::default()
         }
     }
@@ -261,6 +265,7 @@ mod tests {
         assert!(error(|p| p.observations.truncate(31)).starts_with("observations has 31 elements, expected 32"));
         assert!(error(|p| p.actions.push(0)).starts_with("actions has 7"));
         assert!(error(|p| p.final_observations.clear()).starts_with("final_observations has 0"));
+        assert!(error(|p| p.episodes.truncate(1)).starts_with("episodes has 1 elements, expected 2"));
         assert_eq!(error(|p| p.rewards[4] = f32::NAN), "rewards[4] is NaN, expected a number within 1e9 of 0");
         assert_eq!(
             error(|p| p.observations[7] = f32::INFINITY),

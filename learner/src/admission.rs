@@ -1,6 +1,7 @@
 //! The gate between the network and the trainer: tickets that make sure every arrived trajectory is decided exactly once,
 //! and the bound on policy lag.
 
+use crate::batch::Batch;
 use crate::ledger::{Disposition, Ledger};
 use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use impala_common::trajectory::Trajectory;
@@ -36,6 +37,15 @@ pub struct Admitted {
     pub trajectory: Trajectory,
     /// The duty to decide it.
     pub ticket: Ticket,
+}
+
+/// A batch with the duty to decide its trajectories.
+#[derive(Debug)]
+pub struct StagedBatch {
+    /// The data.
+    pub batch: Batch,
+    /// One for each trajectory in it.
+    pub tickets: Vec<Ticket>,
 }
 
 /// The duty to decide one arrived trajectory. Dropped undecided, it counts as refused at shutdown: nothing else drops one.

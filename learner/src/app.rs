@@ -96,6 +96,10 @@ impl Learner {
     pub async fn run(self, run_dir: RunDir, shows_progress: bool, stop: CancellationToken) -> anyhow::Result<Outcome> {
         tracing::info!("{}", self.device.note());
         tracing::info!(address = %self.address, run = %run_dir.path().display(), "learner ready");
+        let needed = self.config.actors_needed();
+        if needed > 1 {
+            tracing::info!("a batch needs {needed} actors: training waits while fewer are connected");
+        }
         let mut running = Running::start(self, run_dir, shows_progress)?;
         let end = running.watch_over(&stop).await;
         running.shut_down(end).await
@@ -171,6 +175,7 @@ impl Running {
         let shared = Arc::new(Shared {
             registry: Registry::new(agreement(&config), ledger.clone(), rand::rng().random()),
             ledger,
+            gate: gate.clone(),
             queue,
             published,
             wanted,
@@ -266,6 +271,14 @@ impl Running {
 
     fn write_results(self, end: RunEnd, step: Option<LearnerStep>) -> anyhow::Result<Outcome> {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
+        let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
+        let needed = self.config.actors_needed();
+        let end = match is_deserted {
+            true => RunEnd::Failed(format!(
+                "no batch came within the time budget: it takes {needed} connected actors or more"
+            )),
+            false => end,
+        };
         let summary = Summary::new(end, &progress, self.shared.ledger.account());
         let title = format!("{}, seed {}", self.config.environment, self.config.seed);
         let svg = self.run_dir.file("learning_curve.svg");

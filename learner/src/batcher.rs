@@ -1,6 +1,6 @@
 //! The batcher thread: admitted trajectories become batches in host memory while the trainer works on the one before.
 
-use crate::admission::{Admitted, PolicyLagGate, Ticket};
+use crate::admission::{Admitted, PolicyLagGate, StagedBatch};
 use crate::batch::Batch;
 use crate::ledger::Disposition;
 use impala_common::spec::Lockstep;
@@ -9,15 +9,6 @@ use std::sync::mpsc::SyncSender;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// A batch with the duty to decide its trajectories.
-#[derive(Debug)]
-pub struct StagedBatch {
-    /// The data.
-    pub batch: Batch,
-    /// One for each trajectory in it.
-    pub tickets: Vec<Ticket>,
-}
 
 /// Endpoints and settings of the batcher.
 #[derive(Debug)]
@@ -112,6 +103,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Ticket;
     use crate::ledger::Ledger;
     use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
     use impala_common::trajectory::{Outcome, Trajectory, TrajectoryParts, TrajectoryShape};

@@ -6,8 +6,9 @@ use crate::config::settings::GivenSettings;
 use crate::metrics;
 use crate::report::summary::RunEnd;
 use crate::run_dir::RunDir;
+use anyhow::Context;
 use impala_common::{shutdown, telemetry};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,10 @@ pub struct LearnerArgs {
     #[arg(long)]
     pub print_config: bool,
 
+    /// Show no progress line.
+    #[arg(long)]
+    pub quiet: bool,
+
     #[command(flatten)]
     #[allow(missing_docs, reason = "each setting has its own help")]
     pub settings: GivenSettings,
@@ -41,7 +46,7 @@ pub struct LearnerArgs {
 pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
     let config = Config::resolve(args.settings, args.config.as_deref())?;
     if args.print_config {
-        print_text(&config.to_toml());
+        print_text(&config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -59,8 +64,8 @@ pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
             let (address, run) = (learner.address(), run_dir.path().display());
             print_note(&format!("learner at {address}, metrics at http://{metrics}/metrics, logs in {run}"));
         }
-        let outcome = learner.run(run_dir.clone(), is_terminal, stop).await?;
-        print_text(&format!("{}\nrun           {}\n", outcome.summary, run_dir.path().display()));
+        let outcome = learner.run(run_dir.clone(), is_terminal && !args.quiet, stop).await?;
+        print_text(&format!("{}\nrun           {}\n", outcome.summary, run_dir.path().display()))?;
         Ok(exit_code(&outcome))
     })
 }
@@ -85,9 +90,15 @@ pub fn exit_code(outcome: &Outcome) -> ExitCode {
 }
 
 /// Results go to standard output, so that they can be piped.
-#[allow(clippy::print_stdout, reason = "the result of the program")]
-pub fn print_text(text: &str) {
-    print!("{text}");
+///
+/// # Errors
+/// Standard output cannot be written; a reader that has gone is none.
+pub fn print_text(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "a note for the person at the terminal")]

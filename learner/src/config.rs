@@ -9,9 +9,13 @@ use crate::optim::{OptimiserKind, OptimiserName};
 use crate::step::StepConfig;
 use crate::vtrace::VtraceClipping;
 use impala_common::network::{NetworkSpec, PARAMETER_COUNT_MAX};
-use impala_common::spec::{ENVIRONMENTS_MAX, IN_FLIGHT_MAX, Lockstep, UNROLL_LENGTH_MAX};
+use impala_common::spec::{
+    ENVIRONMENTS_MAX, HIDDEN_LAYERS_MAX, IN_FLIGHT_MAX, Lockstep, MESSAGE_BYTES_MAX, UNROLL_LENGTH_MAX,
+};
+use impala_common::trajectory::TrajectoryShape;
 use settings::{GivenSettings, Settings};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +57,8 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     settings: Settings,
+    /// Settings that nobody gave and that follow from others.
+    derived: Vec<&'static str>,
 }
 
 impl std::ops::Deref for Config {
@@ -78,20 +84,58 @@ impl Config {
     /// # Errors
     /// Names the key, its value and the fix.
     pub fn complete(given: GivenSettings) -> Result<Self, ConfigError> {
+        for (key, value) in
+            [("solved_return", given.solved_return), ("learning_rate_end", given.learning_rate_end.map(f64::from))]
+        {
+            if value.is_some_and(f64::is_nan) {
+                return invalid(key, "NaN", "choose a finite number");
+            }
+        }
+        let mut derived = Vec::new();
         let mut settings = given.or_default();
         if settings.solved_return.is_nan() {
             settings.solved_return = settings.environment.solved_return();
+            derived.push("solved_return");
         }
         if settings.learning_rate_end.is_nan() {
             settings.learning_rate_end = settings.learning_rate;
+            derived.push("learning_rate_end");
         }
         validate(&settings)?;
-        Ok(Self { settings })
+        Ok(Self { settings, derived })
+    }
+
+    /// Checks that `actors` actors are enough to fill a batch; for a run whose actors are known beforehand.
+    ///
+    /// # Errors
+    /// They are not; the message says what to change.
+    pub fn check_actors(&self) -> Result<(), ConfigError> {
+        enough_actors(&self.settings)
+    }
+
+    /// Actors that must be connected for training to go on.
+    pub fn actors_needed(&self) -> usize {
+        self.trajectories_per_batch().div_ceil(self.in_flight_max)
     }
 
     /// The configuration as a TOML file that `--config` reads back to the same.
+    /// What follows from other settings stands in comments, so that it still follows when those are changed.
     pub fn to_toml(&self) -> String {
-        toml::to_string(&self.settings).expect("plain settings are TOML")
+        let text = toml::to_string(&self.settings).expect("plain settings are TOML");
+        let is_derived = |line: &str| self.derived.iter().any(|key| line.split(" = ").next() == Some(key));
+        let line = |line: &str| match is_derived(line) {
+            true => format!("# {line} (follows from other settings)\n"),
+            false => format!("{line}\n"),
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// Takes `listen` for a setting that nobody gave.
+    #[must_use]
+    pub fn with_derived_listen(mut self, listen: SocketAddr) -> Self {
+        self.settings.listen = listen;
+        self.derived.push("listen");
+        self
     }
 
     /// The network for the environment.
@@ -112,12 +156,12 @@ impl Config {
 
     /// The wall time budget.
     pub fn time_max(&self) -> Duration {
-        Duration::from_secs_f64(self.settings.time_max)
+        Duration::from_secs_f64(self.settings.time_max.0)
     }
 
     /// Time between two reports.
     pub fn report_interval(&self) -> Duration {
-        Duration::from_secs_f64(self.settings.report_interval)
+        Duration::from_secs_f64(self.settings.report_interval.0)
     }
 
     /// Learning rate after `frames` trained frames.
@@ -152,24 +196,33 @@ impl Config {
     }
 }
 
+/// Whether so many actors can fill a batch: each has at most `in_flight_max` trajectories without a receipt, and gets one
+/// only when a batch is full.
+fn enough_actors(s: &Settings) -> Result<(), ConfigError> {
+    let needed = s.batch_size / s.environments_per_actor;
+    let under_way = s.actors as usize * s.in_flight_max;
+    if needed <= under_way {
+        return Ok(());
+    }
+    let (actors, window) = (s.actors, needed.div_ceil(s.actors as usize));
+    let batch_size = under_way * s.environments_per_actor;
+    invalid(
+        "batch_size",
+        s.batch_size,
+        format!(
+            "needs {needed} trajectories at a time, but {actors} actors with in_flight_max = {} have at most {under_way} under \
+             way; use --in-flight-max {window}, --batch-size {batch_size} or more --actors",
+            s.in_flight_max
+        ),
+    )
+}
+
 /// What a person gave by flags, environment variables and the file.
 ///
 /// # Errors
 /// Names the file and the position in it.
 pub fn given(flags: GivenSettings, file: Option<&Path>) -> Result<GivenSettings, ConfigError> {
     Ok(flags.or(file.map(read).transpose()?.unwrap_or_default()))
-}
-
-/// Parses a time in seconds, plain or with units (`90`, `0.5`, `10m`, `1h 30m`).
-///
-/// # Errors
-/// The text is neither.
-pub fn parse_seconds(text: &str) -> Result<f64, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Ok(seconds);
-    }
-    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; write seconds, or e.g. 90s, 10m, 2h"))?;
-    Ok(duration.as_secs_f64())
 }
 
 fn read(path: &Path) -> Result<GivenSettings, ConfigError> {
@@ -214,6 +267,13 @@ fn counts(s: &Settings) -> Result<(), ConfigError> {
     }
     if s.frames_max == 0 {
         return invalid("frames_max", 0, "choose at least 1 frame, e.g. 2000000");
+    }
+    if s.hidden.0.len() > HIDDEN_LAYERS_MAX {
+        return invalid(
+            "hidden",
+            format!("{} layers", s.hidden.0.len()),
+            format!("at most {HIDDEN_LAYERS_MAX} layers"),
+        );
     }
     if s.hidden.0.contains(&0) {
         return invalid("hidden", format!("{:?}", s.hidden.0), "every width must be at least 1, e.g. 64,64");
@@ -276,6 +336,25 @@ fn relations(s: &Settings) -> Result<(), ConfigError> {
             ),
         );
     }
+    if s.deterministic {
+        enough_actors(s)?;
+    }
+    let shape = TrajectoryShape {
+        unroll_length: s.unroll_length,
+        environments: n,
+        observation_len: s.environment.spec().observation_len,
+        action_count: s.environment.spec().action_count,
+    };
+    if shape.wire_bytes_max() > MESSAGE_BYTES_MAX {
+        let bytes = shape.wire_bytes_max();
+        return invalid(
+            "environments_per_actor",
+            n,
+            format!(
+                "gives trajectories of up to {bytes} bytes; keep unroll_length x environments_per_actor so low that they stay below {MESSAGE_BYTES_MAX}"
+            ),
+        );
+    }
     if s.deterministic && s.publish_every != 1 {
         return invalid(
             "publish_every",
@@ -287,17 +366,21 @@ fn relations(s: &Settings) -> Result<(), ConfigError> {
 }
 
 fn numbers(s: &Settings) -> Result<(), ConfigError> {
-    let fractions = [
-        ("discount", s.discount),
-        ("lambda", s.lambda),
+    let fractions = [("discount", s.discount), ("lambda", s.lambda)];
+    for (key, value) in fractions {
+        if !(0.0..=1.0).contains(&value) {
+            return invalid(key, value, "choose a number from 0 to 1");
+        }
+    }
+    let decays = [
         ("rmsprop_decay", s.rmsprop_decay),
         ("rmsprop_momentum", s.rmsprop_momentum),
         ("adam_beta1", s.adam_beta1),
         ("adam_beta2", s.adam_beta2),
     ];
-    for (key, value) in fractions {
-        if !(0.0..=1.0).contains(&value) {
-            return invalid(key, value, "choose a number from 0 to 1");
+    for (key, value) in decays {
+        if !(0.0..1.0).contains(&value) {
+            return invalid(key, value, "choose a number from 0 to below 1");
         }
     }
     let positive = [
@@ -325,7 +408,7 @@ fn numbers(s: &Settings) -> Result<(), ConfigError> {
             return invalid(key, value, "choose a finite number, 0 or more");
         }
     }
-    for (key, value, max) in [("time_max", s.time_max, 1e9), ("report_interval", s.report_interval, 3600.0)] {
+    for (key, value, max) in [("time_max", s.time_max.0, 1e9), ("report_interval", s.report_interval.0, 3600.0)] {
         if !(value >= 0.01 && value <= max) {
             return invalid(key, value, format!("choose from 0.01 to {max} seconds"));
         }

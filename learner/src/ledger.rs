@@ -1,11 +1,11 @@
 //! The trajectory account: nothing is lost silently.
 //!
-//! At any time `produced = trained + refused + lost in transit + in flight`. A trajectory is known by (actor, incarnation,
-//! sequence). The learner learns of one when it arrives, when a later one of the same incarnation shows a gap, when the
+//! At any time `produced = trained + refused + lost in transit + in flight`. A trajectory is known by its
+//! actor's incarnation and its sequence. The learner learns of one when it arrives, when a later one of the same incarnation shows a gap, when the
 //! actor registers again, or from its farewell. What an actor had produced but not delivered when it was killed is never
 //! heard of: at most `in_flight_max + 1` trajectories.
 
-use impala_common::ids::{ActorIndex, Incarnation, Sequence};
+use impala_common::ids::{Incarnation, Sequence};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -17,7 +17,7 @@ pub const PRODUCED_MAX: u64 = 1 << 48;
 /// What became of a trajectory that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// It was part of an update.
+    /// It was part of an update (or of the one that diverged and ended the run).
     Trained,
     /// Refused: its policy was more than `policy_lag_max` updates behind.
     Stale,
@@ -101,9 +101,8 @@ impl std::fmt::Display for Account {
 
 /// A trajectory came twice, or out of order.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("trajectory {sequence} of actor {actor} came where {expected} or a later one was expected")]
+#[error("trajectory {sequence} came where {expected} or a later one was expected")]
 pub struct OutOfOrder {
-    actor: ActorIndex,
     sequence: Sequence,
     expected: u64,
 }
@@ -118,31 +117,31 @@ pub struct Ledger {
 struct State {
     account: Account,
     /// The next sequence of each incarnation that has been heard of.
-    next: HashMap<(ActorIndex, Incarnation), u64>,
+    next: HashMap<Incarnation, u64>,
 }
 
 impl Ledger {
     /// An incarnation registers, having produced `produced` so far. If it is new here, its past was another learner's.
-    pub fn register(&self, actor: ActorIndex, incarnation: Incarnation, produced: Sequence) {
+    pub fn register(&self, incarnation: Incarnation, produced: Sequence) {
         let mut state = self.lock();
-        state.next.entry((actor, incarnation)).or_insert(produced.0);
-        state.catch_up(actor, incarnation, produced.0);
+        state.next.entry(incarnation).or_insert(produced.0);
+        state.catch_up(incarnation, produced.0);
     }
 
     /// A trajectory arrives; those skipped before it are lost.
     ///
     /// # Errors
     /// Its sequence has been seen or passed already; the account is unchanged.
-    pub fn arrive(&self, actor: ActorIndex, incarnation: Incarnation, sequence: Sequence) -> Result<(), OutOfOrder> {
+    pub fn arrive(&self, incarnation: Incarnation, sequence: Sequence) -> Result<(), OutOfOrder> {
         let mut state = self.lock();
-        let expected = state.next.get(&(actor, incarnation)).copied().unwrap_or(0);
+        let expected = state.next.get(&incarnation).copied().unwrap_or(0);
         // The largest sequence could not be followed by another: no actor reaches it honestly.
         if sequence.0 < expected || sequence.0 == u64::MAX {
-            return Err(OutOfOrder { actor, sequence, expected });
+            return Err(OutOfOrder { sequence, expected });
         }
-        state.catch_up(actor, incarnation, sequence.0);
+        state.catch_up(incarnation, sequence.0);
         state.account.produced = state.account.produced.saturating_add(1);
-        state.next.insert((actor, incarnation), sequence.0 + 1);
+        state.next.insert(incarnation, sequence.0 + 1);
         Ok(())
     }
 
@@ -152,8 +151,11 @@ impl Ledger {
     }
 
     /// An incarnation leaves, having produced `produced` in all.
-    pub fn farewell(&self, actor: ActorIndex, incarnation: Incarnation, produced: Sequence) {
-        self.lock().catch_up(actor, incarnation, produced.0);
+    pub fn farewell(&self, incarnation: Incarnation, produced: Sequence) {
+        let mut state = self.lock();
+        state.catch_up(incarnation, produced.0);
+        // Should it come back, it tells how many it has produced by then.
+        state.next.remove(&incarnation);
     }
 
     /// The account now.
@@ -168,8 +170,8 @@ impl Ledger {
 
 impl State {
     /// Counts what lies between the next expected sequence and `produced` as produced and lost.
-    fn catch_up(&mut self, actor: ActorIndex, incarnation: Incarnation, produced: u64) {
-        let next = self.next.entry((actor, incarnation)).or_insert(0);
+    fn catch_up(&mut self, incarnation: Incarnation, produced: u64) {
+        let next = self.next.entry(incarnation).or_insert(0);
         let gap = produced.saturating_sub(*next);
         *next += gap;
         // Peers that lie about their counts must not be able to overflow ours.
@@ -182,20 +184,19 @@ impl State {
 mod tests {
     use super::*;
 
-    const ACTOR: ActorIndex = ActorIndex(1);
     const FIRST: Incarnation = Incarnation(10);
 
     #[test]
     fn gaps_are_lost_and_the_account_closes() {
         let ledger = Ledger::default();
-        ledger.register(ACTOR, FIRST, Sequence(0));
-        ledger.arrive(ACTOR, FIRST, Sequence(0)).unwrap();
-        ledger.arrive(ACTOR, FIRST, Sequence(3)).unwrap();
+        ledger.register(FIRST, Sequence(0));
+        ledger.arrive(FIRST, Sequence(0)).unwrap();
+        ledger.arrive(FIRST, Sequence(3)).unwrap();
         assert_eq!(ledger.account(), Account { produced: 4, lost: 2, ..Account::default() });
         assert_eq!(ledger.account().in_flight(), 2);
         ledger.settle(Disposition::Trained);
         ledger.settle(Disposition::Stale);
-        ledger.farewell(ACTOR, FIRST, Sequence(6));
+        ledger.farewell(FIRST, Sequence(6));
         let account = ledger.account();
         assert_eq!(account, Account { produced: 6, trained: 1, refused_stale: 1, lost: 4, ..Account::default() });
         assert_eq!(account.in_flight(), 0);
@@ -204,22 +205,22 @@ mod tests {
     #[test]
     fn an_incarnation_that_registers_again_shows_what_was_lost() {
         let ledger = Ledger::default();
-        ledger.register(ACTOR, FIRST, Sequence(0));
-        ledger.arrive(ACTOR, FIRST, Sequence(0)).unwrap();
-        ledger.register(ACTOR, FIRST, Sequence(2));
+        ledger.register(FIRST, Sequence(0));
+        ledger.arrive(FIRST, Sequence(0)).unwrap();
+        ledger.register(FIRST, Sequence(2));
         assert_eq!(ledger.account().lost, 1);
         // What an actor did for an earlier learner is not this run's.
-        ledger.register(ACTOR, Incarnation(11), Sequence(500));
-        ledger.arrive(ACTOR, Incarnation(11), Sequence(500)).unwrap();
+        ledger.register(Incarnation(11), Sequence(500));
+        ledger.arrive(Incarnation(11), Sequence(500)).unwrap();
         assert_eq!(ledger.account().produced, 3);
     }
 
     #[test]
     fn a_repeated_trajectory_is_refused() {
         let ledger = Ledger::default();
-        ledger.arrive(ACTOR, FIRST, Sequence(4)).unwrap();
-        assert!(ledger.arrive(ACTOR, FIRST, Sequence(4)).is_err());
-        assert!(ledger.arrive(ACTOR, FIRST, Sequence(u64::MAX)).is_err());
+        ledger.arrive(FIRST, Sequence(4)).unwrap();
+        assert!(ledger.arrive(FIRST, Sequence(4)).is_err());
+        assert!(ledger.arrive(FIRST, Sequence(u64::MAX)).is_err());
         assert_eq!(ledger.account().produced, 5);
     }
 }

@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// IMPALA learner: waits for actors, trains with V-trace on their trajectories, sends them new weights.
 #[derive(Parser)]
-#[command(name = "impala-learner", version, about)]
+#[command(name = "impala-learner", version)]
 struct Cli {
     #[command(flatten)]
     args: LearnerArgs,

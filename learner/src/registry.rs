@@ -2,11 +2,11 @@
 //! actors are connected.
 
 use crate::ledger::{Ledger, PRODUCED_MAX};
-use impala_common::ids::{ActorIndex, Incarnation, Session};
+use impala_common::ids::{ActorIndex, Incarnation, Sequence, Session};
 use impala_common::snapshot::Encoding;
 use impala_common::spec::{Agreement, EnvironmentSpec, PROTOCOL_VERSION};
 use impala_common::wire::Registration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -15,6 +15,8 @@ use tokio::sync::watch;
 const RESERVATION: Duration = Duration::from_secs(10);
 /// Longest name of an actor, bytes; names appear in logs.
 const NAME_LEN_MAX: usize = 256;
+/// Names whose index is remembered for their return; later ones get any free index.
+const NAMES_MAX: usize = 1 << 16;
 /// Largest actor index; bounds what a peer can make the learner remember.
 const INDEX_MAX: u32 = 1 << 20;
 
@@ -64,6 +66,14 @@ pub enum RegisterError {
     Full {
         /// Actors of the run.
         actors: u32,
+    },
+    /// An actor with a past cannot join a lockstep run.
+    #[error(
+        "a deterministic run needs freshly started actors, this one has made {produced} trajectories: start it again"
+    )]
+    Veteran {
+        /// Trajectories that it has made.
+        produced: Sequence,
     },
     /// Another live process holds the index.
     #[error("actor index {index} is held by the live actor `{holder}`: choose another --index, or none")]
@@ -150,9 +160,11 @@ impl Registry {
             name: registration.actor_name.clone(),
             encoding,
         };
-        state.names.insert(member.name.clone(), actor_index);
+        if state.names.len() < NAMES_MAX {
+            state.names.insert(member.name.clone(), actor_index);
+        }
         state.sessions.insert(session, Seat { member, registered: Instant::now(), connected: false });
-        self.ledger.register(actor_index, registration.incarnation, registration.produced);
+        self.ledger.register(registration.incarnation, registration.produced);
         Ok(Agreement { session, actor_index, encoding, ..self.template.clone() })
     }
 
@@ -186,6 +198,9 @@ impl Registry {
     fn check(&self, registration: &Registration) -> Result<(), RegisterError> {
         if registration.protocol_version != PROTOCOL_VERSION {
             return Err(RegisterError::Protocol { actor: registration.protocol_version, learner: PROTOCOL_VERSION });
+        }
+        if self.template.lockstep.is_some() && registration.produced != Sequence(0) {
+            return Err(RegisterError::Veteran { produced: registration.produced });
         }
         let name_len = registration.actor_name.len();
         if !(1..=NAME_LEN_MAX).contains(&name_len) {
@@ -229,9 +244,10 @@ impl Registry {
                 None => Ok(index),
             };
         }
+        let held: HashSet<ActorIndex> = state.sessions.values().map(|seat| seat.member.actor_index).collect();
         let before = state.names.get(&registration.actor_name).copied();
         let mut candidates = before.into_iter().chain((0..bound).map(ActorIndex));
-        candidates.find(|index| holder(*index).is_none()).ok_or(RegisterError::Full { actors: bound })
+        candidates.find(|index| !held.contains(index)).ok_or(RegisterError::Full { actors: bound })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -243,7 +259,6 @@ impl Registry {
 mod tests {
     use super::*;
     use impala_common::activation::Activation;
-    use impala_common::ids::Sequence;
     use impala_common::network::NetworkSpec;
     use impala_common::spec::{EnvironmentName, Lockstep};
 
@@ -319,6 +334,7 @@ mod tests {
         let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
         assert!(other_shape.contains("observation length 4") && other_shape.contains("observation length 9"));
         assert!(error(|r| r.encodings = vec![Encoding::Bf16]).contains("f16-delta or f32, the actor decodes [bf16]"));
+        assert!(error(|r| r.produced = Sequence(7)).contains("has made 7 trajectories"));
         assert!(error(|r| r.actor_name.clear()).contains("name of 0 bytes"));
         assert!(error(|r| r.actor_index = Some(ActorIndex(1))).contains("index 1 is out of bounds: below 1"));
         registry.register(&registration("a", 1)).unwrap();

@@ -4,13 +4,12 @@
 mod push;
 mod watch;
 
-use crate::admission::{Admitted, Reply};
+use crate::admission::{Admitted, PolicyLagGate, Reply};
 use crate::ledger::{Disposition, Ledger};
 use crate::publisher::{PublishedWatch, WantedEncodings};
 use crate::registry::{RegisterError, Registry};
 use impala_common::ids::{ActorIndex, Session};
 use impala_common::spec::MESSAGE_BYTES_MAX;
-use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::{Registration, pb};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
@@ -26,6 +25,8 @@ pub struct Shared {
     pub registry: Registry,
     /// What became of every trajectory.
     pub ledger: Arc<Ledger>,
+    /// Knows the version that the trainer has reached.
+    pub gate: PolicyLagGate,
     /// To the batcher.
     pub queue: mpsc::Sender<Admitted>,
     /// Newest weights.
@@ -40,22 +41,9 @@ pub struct Shared {
     pub lockstep_broken: mpsc::Sender<ActorIndex>,
 }
 
-impl Shared {
-    /// The agreed shape of every trajectory.
-    fn trajectory_shape(&self) -> TrajectoryShape {
-        let agreement = self.registry.template();
-        TrajectoryShape {
-            unroll_length: agreement.unroll_length,
-            environments: agreement.environments_per_actor,
-            observation_len: agreement.environment.observation_len,
-            action_count: agreement.environment.action_count,
-        }
-    }
-}
-
 /// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
-    let message_bytes_max = shared.trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
+    let message_bytes_max = shared.registry.template().trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
     pb::learner_server::LearnerServer::new(Service { shared })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
@@ -148,6 +136,7 @@ fn register_status(error: &RegisterError) -> Status {
         RegisterError::Protocol { .. }
         | RegisterError::Environment { .. }
         | RegisterError::Encoding { .. }
+        | RegisterError::Veteran { .. }
         | RegisterError::Full { .. } => Code::FailedPrecondition,
     };
     Status::new(code, error.to_string())

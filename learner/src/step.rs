@@ -57,9 +57,7 @@ pub struct StepReport {
 
 /// The numbers ran away.
 #[derive(Debug, thiserror::Error, PartialEq)]
-#[error(
-    "the gradient's norm is {gradient_norm} (loss {loss}): training diverged; lower --learning-rate or --reward-scale"
-)]
+#[error("training diverged at gradient norm {gradient_norm}, loss {loss}: lower --learning-rate or --reward-scale")]
 pub struct Diverged {
     gradient_norm: f32,
     loss: f32,
@@ -85,6 +83,8 @@ struct Scratch {
     returns: VtraceReturns,
     output_gradient: OutputGradient,
     gradient: Vec<f32>,
+    /// The parameters before the update.
+    before: Vec<f32>,
 }
 
 impl LearnerStep {
@@ -107,7 +107,7 @@ impl LearnerStep {
     /// One update.
     ///
     /// # Errors
-    /// The gradient is not finite; the parameters are left as they were.
+    /// The gradient or the updated parameters are not finite; the parameters are left as they were.
     pub fn run(&mut self, mut batch: Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
         let model = ActorCritic::load(&self.spec, &self.parameters, &self.device);
         let observations = self.observation_tensor(&mut batch);
@@ -121,7 +121,13 @@ impl LearnerStep {
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
             return Err(Diverged { gradient_norm, loss: losses.total });
         }
+        let before = &mut self.scratch.before;
+        before.clone_from(&self.parameters);
         self.optimiser.step(&mut self.parameters, gradient, learning_rate);
+        if !self.parameters.iter().all(|p| p.is_finite()) {
+            self.parameters.clone_from(before);
+            return Err(Diverged { gradient_norm, loss: losses.total });
+        }
         Ok(StepReport { losses, gradient_norm })
     }
 

@@ -1,7 +1,6 @@
 //! The trainer thread: owns the model, takes batches, updates, leaves new weights for the publisher.
 
-use crate::admission::PolicyLagGate;
-use crate::batcher::StagedBatch;
+use crate::admission::{PolicyLagGate, StagedBatch};
 use crate::config::Config;
 use crate::ledger::Disposition;
 use crate::metrics::TrainerMetrics;

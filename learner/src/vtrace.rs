@@ -226,10 +226,7 @@ mod tests {
             // The last step has no successor: its correction grows with the bound, in the direction of its error.
             let correction = |r: &VtraceReturns| (r.vs[last] - column.values[last]).abs();
             prop_assert!(correction(&wide) >= correction(&narrow));
-            for t in 0..=last {
-                prop_assert!(wide.pg_advantages[last].abs() >= narrow.pg_advantages[last].abs());
-                prop_assert!(narrow.vs[t].is_finite());
-            }
+            prop_assert!(wide.pg_advantages[last].abs() >= narrow.pg_advantages[last].abs());
         }
     }
 }

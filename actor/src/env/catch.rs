@@ -9,75 +9,72 @@ use rand::RngExt;
 const ROWS: usize = 10;
 const COLUMNS: usize = 5;
 
-/// N boards.
+/// N boards, a struct of arrays.
 pub(super) struct Catch {
-    boards: Vec<Board>,
+    ball_rows: Vec<usize>,
+    ball_columns: Vec<usize>,
+    paddle_columns: Vec<usize>,
     rngs: Vec<Rng>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Board {
-    ball_row: usize,
-    ball_column: usize,
-    paddle_column: usize,
 }
 
 impl Catch {
     /// One board for each random source.
-    pub(super) fn new(mut rngs: Vec<Rng>) -> Self {
-        let boards = rngs.iter_mut().map(Board::new).collect();
-        Self { boards, rngs }
+    pub(super) fn new(rngs: Vec<Rng>) -> Self {
+        let zeros = vec![0; rngs.len()];
+        let mut boards = Self { ball_rows: zeros.clone(), ball_columns: zeros.clone(), paddle_columns: zeros, rngs };
+        (0..boards.rngs.len()).for_each(|i| boards.reset(i));
+        boards
     }
+
+    /// The ball in a random column of the first row, the paddle in the middle.
+    fn reset(&mut self, i: usize) {
+        self.ball_rows[i] = 0;
+        self.ball_columns[i] = self.rngs[i].random_range(0..COLUMNS);
+        self.paddle_columns[i] = COLUMNS / 2;
+    }
+
+    /// Moves paddle and ball; tells, in the last row, whether they met.
+    fn advance(&mut self, i: usize, action: u8) -> Option<bool> {
+        self.paddle_columns[i] = moved(self.paddle_columns[i], action);
+        self.ball_rows[i] += 1;
+        (self.ball_rows[i] == ROWS - 1).then_some(self.ball_columns[i] == self.paddle_columns[i])
+    }
+
+    fn observe_board(&self, i: usize, row: &mut [f32]) {
+        row.fill(0.0);
+        row[self.ball_rows[i] * COLUMNS + self.ball_columns[i]] = 1.0;
+        row[(ROWS - 1) * COLUMNS + self.paddle_columns[i]] = 1.0;
+    }
+}
+
+/// Column of the paddle after an action: 0 moves it left, 1 leaves it, 2 moves it right.
+fn moved(paddle_column: usize, action: u8) -> usize {
+    (paddle_column + usize::from(action)).saturating_sub(1).min(COLUMNS - 1)
 }
 
 impl VectorEnvironment for Catch {
     fn environments(&self) -> usize {
-        self.boards.len()
+        self.rngs.len()
     }
 
     fn observe(&self, observations: &mut [f32]) {
-        for (board, row) in self.boards.iter().zip(observations.chunks_exact_mut(ROWS * COLUMNS)) {
-            board.observe(row);
+        for (i, row) in observations.chunks_exact_mut(ROWS * COLUMNS).enumerate() {
+            self.observe_board(i, row);
         }
     }
 
     fn step(&mut self, actions: &[u8], step: Step<'_>) {
         for (i, row) in step.observations.chunks_exact_mut(ROWS * COLUMNS).enumerate() {
-            let board = &mut self.boards[i];
-            board.advance(actions[i]);
-            (step.rewards[i], step.outcomes[i]) = match board.caught() {
+            (step.rewards[i], step.outcomes[i]) = match self.advance(i, actions[i]) {
                 None => (0.0, Outcome::Continues),
                 Some(true) => (1.0, Outcome::Terminated),
                 Some(false) => (-1.0, Outcome::Terminated),
             };
             if step.outcomes[i] == Outcome::Terminated {
-                *board = Board::new(&mut self.rngs[i]);
+                self.reset(i);
             }
-            board.observe(row);
+            self.observe_board(i, row);
         }
-    }
-}
-
-impl Board {
-    fn new(rng: &mut Rng) -> Self {
-        Self { ball_row: 0, ball_column: rng.random_range(0..COLUMNS), paddle_column: COLUMNS / 2 }
-    }
-
-    /// Action 0 moves the paddle left, 1 leaves it, 2 moves it right.
-    fn advance(&mut self, action: u8) {
-        self.paddle_column = (self.paddle_column + usize::from(action)).saturating_sub(1).min(COLUMNS - 1);
-        self.ball_row += 1;
-    }
-
-    /// Whether the paddle met the ball; nothing while it falls.
-    fn caught(self) -> Option<bool> {
-        (self.ball_row == ROWS - 1).then_some(self.ball_column == self.paddle_column)
-    }
-
-    fn observe(self, row: &mut [f32]) {
-        row.fill(0.0);
-        row[self.ball_row * COLUMNS + self.ball_column] = 1.0;
-        row[(ROWS - 1) * COLUMNS + self.paddle_column] = 1.0;
     }
 }
 
@@ -93,7 +90,8 @@ mod tests {
         let mut length = 0;
         while outcomes[0] == Outcome::Continues {
             assert_eq!(rewards, [0.0], "no reward before the last row");
-            let Board { ball_row, ball_column, paddle_column } = environment.boards[0];
+            let (ball_row, ball_column) = (environment.ball_rows[0], environment.ball_columns[0]);
+            let paddle_column = environment.paddle_columns[0];
             environment.observe(&mut observations);
             assert_eq!(observations[ball_row * COLUMNS + ball_column], 1.0);
             assert_eq!(observations[(ROWS - 1) * COLUMNS + paddle_column], 1.0);
@@ -108,8 +106,8 @@ mod tests {
             length += 1;
         }
         assert_eq!(outcomes, [Outcome::Terminated]);
-        let Board { ball_row, paddle_column, .. } = environment.boards[0];
-        assert_eq!((ball_row, paddle_column), (0, 2), "the next episode has begun");
+        let places = (environment.ball_rows[0], environment.paddle_columns[0]);
+        assert_eq!(places, (0, 2), "the next episode has begun");
         (rewards[0], length)
     }
 
@@ -126,19 +124,18 @@ mod tests {
 
     #[test]
     fn the_paddle_stays_on_the_board() {
-        let mut board = Board { ball_row: 0, ball_column: 0, paddle_column: 2 };
+        let mut column = 2;
         let columns = [0, 0, 0, 2, 2, 2, 2, 2, 1].map(|action| {
-            board.advance(action);
-            board.paddle_column
+            column = moved(column, action);
+            column
         });
         assert_eq!(columns, [1, 0, 0, 1, 2, 3, 4, 4, 4]);
     }
 
     #[test]
     fn balls_start_in_every_column_equally_often() {
-        let boards = Catch::new(rngs(3, 1, 10_000)).boards;
         let mut counts = [0_u32; COLUMNS];
-        boards.iter().for_each(|board| counts[board.ball_column] += 1);
+        Catch::new(rngs(3, 1, 10_000)).ball_columns.iter().for_each(|column| counts[*column] += 1);
         // Five standard deviations of a binomial count around 2000.
         assert!(counts.iter().all(|count| count.abs_diff(2000) < 200), "{counts:?}");
     }

@@ -3,6 +3,7 @@
 //! Logits are brought into columns, one for each action, so that every loop runs over the rows and vectorises.
 
 use super::Decision;
+use impala_common::activation::exp_nonpositive;
 use impala_common::seed::Rng;
 use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
@@ -81,7 +82,7 @@ impl WithSimd for Draw<'_> {
         totals.fill(0.0);
         for (column, logits) in weights.chunks_exact_mut(n).zip(logits.chunks_exact(n)) {
             for i in 0..n {
-                column[i] = exp(logits[i]);
+                column[i] = exp_nonpositive(logits[i]);
                 totals[i] += column[i];
             }
         }
@@ -106,25 +107,6 @@ impl WithSimd for Draw<'_> {
             log_probs[i] = if log_prob > 0.0 { 0.0 } else { log_prob };
         }
     }
-}
-
-/// `exp(x)` for `x <= 0`, within 1e-7 of the largest value 1; below -87 it stays at `exp(-87)`.
-///
-/// `exp(x) = 2^n 2^f` where `n` is the nearest integer to `x log2 e`; `2^f`, for `|f| <= 1/2`, is the Taylor polynomial
-/// of degree 7 in `f ln 2` (remainder below 6e-9).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    // `max` would hide NaN; the logits' own subtraction keeps it in the log-probability.
-    let exponent = x.max(-87.0) * std::f32::consts::LOG2_E;
-    let shifted = exponent + ROUND;
-    let z = (exponent - (shifted - ROUND)) * std::f32::consts::LN_2;
-    let mut sum = 1.0 + z * (1.0 / 7.0);
-    for factor in [1.0 / 6.0, 1.0 / 5.0, 1.0 / 4.0, 1.0 / 3.0, 1.0 / 2.0, 1.0] {
-        sum = 1.0 + z * factor * sum;
-    }
-    sum * f32::from_bits(shifted.to_bits().wrapping_shl(23).wrapping_add(0x3f80_0000))
 }
 
 /// `ln(x)` for positive normal `x`, within 2e-7 relative to `max(1, |ln x|)`.
@@ -156,11 +138,11 @@ mod tests {
     fn exp_is_within_1e_7_of_the_exact_value() {
         for i in 0..=1_000_000 {
             let x = -20.0 * i as f32 * 1e-6;
-            let error = (f64::from(exp(x)) - f64::from(x).exp()).abs();
-            assert!(error < 1.2e-7, "exp({x}) is off by {error:e}");
+            let error = (f64::from(exp_nonpositive(x)) - f64::from(x).exp()).abs();
+            assert!(error < 1.2e-7, "exp_nonpositive({x}) is off by {error:e}");
         }
-        assert_eq!(exp(0.0), 1.0);
-        assert!(exp(f32::NEG_INFINITY) < 1e-37);
+        assert_eq!(exp_nonpositive(0.0), 1.0);
+        assert!(exp_nonpositive(f32::NEG_INFINITY) < 1e-37);
     }
 
     #[test]

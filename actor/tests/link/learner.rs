@@ -49,7 +49,14 @@ impl FakeLearner {
         let (sender, events) = mpsc::channel(64);
         let (bound, address_receiver) = oneshot::channel();
         runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
+            let address = address.unwrap_or(([127, 0, 0, 1], 0).into());
+            // A client whose own port the dead learner's became may hold it for a moment.
+            let listener = loop {
+                match tokio::net::TcpListener::bind(address).await {
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
+                    bound => break bound.unwrap(),
+                }
+            };
             bound.send(listener.local_addr().unwrap()).unwrap();
             let service = LearnerServer::new(Service { events: sender });
             let incoming = TcpListenerStream::new(listener);

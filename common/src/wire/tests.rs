@@ -15,7 +15,7 @@ fn trajectory() -> Trajectory {
         rewards: vec![1.0; 6],
         outcomes: [0, 0, 1, 0, 0, 2].map(|o| Outcome::from_u8(o).unwrap()).to_vec(),
         final_observations: vec![0.25; 4],
-        episodes: vec![Episode { episode_return: 500.0, length: 500 }],
+        episodes: [9, 500].map(|length| Episode { episode_return: length as f32, length }).to_vec(),
     };
     Trajectory::try_new(SHAPE, parts).unwrap()
 }

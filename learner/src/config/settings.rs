@@ -23,7 +23,7 @@ macro_rules! settings {
                 #[arg(
                     long,
                     env = $env,
-                    hide_env = true,
+                    hide_env_values = true,
                     help = concat!($help, " [default: ", $text, "]"),
                     help_heading = $heading,
                     $($($clap)*)?
@@ -79,8 +79,7 @@ settings! {
             "Actor processes. `train` starts them; a deterministic learner waits for exactly so many; others take any number.";
         frames_max: u64 = 2_000_000, "2000000", "IMPALA_FRAMES_MAX",
             "Budget, environment frames trained: the run ends unsolved (or after --frames-after-solved) when it is used up.";
-        #[clap(value_parser = crate::config::parse_seconds)]
-        time_max: f64 = 600.0, "600 (10m)", "IMPALA_TIME_MAX",
+        time_max: Seconds = Seconds(600.0), "600 (10m)", "IMPALA_TIME_MAX",
             "Budget, wall time: seconds, or with a unit as in 90s, 10m, 2h.";
         solved_return: f64 = f64::NAN, "the environment's: cartpole-v1 475, cartpole-v0 195, catch 0.95", "IMPALA_SOLVED_RETURN",
             "Mean return over the last 100 training episodes from which the task counts as solved.";
@@ -154,16 +153,17 @@ settings! {
             "Global norm to which gradients are clipped.";
     }
     "Network and output" {
+        #[clap(value_parser = socket_address)]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 50051)), "127.0.0.1:50051", "IMPALA_LISTEN",
             "Address of the gRPC service; port 0 takes a free one.";
+        #[clap(value_parser = socket_address)]
         metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 0)), "127.0.0.1:0", "IMPALA_METRICS_LISTEN",
             "Address of the Prometheus endpoint GET /metrics; port 0 takes a free one, which the log names.";
         weights_encoding: Encoding = Encoding::F16Delta, "f16-delta", "IMPALA_WEIGHTS_ENCODING",
             "How weights are sent: f32, f16, bf16, or with -delta for the difference to what the actor holds.";
         publish_every: u64 = 1, "1", "IMPALA_PUBLISH_EVERY",
             "Updates between two published versions of the weights.";
-        #[clap(value_parser = crate::config::parse_seconds)]
-        report_interval: f64 = 0.2, "0.2", "IMPALA_REPORT_INTERVAL",
+        report_interval: Seconds = Seconds(0.2), "0.2", "IMPALA_REPORT_INTERVAL",
             "Seconds between two rows of metrics.csv and two refreshes of the progress line.";
         runs_dir: PathBuf = PathBuf::from("runs"), "runs", "IMPALA_RUNS_DIR",
             "Directory that takes the run's own directory.";
@@ -171,6 +171,11 @@ settings! {
         log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",
             "Log lines for people or as JSON.";
     }
+}
+
+/// An address to listen on.
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address to listen on: write IP:PORT, e.g. 127.0.0.1:50051 or 0.0.0.0:50051".into())
 }
 
 /// Widths of the hidden layers.
@@ -183,6 +188,43 @@ impl std::str::FromStr for Hidden {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let width = |part: &str| part.trim().parse().map_err(|_| format!("`{part}` is not a width; write e.g. 64,64"));
-        text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect::<Result<_, _>>().map(Self)
+        text.split(',').map(width).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A time in seconds; read from a plain number or from text with units (`90s`, `10m`, `1h 30m`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "GivenSeconds")]
+pub struct Seconds(pub f64);
+
+/// What stands in a file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum GivenSeconds {
+    Number(f64),
+    Text(String),
+}
+
+impl TryFrom<GivenSeconds> for Seconds {
+    type Error = String;
+
+    fn try_from(given: GivenSeconds) -> Result<Self, String> {
+        match given {
+            GivenSeconds::Number(seconds) => Ok(Self(seconds)),
+            GivenSeconds::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl std::str::FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(seconds) = text.parse() {
+            return Ok(Self(seconds));
+        }
+        let duration =
+            humantime::parse_duration(text).map_err(|e| format!("{e}; write seconds, or e.g. 90s, 10m, 2h"))?;
+        Ok(Self(duration.as_secs_f64()))
     }
 }

@@ -47,6 +47,15 @@ fn the_printed_configuration_reads_back_to_the_same() {
 }
 
 #[test]
+fn what_follows_from_other_settings_still_follows_when_a_printed_configuration_is_changed() {
+    let printed = Config::resolve(flags(&[]), None).unwrap().with_derived_listen(([127, 0, 0, 1], 0).into()).to_toml();
+    let file = file(&printed);
+    let changed =
+        Config::resolve(flags(&["--environment", "catch", "--learning-rate", "0.001"]), Some(file.path())).unwrap();
+    assert_eq!((changed.solved_return, changed.learning_rate_end, changed.listen.port()), (0.95, 0.001, 50051));
+}
+
+#[test]
 fn unknown_keys_and_wrong_types_name_file_and_key() {
     let unknown = file("learning_rat = 0.1\n");
     let error = Config::resolve(GivenSettings::default(), Some(unknown.path())).unwrap_err().to_string();
@@ -67,6 +76,10 @@ fn impossible_values_name_key_value_and_fix() {
     assert!(refused(&["--discount", "1.5"]).starts_with("discount = 1.5: choose a number from 0 to 1"));
     assert!(refused(&["--learning-rate", "0"]).starts_with("learning_rate = 0: "));
     assert!(refused(&["--learning-rate", "NaN"]).starts_with("learning_rate = NaN: "));
+    let unparsed =
+        |arguments: &[&str]| Flags::try_parse_from([&["impala"], arguments].concat()).err().unwrap().to_string();
+    assert!(unparsed(&["--hidden", "64,"]).contains("write e.g. 64,64"));
+    assert!(unparsed(&["--listen", "localhost:1"]).contains("write IP:PORT"));
     assert!(refused(&["--hidden", "64,0"]).starts_with("hidden = [64, 0]: "));
     assert!(refused(&["--hidden", "999999999,999999999"]).contains("smaller widths"));
     assert!(refused(&["--c-bar", "2"]).contains("rho_bar = 1"));
@@ -74,8 +87,35 @@ fn impossible_values_name_key_value_and_fix() {
     assert!(refused(&["--unroll-length", "5000"]).contains("1 to 4096"));
     assert!(refused(&["--in-flight-max", "0"]).contains("1 to 64"));
     assert!(refused(&["--deterministic", "--publish-every", "2"]).starts_with("publish_every = 2: "));
+    assert!(refused(&["--solved-return", "nan"]).starts_with("solved_return = NaN: "));
+    assert!(refused(&["--adam-beta2", "1"]).contains("below 1"));
+    assert!(
+        refused(&["--unroll-length", "4096", "--environments-per-actor", "65536", "--batch-size", "65536"])
+            .contains("keep unroll_length x")
+    );
     assert!(refused(&["--publish-every", "200"]).contains("policy_lag_max = 100"));
     assert!(refused(&["--time-max", "0"]).starts_with("time_max = 0: "));
+}
+
+#[test]
+fn a_batch_that_the_actors_cannot_fill_is_refused_with_what_to_change() {
+    let check =
+        |arguments: &[&str]| Config::resolve(flags(arguments), None).unwrap().check_actors().map_err(|e| e.to_string());
+    let error = check(&["--batch-size", "24"]).unwrap_err();
+    assert!(error.starts_with("batch_size = 24: needs 3 trajectories"), "{error}");
+    assert!(error.contains("use --in-flight-max 2, --batch-size 16 or more --actors"), "{error}");
+    assert_eq!(check(&["--batch-size", "24", "--in-flight-max", "2"]), Ok(()));
+    assert!(
+        refused(&["--deterministic", "--actors", "1", "--environments-per-actor", "4"])
+            .contains("needs 2 trajectories")
+    );
+}
+
+#[test]
+fn times_may_have_units_in_the_file_too() {
+    let file = file("time_max = \"10m\"\nreport_interval = 1\n");
+    let config = Config::resolve(GivenSettings::default(), Some(file.path())).unwrap();
+    assert_eq!((config.time_max(), config.report_interval()), (Duration::from_secs(600), Duration::from_secs(1)));
 }
 
 #[test]

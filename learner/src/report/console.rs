@@ -58,9 +58,9 @@ fn describe(view: &View<'_>) -> String {
         count => format!(", {count} refused or lost"),
     };
     format!(
-        "{} frames, {}/s, return {mean}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
+        "{} frames, {:.0}k/s, return {mean}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
         HumanCount(progress.frames),
-        HumanCount(*frames_per_second as u64),
+        frames_per_second / 1e3,
         progress.lag.mean(),
         busy * 100.0,
         time_left.as_secs(),
@@ -87,7 +87,7 @@ mod tests {
         let line = describe(&view);
         assert!(line.split(", 3 refused").next().unwrap().len() < 80, "{line}");
         for part in
-            ["0 frames", "12,345/s", "return -", "lag 0.0", "busy 50%", "2 actors", "3 refused or lost", "90s left"]
+            ["0 frames", "12k/s", "return -", "lag 0.0", "busy 50%", "2 actors", "3 refused or lost", "90s left"]
         {
             assert!(line.contains(part), "{part}: {line}");
         }

@@ -70,7 +70,8 @@ pub struct Summary {
 impl Summary {
     /// Sums a run up.
     pub fn new(end: RunEnd, progress: &Progress, account: Account) -> Self {
-        let seconds = progress.trained_until().as_secs_f64();
+        let until = if progress.frames == 0 { progress.elapsed() } else { progress.trained_until() };
+        let seconds = until.as_secs_f64();
         let first = progress.first_batch().unwrap_or_default().as_secs_f64();
         Self {
             end,
@@ -98,7 +99,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mean = |mean: Option<f64>| mean.map_or("-".into(), |mean| format!("{mean:.1}"));
+        let mean = |mean: Option<f64>| mean.map_or("-".into(), |mean| format!("{mean:.2}"));
         writeln!(f, "result        {}", self.end)?;
         if let Some(Solved { frames, seconds }) = self.solved {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;

@@ -10,11 +10,17 @@ use impala_common::trajectory::Trajectory;
 use impala_common::wire::{pb, trajectory_from_pb};
 use pb::push_request::Message;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
 /// Replies that may wait for the socket: every receipt of the largest window, and the finish.
 pub(super) const REPLIES: usize = IN_FLIGHT_MAX + 8;
+
+/// Time that a stream has for its first message.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Observations beyond this size, bytes, are parsed off the async runtime: below it takes some 100 microseconds.
+const PARSE_INLINE_MAX: usize = 1 << 19;
 
 /// How a stream ended.
 enum End {
@@ -26,7 +32,11 @@ enum End {
 
 /// Serves the stream to its end; its errors end this stream and nothing else.
 pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRequest>, replies: mpsc::Sender<Reply>) {
-    let opened = match inbound.message().await {
+    let Ok(first) = tokio::time::timeout(OPEN_TIMEOUT, inbound.message()).await else {
+        let _ = replies.send(Reply::Violation(format!("no `open` came within {OPEN_TIMEOUT:?}"))).await;
+        return;
+    };
+    let opened = match first {
         Ok(Some(pb::PushRequest { message: Some(Message::Open(pb::Open { session })) })) => Session(session),
         Ok(_) => {
             let _ = replies.send(Reply::Violation("the first message of a stream must be `open`".into())).await;
@@ -103,8 +113,8 @@ impl Connection<'_> {
                     if let Err(violation) = plausible(produced) {
                         return End::Violation(violation);
                     }
-                    let Member { actor_index, incarnation, .. } = *self.member;
-                    self.shared.ledger.farewell(actor_index, incarnation, Sequence(produced));
+                    let incarnation = self.member.incarnation;
+                    self.shared.ledger.farewell(incarnation, Sequence(produced));
                     return End::Farewell;
                 }
                 Some(Message::Open(_)) | None => {
@@ -115,17 +125,34 @@ impl Connection<'_> {
     }
 
     /// Checks a trajectory against its own invariants, the actor's window and, in a deterministic run, the order.
-    fn parse(&self, message: &pb::Trajectory) -> Result<(Trajectory, OwnedSemaphorePermit), String> {
+    async fn parse(&self, message: &pb::Trajectory) -> Result<(Trajectory, OwnedSemaphorePermit), String> {
         let agreement = self.shared.registry.template();
         let in_flight_max = agreement.in_flight_max;
         let place = self.window.clone().try_acquire_owned();
         let place = place.map_err(|_| format!("came before a receipt for one of the {in_flight_max} before it"))?;
-        let trajectory = trajectory_from_pb(message, self.shared.trajectory_shape()).map_err(|e| e.to_string())?;
-        if let Some(lockstep) = agreement.lockstep {
-            let expected = lockstep.version_for(self.member.actor_index, trajectory.sequence);
-            let actual = trajectory.weights_version;
-            if actual != expected {
-                return Err(format!("made with weights version {actual}, its place in this run needs {expected}"));
+        let shape = agreement.trajectory_shape();
+        let parsed = if message.observations.len() <= PARSE_INLINE_MAX {
+            trajectory_from_pb(message, shape)
+        } else {
+            // The arrays are shared, not copied.
+            let message = message.clone();
+            let parsing = tokio::task::spawn_blocking(move || trajectory_from_pb(&message, shape));
+            parsing.await.map_err(|e| e.to_string())?
+        };
+        let trajectory = parsed.map_err(|e| e.to_string())?;
+        let version = trajectory.weights_version;
+        match agreement.lockstep {
+            None => {
+                let newest = self.shared.gate.current();
+                if version > newest {
+                    return Err(format!("made with weights version {version}, the newest is {newest}"));
+                }
+            }
+            Some(lockstep) => {
+                let expected = lockstep.version_for(self.member.actor_index, trajectory.sequence);
+                if version != expected {
+                    return Err(format!("made with weights version {version}, its place in this run needs {expected}"));
+                }
             }
         }
         Ok((trajectory, place))
@@ -137,9 +164,9 @@ impl Connection<'_> {
         let sequence = Sequence(message.sequence);
         let ledger = &self.shared.ledger;
         plausible(sequence.0)?;
-        ledger.arrive(actor_index, incarnation, sequence).map_err(|e| e.to_string())?;
+        ledger.arrive(incarnation, sequence).map_err(|e| e.to_string())?;
         let mut ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
-        let trajectory = match self.parse(message) {
+        let trajectory = match self.parse(message).await {
             Ok((trajectory, place)) => {
                 ticket.hold(place);
                 trajectory

@@ -152,4 +152,8 @@ fn a_gradient_that_is_not_finite_leaves_the_parameters() {
     let error = learner.run(batch(), 0.1).unwrap_err().to_string();
     assert!(error.contains("lower --learning-rate"), "{error}");
     assert_eq!(learner.parameters(), before);
+
+    let mut learner = self::learner(Activation::Tanh, config());
+    learner.run(batch(), f32::INFINITY).unwrap_err();
+    assert_eq!(learner.parameters(), before);
 }

@@ -16,7 +16,7 @@ type Spoilt = (fn(&mut pb::Trajectory), &'static str);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_learner_goes_on() {
-    let spoilt: [Spoilt; 17] = [
+    let spoilt: [Spoilt; 19] = [
         (
             |t| t.rewards = packed([1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0]),
             "rewards[4] is NaN, expected a number within 1e9 of 0",
@@ -36,6 +36,8 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         (|t| t.outcomes = vec![0, 0, 3, 0, 0, 0].into(), "field `outcomes` has the unknown value 3"),
         (|t| t.outcomes = vec![0, 0, 2, 0, 0, 0].into(), "final_observations has 0 elements, expected 4"),
         (|t| t.final_observations = packed([0.0; 4]), "final_observations has 4 elements, expected 0"),
+        (|t| t.weights_version = 1000, "made with weights version 1000, the newest is "),
+        (|t| t.outcomes = vec![0, 0, 0, 0, 0, 0].into(), "episodes has 1 elements, expected 0"),
         (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 1"),
     ];
     let learner = TestLearner::start(settings()).await;
@@ -52,7 +54,7 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
     }
     honest.leave().await;
     let account = learner.stop().await;
-    let expected = Account { produced: 51, trained: 34, refused_invalid: 17, ..Account::default() };
+    let expected = Account { produced: 57, trained: 38, refused_invalid: 19, ..Account::default() };
     assert_eq!(account, expected);
     assert_eq!(account.in_flight(), 0);
 }
@@ -65,7 +67,7 @@ async fn a_repeated_trajectory_ends_its_stream_and_is_not_counted_twice() {
     actor.train(0).await;
     actor.push_this(trajectory(1, 0)).await;
     let answer = actor.violation().await;
-    assert_eq!(answer, "trajectory 1 of actor 0 came where 2 or a later one was expected");
+    assert_eq!(answer, "trajectory 1 came where 2 or a later one was expected");
     assert_eq!(learner.stop().await, Account { produced: 2, trained: 2, ..Account::default() });
 }
 
