@@ -1,7 +1,7 @@
 //! The IMPALA learner: admits trajectories, trains with V-trace, publishes weights.
 //!
 //! `app` alone knows every stage. The stages (`service`, `batcher`, `trainer`, `publisher`) never import one another; they name
-//! only the types that pass between them (`admission`, `batch`, `publisher::Published`). `vtrace` and `loss` are pure.
+//! only the types that pass between them (`admission`, `batch`, the publisher's slot and versions). `vtrace` and `loss` are pure.
 
 pub mod admission;
 pub mod app;
