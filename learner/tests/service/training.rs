@@ -3,7 +3,7 @@
 use crate::support::{TestActor, TestLearner, receipt, registration, settings, trajectory};
 use impala_common::snapshot::Encoding;
 use impala_common::wire::pb;
-use impala_learner::config::settings::GivenSettings;
+use impala_learner::config::settings::{GivenSettings, Hidden};
 use impala_learner::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 
@@ -143,4 +143,24 @@ async fn a_stale_trajectory_is_refused_and_counted() {
     actor.leave().await;
     let expected = Account { produced: 3, trained: 2, refused_stale: 1, ..Account::default() };
     assert_eq!(learner.stop().await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_does_not_read_its_weights_skips_versions_and_holds_nobody_up() {
+    // Each version a megabyte in full: an unread stream soon has no room for another one.
+    let encoding = Some(Encoding::F32);
+    let given = GivenSettings { hidden: Some(Hidden(vec![512, 512])), weights_encoding: encoding, ..settings() };
+    let learner = TestLearner::start(given).await;
+    let mut slow = learner.actor("slow", 1).await;
+    let updates = 12;
+    for _ in 0..updates {
+        slow.train(0).await;
+    }
+    let mut versions = Vec::new();
+    while versions.last() != Some(&updates) {
+        versions.push(slow.weights().await.0.version);
+    }
+    assert!(versions.is_sorted_by(|a, b| a < b) && versions.len() < updates as usize, "{versions:?}");
+    slow.leave().await;
+    assert_eq!(learner.stop().await.trained, updates);
 }
