@@ -22,6 +22,7 @@ pub fn draw(path: &Path, title: &str, points: &[CurvePoint], solved_return: f64)
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 20))
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(40)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..frames_max, lowest - margin..highest + margin)?;
