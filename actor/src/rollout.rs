@@ -9,10 +9,10 @@ use crate::metrics::RolloutMetrics;
 use crate::weights::Weights;
 use crate::window::Window;
 use impala_common::ids::{Sequence, WeightsVersion};
+use impala_common::panics;
 use impala_common::spec::Lockstep;
 use impala_common::trajectory::{Trajectory, TrajectoryError};
 pub use roller::{RollPlan, Roller};
-use std::any::Any;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -118,7 +118,7 @@ impl RolloutThread {
         let joined = self.thread.join();
         match (end, joined) {
             (Ok(end), Ok(())) => Ok(end),
-            (_, Err(panic)) => Err(RolloutError::Panicked(panic_message(&*panic))),
+            (_, Err(panic)) => Err(RolloutError::Panicked(panics::message(&*panic))),
             (Err(_), Ok(())) => unreachable!("a thread that returns has sent its end"),
         }
     }
@@ -174,11 +174,6 @@ impl Rollout {
             _ => Ok(newest),
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
 #[cfg(test)]

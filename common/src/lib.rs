@@ -8,6 +8,7 @@ pub mod activation;
 pub mod ids;
 mod named;
 pub mod network;
+pub mod panics;
 pub mod seed;
 pub mod shutdown;
 pub mod snapshot;

@@ -365,24 +365,23 @@ fn relations(s: &Settings) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Numbers that share a range.
+type Numbers<'a> = &'a [(&'static str, f32)];
+
 fn numbers(s: &Settings) -> Result<(), ConfigError> {
+    let each = |numbers: Numbers<'_>, is_sound: fn(f32) -> bool, requirement: &str| {
+        let unsound = numbers.iter().find(|(_, value)| !is_sound(*value));
+        unsound.map_or(Ok(()), |(key, value)| invalid(key, value, requirement))
+    };
     let fractions = [("discount", s.discount), ("lambda", s.lambda)];
-    for (key, value) in fractions {
-        if !(0.0..=1.0).contains(&value) {
-            return invalid(key, value, "choose a number from 0 to 1");
-        }
-    }
+    each(&fractions, |x| (0.0..=1.0).contains(&x), "choose a number from 0 to 1")?;
     let decays = [
         ("rmsprop_decay", s.rmsprop_decay),
         ("rmsprop_momentum", s.rmsprop_momentum),
         ("adam_beta1", s.adam_beta1),
         ("adam_beta2", s.adam_beta2),
     ];
-    for (key, value) in decays {
-        if !(0.0..1.0).contains(&value) {
-            return invalid(key, value, "choose a number from 0 to below 1");
-        }
-    }
+    each(&decays, |x| (0.0..1.0).contains(&x), "choose a number from 0 to below 1")?;
     let positive = [
         ("rho_bar", s.rho_bar),
         ("c_bar", s.c_bar),
@@ -392,22 +391,14 @@ fn numbers(s: &Settings) -> Result<(), ConfigError> {
         ("epsilon", s.epsilon),
         ("gradient_norm_max", s.gradient_norm_max),
     ];
-    for (key, value) in positive {
-        if !(value.is_finite() && value > 0.0) {
-            return invalid(key, value, "choose a finite number above 0");
-        }
-    }
+    each(&positive, |x| x.is_finite() && x > 0.0, "choose a finite number above 0")?;
     let not_negative = [
         ("baseline_cost", s.baseline_cost),
         ("entropy_cost", s.entropy_cost),
         ("reward_clip", s.reward_clip),
         ("learning_rate_end", s.learning_rate_end),
     ];
-    for (key, value) in not_negative {
-        if !(value.is_finite() && value >= 0.0) {
-            return invalid(key, value, "choose a finite number, 0 or more");
-        }
-    }
+    each(&not_negative, |x| x.is_finite() && x >= 0.0, "choose a finite number, 0 or more")?;
     for (key, value, max) in [("time_max", s.time_max.0, 1e9), ("report_interval", s.report_interval.0, 3600.0)] {
         if !(value >= 0.01 && value <= max) {
             return invalid(key, value, format!("choose from 0.01 to {max} seconds"));

@@ -1,5 +1,6 @@
 //! A stage: a named thread whose end, by return or by panic, can be awaited.
 
+use impala_common::panics;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
@@ -21,7 +22,7 @@ pub fn spawn<T: Send + 'static>(
     let (sender, end) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
         // The unwound state is dropped with the closure: nobody sees it half-changed.
-        let result = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_message(panic.as_ref()));
+        let result = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panics::message(panic.as_ref()));
         let _ = sender.send(result);
     })?;
     Ok(Stage { end, thread: Some(thread) })
@@ -48,11 +49,6 @@ impl<T> Stage<T> {
         }
         result.map(Some)
     }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
 }
 
 #[cfg(test)]

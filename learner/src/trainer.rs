@@ -65,12 +65,12 @@ impl Trainer {
     }
 
     fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics, since: Instant) -> Result<(), Diverged> {
-        let StagedBatch { batch, tickets } = staged;
+        let StagedBatch { mut batch, tickets } = staged;
         // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
         tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
         let current = self.gate.current();
         let lags: Vec<u64> = batch.weights_versions.iter().map(|version| version.lag_behind(current)).collect();
-        let episodes = batch.episodes.clone();
+        let episodes = std::mem::take(&mut batch.episodes);
         let frames = batch.frames() as u64;
         let learning_rate = self.config.learning_rate_at(self.lock_progress().frames);
 

@@ -227,6 +227,27 @@ mod tests {
             let correction = |r: &VtraceReturns| (r.vs[last] - column.values[last]).abs();
             prop_assert!(correction(&wide) >= correction(&narrow));
             prop_assert!(wide.pg_advantages[last].abs() >= narrow.pg_advantages[last].abs());
+            prop_assert!(narrow.vs.iter().chain(&wide.vs).all(|vs| vs.is_finite()));
+        }
+
+        #[test]
+        fn where_every_error_is_positive_wider_bounds_raise_every_target(
+            mut column in column(),
+            clipping in clipping(),
+            factor in 1.0_f32..3.0,
+        ) {
+            // Values of 0 before returns of 0 or more: no temporal difference is negative.
+            column.values.fill(0.0);
+            column.rewards.iter_mut().for_each(|reward| *reward = reward.abs());
+            column.bootstrap = column.bootstrap.abs();
+            let narrow = column.vtrace(&clipping);
+            let wider_rho = VtraceClipping { rho_bar: clipping.rho_bar * factor, ..clipping };
+            let wider_c = VtraceClipping { c_bar: clipping.c_bar * factor, ..clipping };
+            for wide in [column.vtrace(&wider_rho), column.vtrace(&wider_c)] {
+                for (wide, narrow) in wide.vs.iter().zip(&narrow.vs) {
+                    prop_assert!(*wide >= narrow * (1.0 - 1e-5), "{} below {}", wide, narrow);
+                }
+            }
         }
     }
 }

@@ -33,8 +33,7 @@ macro_rules! settings {
         }
 
         /// All settings of a run.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct Settings {
             $($(
                 #[doc = concat!($help, " Default: ", $text, ".")]
