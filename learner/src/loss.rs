@@ -12,8 +12,6 @@
 //! Targets and advantages are constants. The outputs are small (A + 1 numbers a frame), so the gradient is taken here in one
 //! pass over host memory, and only its product with the network's Jacobian is left to the tensor library.
 
-use crate::vtrace::VtraceReturns;
-
 /// Weights of the terms of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossCosts {
@@ -36,6 +34,16 @@ pub struct Losses {
     pub entropy: f32,
 }
 
+impl std::ops::AddAssign for Losses {
+    /// Adds the parts of two blocks of one batch.
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.policy += other.policy;
+        self.baseline += other.baseline;
+        self.entropy += other.entropy;
+    }
+}
+
 /// Policy of every frame, from its logits.
 #[derive(Clone, Debug, Default)]
 pub struct TargetPolicy {
@@ -46,66 +54,69 @@ pub struct TargetPolicy {
 }
 
 impl TargetPolicy {
-    /// Log-softmax of each row of `logits` `[M, A]`; M is the number of actions. The memory of `self` is used again.
+    /// Log-softmax of each frame's logits; M is the number of actions.
+    ///
+    /// # Shapes
+    /// - outputs: `[rows, A + 1]`, logits and value, at least M rows
     ///
     /// # Panics
-    /// If there are fewer logits than rows of actions, or an action is outside its row.
-    pub fn update(&mut self, logits: &[f32], action_count: usize, actions: &[u8]) {
-        self.log_probs.resize(actions.len() * action_count, 0.0);
-        self.action_log_probs.resize(actions.len(), 0.0);
-        let rows = logits.chunks_exact(action_count).zip(self.log_probs.chunks_exact_mut(action_count));
-        assert!(rows.len() >= actions.len(), "a row of logits for each of the {} actions", actions.len());
-        for ((row, log_probs), (action, chosen)) in rows.zip(actions.iter().zip(&mut self.action_log_probs)) {
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = row.iter().map(|logit| (logit - max).exp()).sum();
+    /// If there are fewer rows than actions, or an action is none of the A.
+    pub fn new(outputs: &[f32], action_count: usize, actions: &[u8]) -> Self {
+        let mut log_probs = Vec::with_capacity(actions.len() * action_count);
+        let mut action_log_probs = Vec::with_capacity(actions.len());
+        let rows = outputs.chunks_exact(action_count + 1);
+        assert!(rows.len() >= actions.len(), "a row of outputs for each of the {} actions", actions.len());
+        for (row, action) in rows.zip(actions) {
+            let logits = &row[..action_count];
+            let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
             let log_sum = max + sum.ln();
-            log_probs.iter_mut().zip(row).for_each(|(log_prob, logit)| *log_prob = logit - log_sum);
-            *chosen = log_probs[usize::from(*action)];
+            log_probs.extend(logits.iter().map(|logit| logit - log_sum));
+            action_log_probs.push(logits[usize::from(*action)] - log_sum);
         }
+        Self { log_probs, action_log_probs }
     }
 }
 
-/// Gradient of the loss with respect to the network's outputs.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct OutputGradient {
-    /// `[rows, A]`; rows behind the frames (bootstrap values) stay 0.
-    pub logits: Vec<f32>,
-    /// `[rows]`
-    pub values: Vec<f32>,
+/// What the loss of a block of M frames is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct LossInputs<'a> {
+    /// The policy of the frames.
+    pub policy: &'a TargetPolicy,
+    /// `[rows, A + 1]`, logits and value, at least M rows; those behind the frames are bootstrap values.
+    pub outputs: &'a [f32],
+    /// `[M]`
+    pub actions: &'a [u8],
+    /// `[M]`, V-trace's targets of the values.
+    pub vs: &'a [f32],
+    /// `[M]`, V-trace's weights of the policy gradient.
+    pub pg_advantages: &'a [f32],
+    /// Frames in the whole batch, over which the mean is taken.
+    pub frames: usize,
 }
 
-/// Computes the losses and fills `gradient`, whose memory is used again and is sized to `rows` (at least the frames).
-pub fn loss(
-    policy: &TargetPolicy,
-    actions: &[u8],
-    values: &[f32],
-    targets: &VtraceReturns,
-    costs: LossCosts,
-    rows: usize,
-    gradient: &mut OutputGradient,
-) -> Losses {
-    let frames = actions.len();
-    let action_count = policy.log_probs.len() / frames.max(1);
-    let scale = 1.0 / frames.max(1) as f32;
-    gradient.logits.clear();
-    gradient.logits.resize(rows * action_count, 0.0);
-    gradient.values.clear();
-    gradient.values.resize(rows, 0.0);
-
+/// The block's part of the losses, and their gradient with respect to its outputs, `[rows, A + 1]`: 0 in the rows behind
+/// the frames.
+pub fn loss(inputs: &LossInputs<'_>, costs: LossCosts) -> (Losses, Vec<f32>) {
+    let LossInputs { policy, outputs, actions, vs, pg_advantages, frames } = *inputs;
+    let action_count = policy.log_probs.len() / actions.len().max(1);
+    let scale = 1.0 / frames as f32;
+    let mut gradient = vec![0.0; outputs.len()];
     let mut losses = Losses::default();
-    for i in 0..frames {
+    for (i, action) in actions.iter().enumerate() {
         let log_probs = &policy.log_probs[i * action_count..(i + 1) * action_count];
-        let row = &mut gradient.logits[i * action_count..(i + 1) * action_count];
+        let cells = i * (action_count + 1)..(i + 1) * (action_count + 1);
+        let (row, value) = gradient[cells.clone()].split_at_mut(action_count);
         // The row holds the probabilities until it becomes the gradient.
         row.iter_mut().zip(log_probs).for_each(|(p, log_prob)| *p = log_prob.exp());
         let entropy = -row.iter().zip(log_probs).map(|(p, log_prob)| p * log_prob).sum::<f32>();
-        let advantage = targets.pg_advantages[i];
+        let advantage = pg_advantages[i];
         for (p, log_prob) in row.iter_mut().zip(log_probs) {
             *p = scale * (advantage * *p + costs.entropy * *p * (log_prob + entropy));
         }
-        row[usize::from(actions[i])] -= scale * advantage;
-        let error = values[i] - targets.vs[i];
-        gradient.values[i] = scale * costs.baseline * error;
+        row[usize::from(*action)] -= scale * advantage;
+        let error = outputs[cells.end - 1] - vs[i];
+        value[0] = scale * costs.baseline * error;
 
         losses.policy -= advantage * policy.action_log_probs[i];
         losses.baseline += 0.5 * error * error;
@@ -115,12 +126,13 @@ pub fn loss(
     losses.baseline *= scale;
     losses.entropy *= scale;
     losses.total = losses.policy + costs.baseline * losses.baseline - costs.entropy * losses.entropy;
-    losses
+    (losses, gradient)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vtrace::VtraceReturns;
 
     const COSTS: LossCosts = LossCosts { baseline: 0.5, entropy: 0.01 };
     const ACTIONS: [u8; 3] = [2, 0, 1];
@@ -146,15 +158,23 @@ mod tests {
         terms.sum::<f64>() / 3.0
     }
 
-    fn analytic(rows: usize) -> (Losses, OutputGradient) {
+    /// Rows behind the three frames are zeros.
+    fn analytic(rows: usize) -> (Losses, Vec<f32>) {
         let (logits, values) = outputs();
-        let logits: Vec<f32> = logits.iter().map(|x| *x as f32).collect();
-        let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
-        let mut policy = TargetPolicy::default();
-        policy.update(&logits, 3, &ACTIONS);
-        let mut gradient = OutputGradient::default();
-        let losses = loss(&policy, &ACTIONS, &values, &targets(), COSTS, rows, &mut gradient);
-        (losses, gradient)
+        let row = |(logits, value): (&[f64], &f64)| logits.iter().copied().chain([*value]).collect::<Vec<_>>();
+        let mut outputs: Vec<f32> = logits.chunks(3).zip(&values).flat_map(row).map(|x| x as f32).collect();
+        outputs.resize(rows * 4, 0.0);
+        let policy = TargetPolicy::new(&outputs, 3, &ACTIONS);
+        let VtraceReturns { vs, pg_advantages } = targets();
+        let inputs = LossInputs {
+            policy: &policy,
+            outputs: &outputs,
+            actions: &ACTIONS,
+            vs: &vs,
+            pg_advantages: &pg_advantages,
+            frames: 3,
+        };
+        loss(&inputs, COSTS)
     }
 
     #[test]
@@ -170,7 +190,7 @@ mod tests {
                 total(&logits, &values)
             };
             let expected = (at(step) - at(-step)) / (2.0 * step);
-            assert!((f64::from(gradient.logits[i]) - expected).abs() < 1e-6, "logit {i}");
+            assert!((f64::from(gradient[i / 3 * 4 + i % 3]) - expected).abs() < 1e-6, "logit {i}");
         }
         for i in 0..values.len() {
             let at = |delta: f64| {
@@ -179,27 +199,32 @@ mod tests {
                 total(&logits, &values)
             };
             let expected = (at(step) - at(-step)) / (2.0 * step);
-            assert!((f64::from(gradient.values[i]) - expected).abs() < 1e-6, "value {i}");
+            assert!((f64::from(gradient[4 * i + 3]) - expected).abs() < 1e-6, "value {i}");
         }
     }
 
     #[test]
     fn rows_behind_the_frames_have_no_gradient() {
         let (_, gradient) = analytic(5);
-        assert_eq!(gradient.logits.len(), 15);
-        assert_eq!(gradient.logits[9..], [0.0; 6]);
-        assert_eq!(gradient.values[3..], [0.0; 2]);
+        assert_eq!(gradient.len(), 20);
+        assert_eq!(gradient[12..], [0.0; 8]);
     }
 
     #[test]
     fn extreme_logits_stay_finite() {
-        let mut policy = TargetPolicy::default();
-        policy.update(&[1e4, -1e4, 0.0], 3, &[1]);
+        let outputs = [1e4, -1e4, 0.0, 0.0];
+        let policy = TargetPolicy::new(&outputs, 3, &[1]);
         assert_eq!(policy.log_probs, [0.0, -2e4, -1e4]);
-        let mut gradient = OutputGradient::default();
-        let one = VtraceReturns { vs: vec![0.0], pg_advantages: vec![1.0] };
-        let losses = loss(&policy, &[1], &[0.0], &one, COSTS, 1, &mut gradient);
-        assert!(losses.total.is_finite() && gradient.logits.iter().all(|g| g.is_finite()));
+        let inputs = LossInputs {
+            policy: &policy,
+            outputs: &outputs,
+            actions: &[1],
+            vs: &[0.0],
+            pg_advantages: &[1.0],
+            frames: 1,
+        };
+        let (losses, gradient) = loss(&inputs, COSTS);
+        assert!(losses.total.is_finite() && gradient.iter().all(|g| g.is_finite()));
         assert_eq!(losses.entropy, 0.0);
     }
 }

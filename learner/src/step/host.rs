@@ -7,7 +7,7 @@
 use super::{Correction, Diverged, StepConfig, StepReport};
 use crate::batch::Batch;
 use crate::device::ComputeDevice;
-use crate::loss::{Losses, OutputGradient, TargetPolicy, loss};
+use crate::loss::{LossInputs, Losses, TargetPolicy, loss};
 use crate::optim::{Optimiser, clip_by_global_norm};
 use crate::perceptron::{Pass, Perceptron};
 use crate::vtrace::{VtraceInputs, VtraceReturns, vtrace};
@@ -38,16 +38,24 @@ pub(super) struct HostStep {
 /// Memory used again by every step.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    policy: TargetPolicy,
-    logits: Vec<f32>,
+    action_log_probs: Vec<f32>,
     values: Vec<f32>,
     discounts: Vec<f32>,
     rewards: Vec<f32>,
     pub(super) returns: VtraceReturns,
-    pub(super) output_gradient: OutputGradient,
     gradient: Vec<f32>,
     /// The parameters before the update.
     before: Vec<f32>,
+}
+
+/// Rows of the batch on their way through the step.
+struct Block<'a> {
+    /// `[rows, O]`
+    observations: &'a [f32],
+    /// Its first frame.
+    start: usize,
+    /// Actions of its frames; the batch's last rows, of bootstrap values, are no frames.
+    actions: &'a [u8],
 }
 
 impl HostStep {
@@ -66,13 +74,15 @@ impl HostStep {
 
     pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
         let network = Perceptron::load(&self.spec, &self.parameters, &self.device);
-        let rows_per_block = rows_per_block(&self.spec, batch.rows());
-        let block_len = rows_per_block * batch.observation_len;
-        let blocks: Vec<&[f32]> = batch.observations.chunks(block_len).collect();
-        let passes = each_block(blocks, |block| network.forward(block, &self.device));
+        let action_count = self.spec.action_count;
+        let passes = each_block(self.blocks(batch), |block| {
+            let pass = network.forward(block.observations, &self.device);
+            let policy = TargetPolicy::new(pass.outputs(), action_count, block.actions);
+            (block, pass, policy)
+        });
+        self.vtrace(batch, &passes);
+        let losses = self.backward(batch, &network, passes);
 
-        let losses = self.output_gradient(batch, &passes);
-        self.backward(&network, passes, rows_per_block);
         let gradient = &mut self.scratch.gradient;
         let gradient_norm = clip_by_global_norm(gradient, self.config.gradient_norm_max);
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
@@ -88,57 +98,76 @@ impl HostStep {
         Ok(StepReport { losses, gradient_norm })
     }
 
-    /// Turns the outputs into the losses and their gradient.
-    fn output_gradient(&mut self, batch: &Batch, passes: &[Pass]) -> Losses {
-        let actions = self.spec.action_count;
+    fn blocks<'a>(&self, batch: &'a Batch) -> Vec<Block<'a>> {
+        let rows = rows_per_block(&self.spec, batch.rows());
+        let frames = batch.frames();
+        let block = |(index, observations): (usize, _)| {
+            let start = (index * rows).min(frames);
+            Block { observations, start, actions: &batch.actions[start..frames.min(start + rows)] }
+        };
+        batch.observations.chunks(rows * batch.observation_len).enumerate().map(block).collect()
+    }
+
+    /// V-trace over the whole batch: the one part that does not fall into blocks of rows.
+    fn vtrace(&mut self, batch: &Batch, passes: &[(Block<'_>, Pass, TargetPolicy)]) {
         let scratch = &mut self.scratch;
-        scratch.logits.clear();
         scratch.values.clear();
-        for row in passes.iter().flat_map(|pass| pass.outputs().chunks_exact(actions + 1)) {
-            scratch.logits.extend_from_slice(&row[..actions]);
-            scratch.values.push(row[actions]);
+        scratch.action_log_probs.clear();
+        for (_, pass, policy) in passes {
+            let rows = pass.outputs().chunks_exact(self.spec.action_count + 1);
+            scratch.values.extend(rows.map(|row| row[self.spec.action_count]));
+            scratch.action_log_probs.extend_from_slice(&policy.action_log_probs);
         }
         let (frames, values) = (batch.frames(), &scratch.values);
         let bootstrap_end = frames + batch.columns;
-        scratch.policy.update(&scratch.logits, actions, &batch.actions);
         scale_rewards(batch, &self.config, &values[bootstrap_end..], &mut scratch.rewards, &mut scratch.discounts);
         let inputs = VtraceInputs {
             columns: batch.columns,
             behaviour_log_probs: match self.config.correction {
                 Correction::Vtrace => &batch.behaviour_log_probs,
-                Correction::None => &scratch.policy.action_log_probs,
+                Correction::None => &scratch.action_log_probs,
             },
-            target_log_probs: &scratch.policy.action_log_probs,
+            target_log_probs: &scratch.action_log_probs,
             discounts: &scratch.discounts,
             rewards: &scratch.rewards,
             values: &values[..frames],
             bootstrap_values: &values[frames..bootstrap_end],
         };
         vtrace(&inputs, &self.config.clipping, &mut scratch.returns);
-        let costs = self.config.costs;
-        let gradient = &mut scratch.output_gradient;
-        loss(&scratch.policy, &batch.actions, &values[..frames], &scratch.returns, costs, batch.rows(), gradient)
     }
 
-    /// Carries the outputs' gradient back to the parameters.
-    fn backward(&mut self, network: &Perceptron, passes: Vec<Pass>, rows_per_block: usize) {
-        let actions = self.spec.action_count;
-        let OutputGradient { logits, values } = &self.scratch.output_gradient;
-        let logits = logits.chunks(rows_per_block * actions);
-        let blocks: Vec<_> = passes.into_iter().zip(logits.zip(values.chunks(rows_per_block))).collect();
-        let mut gradients = each_block(blocks, |(pass, (logits, values))| {
-            let row = |(logits, value): (&[f32], &f32)| logits.iter().copied().chain([*value]).collect::<Vec<_>>();
-            let outputs = logits.chunks_exact(actions).zip(values).flat_map(row).collect();
-            let mut gradient = vec![0.0; self.parameters.len()];
-            network.backward(pass, outputs, &mut gradient, &self.device);
-            gradient
-        })
-        .into_iter();
-        let gradient = &mut self.scratch.gradient;
-        *gradient = gradients.next().expect("a batch has rows");
-        for block in gradients {
-            gradient.iter_mut().zip(block).for_each(|(sum, g)| *sum += g);
+    /// The losses, and their gradient carried back to the parameters.
+    fn backward(
+        &mut self,
+        batch: &Batch,
+        network: &Perceptron,
+        passes: Vec<(Block<'_>, Pass, TargetPolicy)>,
+    ) -> Losses {
+        let Self { config, device, parameters, scratch, .. } = self;
+        let VtraceReturns { vs, pg_advantages } = &scratch.returns;
+        let parts = each_block(passes, |(block, pass, policy)| {
+            let frames = block.start..block.start + block.actions.len();
+            let inputs = LossInputs {
+                policy: &policy,
+                outputs: pass.outputs(),
+                actions: block.actions,
+                vs: &vs[frames.clone()],
+                pg_advantages: &pg_advantages[frames],
+                frames: batch.frames(),
+            };
+            let (losses, output_gradient) = loss(&inputs, config.costs);
+            let mut gradient = vec![0.0; parameters.len()];
+            network.backward(pass, output_gradient, &mut gradient, device);
+            (losses, gradient)
+        });
+        let mut parts = parts.into_iter();
+        let (mut losses, gradient) = parts.next().expect("a batch has rows");
+        scratch.gradient = gradient;
+        for (part, gradient) in parts {
+            losses += part;
+            scratch.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
         }
+        losses
     }
 }
 

@@ -1,7 +1,9 @@
 use super::host::scale_rewards;
 use super::*;
 use crate::initialise::initial_parameters;
-use crate::model::ActorCritic;
+use crate::loss::{LossInputs, TargetPolicy, loss};
+use crate::model::{ActorCritic, floats};
+use crate::vtrace::VtraceReturns;
 use burn::tensor::{Tensor, TensorData};
 use impala_common::activation::Activation;
 use impala_common::trajectory::Outcome;
@@ -211,9 +213,14 @@ fn blocks_add_up_to_the_gradient_of_automatic_differentiation() {
             Tensor::<2>::from_data(TensorData::new(values.to_vec(), [rows, width]), device.tensors())
         };
         let outputs = model.forward(constant(&batch.observations, 3));
-        let output_gradient = &learner.host.scratch.output_gradient;
-        let surrogate = (outputs.logits * constant(&output_gradient.logits, 2)).sum()
-            + (outputs.values * constant(&output_gradient.values, 1)).sum();
+        let joined = Tensor::cat(vec![outputs.logits, outputs.values], 1);
+        let data = joined.clone().inner().into_data();
+        let VtraceReturns { vs, pg_advantages } = &learner.host.scratch.returns;
+        let policy = TargetPolicy::new(floats(&data), 2, &batch.actions);
+        let (actions, frames) = (&batch.actions[..], batch.frames());
+        let inputs = LossInputs { policy: &policy, outputs: floats(&data), actions, vs, pg_advantages, frames };
+        let (_, output_gradient) = loss(&inputs, config().costs);
+        let surrogate = (joined * constant(&output_gradient, 3)).sum();
         let mut expected = Vec::new();
         model.flat_gradient(&mut surrogate.backward(), &mut expected);
         let worst = learner.gradient().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
