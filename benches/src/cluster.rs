@@ -198,10 +198,12 @@ fn steady_state(path: &Path, plan: &RunPlan) -> anyhow::Result<(f64, Row)> {
         Until::Time(time) => row.seconds >= time.as_secs_f64() / 5.0,
     };
     // The last row is written at the end of the shut-down.
-    let running = &rows[..rows.len().saturating_sub(1)];
+    let mut running = rows[..rows.len().saturating_sub(1)].to_vec();
+    // Where an update takes longer than a report, only the first row behind it tells when it ended.
+    running.dedup_by_key(|row| row.frames);
     let all_connected = |row: &&Row| row.actors_connected == plan.actors;
     let first = running.iter().filter(all_connected).find(|row| is_warm(row));
-    let last = running.iter().filter(all_connected).next_back();
+    let last = running.iter().rfind(all_connected);
     let (Some(first), Some(last)) = (first, last) else {
         bail!("the run ended before all {} actors were connected and warm; raise the frames", plan.actors);
     };
@@ -218,7 +220,9 @@ mod tests {
     fn warm_up_joining_and_shut_down_do_not_count() {
         let header = "seconds,frames,policy_lag_mean_updates,actors_connected,produced,refused,lost\n";
         let row = |seconds: f64, frames: u64, actors: usize| format!("{seconds},{frames},2.5,{actors},100,1,0\n");
-        let rows = [row(0.1, 0, 1), row(1.0, 300, 1), row(2.0, 400, 2), row(3.0, 900, 2), row(5.0, 1000, 0)];
+        let joining = [row(0.1, 0, 1), row(1.0, 300, 1)];
+        let steady = [row(2.0, 400, 2), row(3.0, 900, 2), row(3.5, 900, 2)];
+        let rows = [&joining[..], &steady, &[row(5.0, 1000, 0)]].concat();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.csv");
         std::fs::write(&path, format!("{header}{}", rows.concat())).unwrap();

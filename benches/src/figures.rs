@@ -135,7 +135,7 @@ impl Figure {
         });
         let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
         let met = self.is_met.map_or("-", |is_met| if is_met { "yes" } else { "no" });
-        let (median, min, max) = (show(self.median), show(self.min), show(self.max));
+        let (median, min, max) = (show(self.median), unit.number(self.min), unit.number(self.max));
         format!("| {name} | {median} | {min} to {max} | {target} | {ratio} | {met} |")
     }
 }
@@ -143,24 +143,45 @@ impl Figure {
 impl Unit {
     /// A value with the unit behind it.
     pub fn show(self, value: f64) -> String {
+        format!("{} {}", self.number(value), self.name())
+    }
+
+    fn number(self, value: f64) -> String {
         match self {
-            Self::FramesPerSecond => format!("{} frames/s", thousands(value)),
-            Self::MegabytesPerSecond => format!("{value:.0} MB/s"),
-            Self::Ratio => format!("{value:.2} x"),
-            Self::Share => format!("{:.1} %", 100.0 * value),
-            Self::Megabytes => format!("{value:.1} MB"),
-            Self::MegabytesPerMinute => format!("{value:.2} MB/min"),
-            Self::Milliseconds => format!("{value:.2} ms"),
-            Self::Updates => format!("{value:.1} updates"),
+            Self::FramesPerSecond => match value {
+                few @ ..1e3 => format!("{few:.0}"),
+                some @ ..1e6 => format!("{} k", three_digits(some / 1e3)),
+                many => format!("{} M", three_digits(many / 1e6)),
+            },
+            Self::Share if value < 0.01 => format!("{:.4}", 100.0 * value),
+            Self::Share => format!("{:.1}", 100.0 * value),
+            Self::MegabytesPerSecond => format!("{value:.0}"),
+            Self::Updates | Self::Megabytes => format!("{value:.1}"),
+            Self::Ratio | Self::MegabytesPerMinute | Self::Milliseconds => format!("{value:.2}"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::FramesPerSecond => "frames/s",
+            Self::MegabytesPerSecond => "MB/s",
+            Self::Ratio => "x",
+            Self::Share => "%",
+            Self::Megabytes => "MB",
+            Self::MegabytesPerMinute => "MB/min",
+            Self::Milliseconds => "ms",
+            Self::Updates => "updates",
         }
     }
 }
 
-/// A whole number with separators: `1,234,567`.
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| str::from_utf8(g).unwrap_or("?")).collect();
-    groups.join(",")
+/// Of a number from 1 to 1000, as many digits as the spread of a measurement lets mean something.
+fn three_digits(value: f64) -> String {
+    match value {
+        ..10.0 => format!("{value:.2}"),
+        ..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
 }
 
 /// The table and, in a line before it, where it was measured.
@@ -194,9 +215,9 @@ mod tests {
         let samples = [sample(1_250_000.0), Sample::new("size", Unit::Megabytes, 3.0), sample(1e6), sample(2e6)];
         let figures = figures(&samples);
         let row = figures[0].row();
-        let expected = "| path | 1,250,000 frames/s | 1,000,000 frames/s to 2,000,000 frames/s | >= 1,000,000 frames/s | 1.25 | yes |";
+        let expected = "| path | 1.25 M frames/s | 1.00 M to 2.00 M | >= 1.00 M frames/s | 1.25 | yes |";
         assert_eq!(row, expected);
-        assert_eq!(figures[1].row(), "| size | 3.0 MB | 3.0 MB to 3.0 MB | - | - | - |");
+        assert_eq!(figures[1].row(), "| size | 3.0 MB | 3.0 to 3.0 | - | - | - |");
     }
 
     #[test]

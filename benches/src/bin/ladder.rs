@@ -43,11 +43,11 @@ struct Args {
     seconds: f64,
 
     /// Frames of an end-to-end run; the first fifth is warm-up
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 8_000_000)]
     frames: u64,
 
     /// Frames of each run of the scaling rows
-    #[arg(long, default_value_t = 3_000_000)]
+    #[arg(long, default_value_t = 2_000_000)]
     scaling_frames: u64,
 
     /// Actor processes of the scaling rows: powers of two
@@ -157,7 +157,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
             flags: args.learner.clone(),
         },
         frames: quick(args.frames as f64, 3e6) as u64,
-        scaling_frames: quick(args.scaling_frames as f64, 2e6) as u64,
+        scaling_frames: quick(args.scaling_frames as f64, 1.5e6) as u64,
         scaling_actors: args.scaling_actors.clone(),
         memory_time: Duration::from_secs_f64(60.0 * quick(args.memory_minutes, 0.05)),
     })

@@ -28,7 +28,8 @@ fn at_least(bound: f64) -> Option<Target> {
 
 /// Name of the figure that the ceiling is composed of.
 pub(super) fn actor_name(environments: usize) -> String {
-    format!("actor alone, {environments} environments, one core")
+    let plural = if environments == 1 { "" } else { "s" };
+    format!("actor alone, {environments} environment{plural}, one core")
 }
 
 /// Name of the figure that the ceiling is composed of.

@@ -46,9 +46,13 @@ pub(super) fn end_to_end(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
 
 /// What all cores could do if they only acted and learned, each as fast as alone, in the right proportion.
 pub(super) fn share_of_ceiling(samples: &[Sample]) -> Vec<Sample> {
-    let run = samples.iter().find(|sample| sample.name.starts_with(END_TO_END));
+    // Only for the network and the batch that the learner's row trains, which stand in the name of the run.
+    let is_that_of_the_parts = |name: &str| {
+        name.contains("20x256") && !["--hidden", "--activation", "--environment"].iter().any(|flag| name.contains(flag))
+    };
+    let mut runs = samples.iter().filter(|sample| sample.name.starts_with(END_TO_END));
+    let run = runs.find(|run| is_that_of_the_parts(&run.name));
     let learner = value(samples, &learner_name("64,64", "tanh"));
-    // The number of environments stands in the name of the run.
     let environments = run.and_then(|run| run.name.split(" actors x ").nth(1)?.split(' ').next()?.parse().ok());
     let actor = environments.and_then(|environments| value(samples, &actor_name(environments)));
     let (Some(run), Some(learner), Some(actor)) = (run, learner, actor) else { return Vec::new() };
@@ -62,31 +66,46 @@ pub(super) fn share_of_ceiling(samples: &[Sample]) -> Vec<Sample> {
     ]
 }
 
-/// Total environments of the row in which they are constant; also B.
-const ENVIRONMENTS_IN_ALL: usize = 256;
-/// Environments of each actor in the other row; also B: each update is one trajectory.
-const ENVIRONMENTS_EACH: usize = 64;
-
-fn scaling_name(kind: &str, actors: usize) -> String {
-    format!("scaling, {kind}: {actors} actor processes")
+/// A way to add actors.
+struct Scaling {
+    /// For people.
+    name: &'static str,
+    /// N for a number of actors.
+    environments_per_actor: fn(usize) -> usize,
+    /// B
+    batch_size: usize,
 }
 
-const KIND_IN_ALL: &str = "256 environments in all, 20x256, window 1";
-const KIND_EACH: &str = "64 environments each, 20x64, window 1";
+/// T is 20 and the window 1 in all of them.
+const SCALING: [Scaling; 3] = [
+    // The usual update, cut into ever smaller trajectories: every one of them costs a receipt and a version of the weights.
+    Scaling { name: "256 environments in all, 20x256", environments_per_actor: |actors| 256 / actors, batch_size: 256 },
+    // An update large enough that the usual trajectory is left when 64 actors share it.
+    Scaling {
+        name: "4096 environments in all, 20x4096",
+        environments_per_actor: |actors| 4096 / actors,
+        batch_size: 4096,
+    },
+    // Usual trajectories, each an update by itself; all actors are sent every version.
+    Scaling { name: "64 environments each, 20x64", environments_per_actor: |_| 64, batch_size: 64 },
+];
+
+impl Scaling {
+    fn prefix(&self) -> String {
+        format!("scaling, {}, window 1: ", self.name)
+    }
+}
 
 pub(super) fn scaling(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for (kind, environments, batch_size) in [
-        (KIND_IN_ALL, (|actors| ENVIRONMENTS_IN_ALL / actors) as fn(usize) -> usize, ENVIRONMENTS_IN_ALL),
-        (KIND_EACH, |_| ENVIRONMENTS_EACH, ENVIRONMENTS_EACH),
-    ] {
-        for actors in plan.scaling_actors.iter().copied().filter(|actors| ENVIRONMENTS_IN_ALL.is_multiple_of(*actors)) {
-            let name = scaling_name(kind, actors);
+    for scaling in &SCALING {
+        for actors in plan.scaling_actors.iter().copied().filter(|actors| 256_usize.is_multiple_of(*actors)) {
+            let name = format!("{}{actors} {}", scaling.prefix(), if actors == 1 { "actor" } else { "actors" });
             note(&format!("  {name}"));
             let throughput = Throughput {
                 actors,
-                environments_per_actor: environments(actors),
-                batch_size,
+                environments_per_actor: (scaling.environments_per_actor)(actors),
+                batch_size: scaling.batch_size,
                 unroll_length: 20,
                 in_flight_max: 1,
                 // Many actors with small batches are many updates behind; that is not what is measured here.
@@ -102,9 +121,8 @@ pub(super) fn scaling(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
 /// The slowest run with more actors than cores against the fastest with as many or fewer.
 pub(super) fn cost_of_many_actors(samples: &[Sample]) -> Vec<Sample> {
     let cores = machine::cores();
-    let share = |kind: &str| {
-        let prefix = scaling_name(kind, 0);
-        let prefix = prefix.split("0 actor").next().unwrap_or_default().to_owned();
+    let share = |scaling: &Scaling| {
+        let prefix = scaling.prefix();
         let runs = samples.iter().filter_map(|sample| {
             let actors: usize = sample.name.strip_prefix(&prefix)?.split(' ').next()?.parse().ok()?;
             Some((actors, sample.value))
@@ -112,10 +130,10 @@ pub(super) fn cost_of_many_actors(samples: &[Sample]) -> Vec<Sample> {
         let (many, few): (Vec<_>, Vec<_>) = runs.partition(|(actors, _)| *actors > cores);
         let few = few.into_iter().map(|(_, rate)| rate).max_by(f64::total_cmp)?;
         let many = many.into_iter().map(|(_, rate)| rate).min_by(f64::total_cmp)?;
-        let name = format!("scaling, {kind}: slowest with more actors than cores over fastest without");
+        let name = format!("{prefix}slowest with more actors than cores over fastest without");
         Some(Sample::new(name, Unit::Share, many / few).with_target(Some(Target::AtLeast(0.9))))
     };
-    [KIND_IN_ALL, KIND_EACH].into_iter().filter_map(share).collect()
+    SCALING.iter().filter_map(share).collect()
 }
 
 pub(super) fn memory(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
@@ -123,12 +141,16 @@ pub(super) fn memory(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let rows = |process: &str, memory: MemoryReport, bound: f64| {
         let name = |what: &str| format!("memory of {process}: {what}");
         let target = Some(Target::AtMost(bound));
-        vec![
+        let mut rows = vec![
             Sample::new(name("peak"), Unit::Megabytes, memory.peak).with_target(target),
             Sample::new(name("resident at the start"), Unit::Megabytes, memory.start),
             Sample::new(name("resident at the end"), Unit::Megabytes, memory.end).with_target(target),
-            Sample::new(name("slope"), Unit::MegabytesPerMinute, memory.slope),
-        ]
+        ];
+        // Of less than a minute the slope is noise.
+        if plan.memory_time.as_secs() >= 60 {
+            rows.push(Sample::new(name("slope"), Unit::MegabytesPerMinute, memory.slope));
+        }
+        rows
     };
     Ok([rows("the learner", report.learner_memory, 150.0), rows("an actor", report.actor_memory, 30.0)].concat())
 }
