@@ -2,6 +2,7 @@
 //! frames is trained or a time is over. The figures come from the run's own `metrics.csv`.
 
 use crate::memory::{MemoryReport, MemoryTrace};
+use crate::{machine, processor};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::fs::File;
@@ -46,6 +47,12 @@ pub struct RunReport {
     pub policy_lag: f64,
     /// Share of arrived trajectories that were refused or lost, over the whole run.
     pub refused: f64,
+    /// Processor time of the learner's process, seconds a trained frame, over the whole run.
+    pub learner_processor: f64,
+    /// Of all actor processes together.
+    pub actors_processor: f64,
+    /// Share of all cores' time that learner and actors did not use.
+    pub idle: f64,
     /// Of the learner's process.
     pub learner_memory: MemoryReport,
     /// Of the first actor's process.
@@ -62,13 +69,32 @@ pub fn run(plan: &RunPlan) -> anyhow::Result<RunReport> {
     ensure!(program.exists(), "{} does not exist: run `cargo build --release` first", program.display());
     let directory = tempfile::tempdir()?;
     let mut run = Run::start(plan, &directory)?;
-    let memory = run.watch_over(plan)?;
+    let watched = run.watch_over(plan)?;
     let csv = directory.path().join("runs");
     let csv = std::fs::read_dir(&csv)?.next().context("the run left no directory")??.path().join("metrics.csv");
     let (frames_per_second, last) = steady_state(&csv, plan)?;
-    let [learner_memory, actor_memory] = memory;
+    let Watched { memory: [learner_memory, actor_memory], processor: [learner, actors], seconds } = watched;
     let refused = (last.refused + last.lost) as f64 / (last.produced as f64).max(1.0);
-    Ok(RunReport { frames_per_second, policy_lag: last.policy_lag_mean_updates, refused, learner_memory, actor_memory })
+    Ok(RunReport {
+        frames_per_second,
+        policy_lag: last.policy_lag_mean_updates,
+        refused,
+        learner_processor: learner / last.frames as f64,
+        actors_processor: actors / last.frames as f64,
+        idle: 1.0 - (learner + actors) / (seconds * machine::cores() as f64),
+        learner_memory,
+        actor_memory,
+    })
+}
+
+/// What the processes took.
+struct Watched {
+    /// Of the learner and of the first actor.
+    memory: [MemoryReport; 2],
+    /// Of the learner and of all actors, seconds.
+    processor: [f64; 2],
+    /// Time in which they took it.
+    seconds: f64,
 }
 
 /// The processes at work. Dropped, it ends them.
@@ -125,10 +151,13 @@ impl Run {
         }
     }
 
-    /// Samples memory until the learner ends; gives what learner and first actor held.
-    fn watch_over(&mut self, plan: &RunPlan) -> anyhow::Result<[MemoryReport; 2]> {
+    /// Samples memory and processor time until the learner ends.
+    fn watch_over(&mut self, plan: &RunPlan) -> anyhow::Result<Watched> {
         let pids = [self.learner.id(), self.actors.first().map_or(0, Child::id)];
         let mut traces = pids.map(MemoryTrace::new);
+        let mut processor = [0.0; 2];
+        let started = Instant::now();
+        let mut seconds = 0.0;
         let deadline = match plan.until {
             Until::Frames(_) => Duration::from_secs(1800),
             Until::Time(time) => time,
@@ -140,6 +169,10 @@ impl Run {
             }
             ensure!(Instant::now() < deadline, "the learner does not end");
             traces.iter_mut().for_each(MemoryTrace::sample);
+            let actors = self.actors.iter().filter_map(|actor| processor::seconds(actor.id())).sum();
+            if let Some(learner) = processor::seconds(self.learner.id()) {
+                (processor, seconds) = ([learner, actors], started.elapsed().as_secs_f64());
+            }
             std::thread::sleep(POLL_INTERVAL);
         };
         // 1 is the honest end of a run that solves nothing.
@@ -147,7 +180,7 @@ impl Run {
             let log = std::fs::read_to_string(&self.learner_log)?;
             bail!("the learner ended with {status}: {}", log.lines().last().unwrap_or_default());
         }
-        Ok(traces.map(|trace| trace.report()))
+        Ok(Watched { memory: traces.map(|trace| trace.report()), processor, seconds })
     }
 }
 

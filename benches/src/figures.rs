@@ -27,6 +27,9 @@ pub enum Unit {
     /// Time.
     #[serde(rename = "ms")]
     Milliseconds,
+    /// Time for one environment step.
+    #[serde(rename = "ns/frame")]
+    NanosecondsPerFrame,
     /// Versions of the weights.
     #[serde(rename = "updates")]
     Updates,
@@ -155,7 +158,7 @@ impl Unit {
             },
             Self::Share if value < 0.01 => format!("{:.4}", 100.0 * value),
             Self::Share => format!("{:.1}", 100.0 * value),
-            Self::MegabytesPerSecond => format!("{value:.0}"),
+            Self::MegabytesPerSecond | Self::NanosecondsPerFrame => format!("{value:.0}"),
             Self::Updates | Self::Megabytes => format!("{value:.1}"),
             Self::Ratio | Self::MegabytesPerMinute | Self::Milliseconds => format!("{value:.2}"),
         }
@@ -170,6 +173,7 @@ impl Unit {
             Self::Megabytes => "MB",
             Self::MegabytesPerMinute => "MB/min",
             Self::Milliseconds => "ms",
+            Self::NanosecondsPerFrame => "ns/frame",
             Self::Updates => "updates",
         }
     }

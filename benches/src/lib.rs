@@ -2,7 +2,7 @@
 //!
 //! `workloads` makes what both measure, `timing` measures it. The ladder (`ladder` and the files below it) knows the rows of
 //! the table and their targets; `figures` turns samples into the table and JSON. `loopback` is a learner without training,
-//! `cluster` a whole run of real processes, `memory` what they hold, `yardstick` the hand-written network that the learner's
+//! `cluster` a whole run of real processes, `memory` and `processor` what they take, `yardstick` the hand-written network that the learner's
 //! step is measured against, `machine` where all of it ran.
 
 pub mod cluster;
@@ -11,6 +11,7 @@ pub mod ladder;
 pub mod loopback;
 pub mod machine;
 pub mod memory;
+pub mod processor;
 pub mod timing;
 pub mod workloads;
 pub mod yardstick;

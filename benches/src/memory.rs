@@ -38,11 +38,12 @@ impl MemoryTrace {
 
     /// Looks at the process once; a process that has ended leaves the trace as it is.
     pub fn sample(&mut self) {
-        let pid = self.pid;
-        let kilobytes = |path: &str, name: &str| field(&format!("/proc/{pid}/{path}"), name).and_then(|v| number(&v));
-        // A process that has ended but was not waited for has both files, without these lines.
-        let Some(resident) = kilobytes("smaps_rollup", "Rss").or_else(|| kilobytes("status", "VmRSS")) else { return };
-        let peak = kilobytes("status", "VmHWM").unwrap_or(resident);
+        // Not `smaps_rollup`, which is exact but stops the process while it walks all its pages.
+        let status = format!("/proc/{}/status", self.pid);
+        let kilobytes = |name: &str| field(&status, name).and_then(|value| number(&value));
+        // A process that has ended but was not waited for has the file without these lines.
+        let Some(resident) = kilobytes("VmRSS") else { return };
+        let peak = kilobytes("VmHWM").unwrap_or(resident);
         self.peak = self.peak.max(peak * 1024.0 / MB);
         self.samples.push((self.started.elapsed().as_secs_f64(), resident * 1024.0 / MB));
     }

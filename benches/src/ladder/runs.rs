@@ -41,6 +41,17 @@ pub(super) fn end_to_end(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
         Sample::new(name, Unit::FramesPerSecond, report.frames_per_second).with_target(Some(Target::AtLeast(500e3))),
         Sample::new("end to end: mean policy lag", Unit::Updates, report.policy_lag),
         Sample::new("end to end: trajectories refused or lost", Unit::Share, report.refused),
+        Sample::new(
+            "end to end: processor time of the learner",
+            Unit::NanosecondsPerFrame,
+            1e9 * report.learner_processor,
+        ),
+        Sample::new(
+            "end to end: processor time of all actors",
+            Unit::NanosecondsPerFrame,
+            1e9 * report.actors_processor,
+        ),
+        Sample::new("end to end: processor time left idle or to others", Unit::Share, report.idle),
     ])
 }
 
@@ -60,6 +71,8 @@ pub(super) fn share_of_ceiling(samples: &[Sample]) -> Vec<Sample> {
     let ceiling = cores as f64 / (1.0 / learner + 1.0 / actor);
     let name = format!("composed ceiling, {cores} cores / (1/learner + 1/actor)");
     vec![
+        Sample::new("processor time of the learner's step alone", Unit::NanosecondsPerFrame, 1e9 / learner),
+        Sample::new("processor time of the actor alone", Unit::NanosecondsPerFrame, 1e9 / actor),
         Sample::new(name, Unit::FramesPerSecond, ceiling),
         Sample::new("end to end: share of the composed ceiling", Unit::Share, run.value / ceiling)
             .with_target(Some(Target::AtLeast(0.75))),
