@@ -1,6 +1,6 @@
 //! The learner's parts on one core: batcher, V-trace, whole updates, and the hand-written passes beside them.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::workloads::{Correction, Learning, batch_config, config, numbered, trajectory};
 use impala_learner::batch::Batch;
 
@@ -46,8 +46,7 @@ fn learner_step(criterion: &mut Criterion) {
         let mut learning = Learning::new(&config(&[&network[..], &shape].concat()));
         group.throughput(Throughput::Elements(learning.frames() as u64));
         group.bench_function(format!("{hidden} {activation} {unroll}x{columns}"), |bencher| {
-            let batch = learning.batch();
-            bencher.iter_batched(|| batch.clone(), |batch| learning.step(batch), BatchSize::LargeInput);
+            bencher.iter(|| learning.step());
         });
     }
     group.finish();

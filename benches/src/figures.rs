@@ -190,8 +190,11 @@ fn three_digits(value: f64) -> String {
 
 /// The table and, in a line before it, where it was measured.
 pub fn markdown(machine: &Machine, repeats: usize, figures: &[Figure]) -> String {
-    let Machine { cpu, cores, date, commit } = machine;
-    let mut text = format!("{date}, {cpu}, {cores} cores, commit {commit}; median and range of {repeats} repeats\n\n");
+    let Machine { cpu, cores, others, date, commit } = machine;
+    let others = Unit::Share.show(*others);
+    let mut text = format!(
+        "{date}, {cpu}, {cores} cores, {others} taken by others, commit {commit}; median and range of {repeats} repeats\n\n"
+    );
     text.push_str("| measured | median | range | target | of target | met |\n|---|---|---|---|---|---|\n");
     figures.iter().for_each(|figure| text.push_str(&format!("{}\n", figure.row())));
     text

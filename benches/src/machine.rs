@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Where and when something was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -11,6 +11,8 @@ pub struct Machine {
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
+    /// Share of all cores' time that other programs took in the moment before, 0 to 1.
+    pub others: f64,
     /// UTC.
     pub date: String,
     /// The checked-out commit, with a `+` where files differ from it; empty outside of a repository.
@@ -23,6 +25,7 @@ impl Machine {
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
             cores: cores(),
+            others: others().unwrap_or_default(),
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             commit: commit().unwrap_or_default(),
         }
@@ -45,6 +48,21 @@ pub(crate) fn field(path: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let (_, value) = text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name)?;
     Some(value.trim().to_owned())
+}
+
+/// Busy share of all cores while this process sleeps; counts what the host takes away too.
+fn others() -> Option<f64> {
+    let ticks = || -> Option<(f64, f64)> {
+        let text = std::fs::read_to_string("/proc/stat").ok()?;
+        let fields = text.lines().next()?.split_whitespace().skip(1).take(8);
+        let ticks: Vec<f64> = fields.map(|field| field.parse().ok()).collect::<Option<_>>()?;
+        // User, nice, system, idle, waiting for disks, interrupts of two kinds, stolen.
+        Some((ticks.iter().sum(), ticks.get(3)? + ticks.get(4)?))
+    };
+    let (all, idle) = ticks()?;
+    std::thread::sleep(Duration::from_millis(500));
+    let (all_then, idle_then) = ticks()?;
+    Some(1.0 - (idle_then - idle) / (all_then - all).max(1.0))
 }
 
 fn commit() -> Option<String> {

@@ -6,7 +6,6 @@ use impala_actor::env::{self, Step, VectorEnvironment};
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_actor::weights::Weights;
 use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
-use impala_common::network::NetworkSpec;
 use impala_common::seed::{self, Purpose};
 use impala_common::spec::EnvironmentName;
 use impala_common::trajectory::{Outcome, Trajectory, TrajectoryParts};
@@ -19,7 +18,6 @@ use impala_learner::step::LearnerStep;
 use impala_learner::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
 use rand::RngExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// T of all workloads.
 pub const UNROLL_LENGTH: usize = 20;
@@ -50,20 +48,17 @@ pub fn batch_config(environments: usize, flags: &[&str]) -> Config {
 
 /// Environments and policy of one actor, and the initial weights.
 pub fn roller(config: &Config) -> (Roller, Arc<Weights>) {
-    let parameters = initial_parameters(&config.network(), config.seed);
-    (idle_roller(config), Arc::new(Weights { version: WeightsVersion(0), parameters }))
-}
-
-fn idle_roller(config: &Config) -> Roller {
     let network = config.network();
-    Roller::new(RollPlan {
+    let parameters = initial_parameters(&network, config.seed);
+    let roller = Roller::new(RollPlan {
         environment: config.environment,
         network,
         unroll_length: config.unroll_length,
         environments: config.environments_per_actor,
         seed: config.seed,
         actor_index: ActorIndex(0),
-    })
+    });
+    (roller, Arc::new(Weights { version: WeightsVersion(0), parameters }))
 }
 
 /// One unroll with the initial weights.
@@ -143,15 +138,15 @@ pub struct Learning {
 impl Learning {
     /// At version 0, with a batch of one trajectory. Call it before anything else uses rayon: its pool is made with the
     /// configured threads once a process.
+    ///
+    /// # Panics
+    /// If the initial weights are not finite: a bug.
     pub fn new(config: &Config) -> Self {
-        Self::with(config, initial_parameters(&config.network(), config.seed))
-    }
-
-    fn with(config: &Config, parameters: Vec<f32>) -> Self {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(config.learner_threads).build_global();
-        let weights = Arc::new(Weights { version: WeightsVersion(0), parameters });
-        let trajectory = idle_roller(config).unroll(Sequence(0), &weights).expect("initial weights are finite");
-        let step = LearnerStep::new(config.network(), weights.parameters.clone(), config.step(), ComputeDevice::cpu());
+        let (mut roller, weights) = roller(config);
+        let trajectory = roller.unroll(Sequence(0), &weights).expect("initial weights are finite");
+        let parameters = weights.parameters.clone();
+        let step = LearnerStep::new(config.network(), parameters, config.step(), ComputeDevice::cpu());
         Self { step, batch: Batch::join(&[trajectory]), learning_rate: config.learning_rate }
     }
 
@@ -160,29 +155,16 @@ impl Learning {
         self.batch.frames()
     }
 
-    /// A batch for [`step`](Self::step).
-    pub fn batch(&self) -> Batch {
-        self.batch.clone()
-    }
-
     /// One update.
     ///
     /// # Panics
     /// If the numbers run away, which one batch at the default learning rate does not bring about.
-    pub fn step(&mut self, batch: Batch) {
-        self.step.run(batch, self.learning_rate).expect("training on one batch stays finite");
-    }
-
-    /// One update; gives its time without that of copying the batch.
-    pub fn timed_step(&mut self) -> Duration {
-        let batch = self.batch();
-        let started = Instant::now();
-        self.step(batch);
-        started.elapsed()
+    pub fn step(&mut self) {
+        self.step.run(&self.batch, self.learning_rate).expect("training on one batch stays finite");
     }
 
     /// The flat parameters.
-    pub fn parameters(&self) -> &[f32] {
+    pub fn parameters(&mut self) -> &[f32] {
         self.step.parameters()
     }
 }
@@ -191,28 +173,13 @@ impl Learning {
 pub fn consecutive_versions(hidden: &str) -> [Vec<f32>; 2] {
     /// RMSProp's mean of squares is far from its level in the first updates.
     const UPDATES_BEFORE: usize = 5;
-    let config = batch_config(8, &["--hidden", hidden]);
-    let mut learning = Learning::with(&config, drawn_parameters(&config.network()));
+    let mut learning = Learning::new(&batch_config(8, &["--hidden", hidden]));
     for _ in 0..UPDATES_BEFORE {
-        learning.step(learning.batch());
+        learning.step();
     }
     let before = learning.parameters().to_vec();
-    learning.step(learning.batch());
+    learning.step();
     [before, learning.parameters().to_vec()]
-}
-
-/// Normal draws of the size of the learner's initial parameters, whose orthogonal matrices take a minute for the largest
-/// network here.
-fn drawn_parameters(network: &NetworkSpec) -> Vec<f32> {
-    let mut rng = seed::rng(1, Purpose::Initialisation);
-    let mut parameters = vec![0.0; network.parameter_count()];
-    for block in network.layout().into_iter().filter(|block| block.shape.len() == 2) {
-        // The sum of twelve uniform draws, centred, is close to normal with variance 1.
-        let mut normal = || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
-        let deviation = (1.0 / block.shape[0] as f32).sqrt();
-        parameters[block.range].fill_with(|| deviation * normal());
-    }
-    parameters
 }
 
 /// V-trace over `[T, 256]` numbers.

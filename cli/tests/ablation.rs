@@ -61,7 +61,7 @@ fn mean_return(correction: &str, seed: u64) -> f64 {
         let episodes = trajectory.episodes.clone();
         let batch = Batch::join(&[trajectory]);
         let frames = batch.frames() as u64;
-        step.run(batch, config.learning_rate).unwrap();
+        step.run(&batch, config.learning_rate).unwrap();
         progress.record_update(frames, episodes.into_iter());
         history.push_back(weights(update + 1, step.parameters()));
         if history.len() > LAG + 1 {

@@ -1,4 +1,4 @@
-//! The actor's own forward pass and the learner's model are the same function.
+//! The actor's own forward pass and the learner's, on the CPU and as a burn module, are the same function.
 
 use burn::tensor::{Tensor, TensorData};
 use impala_actor::policy::Policy;
@@ -8,6 +8,7 @@ use impala_common::seed::{Purpose, rng};
 use impala_learner::device::ComputeDevice;
 use impala_learner::initialise::initial_parameters;
 use impala_learner::model::{ActorCritic, floats};
+use impala_learner::perceptron::Perceptron;
 use rand::RngExt;
 
 #[test]
@@ -32,6 +33,11 @@ fn logits_and_values_agree_to_1e_5() {
                 let what = format!("{activation}, {hidden:?}, {rows} rows");
                 close(actor.logits, floats(&logits), &what);
                 close(actor.values, floats(&values), &what);
+                let pass = Perceptron::load(&spec, &parameters, &device).forward(&observations, &device);
+                for (row, output) in pass.outputs().chunks_exact(4).enumerate() {
+                    close(&actor.logits[3 * row..3 * row + 3], &output[..3], &what);
+                    close(&actor.values[row..=row], &output[3..], &what);
+                }
             }
         }
     }

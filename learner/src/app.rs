@@ -285,7 +285,7 @@ impl Running {
         if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return) {
             tracing::warn!(%error, "cannot write the learning curve");
         }
-        let Some(step) = step else {
+        let Some(mut step) = step else {
             anyhow::bail!("{}; no model is left to save", summary.end);
         };
         let description = ModelDescription {

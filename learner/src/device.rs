@@ -80,6 +80,7 @@ pub enum DeviceError {
 #[derive(Clone, Debug)]
 pub struct ComputeDevice {
     tensors: Device,
+    plain: Device,
     name: String,
     note: String,
     is_cpu: bool,
@@ -92,7 +93,7 @@ impl ComputeDevice {
     }
 
     fn cpu_because(note: String) -> Self {
-        Self { tensors: Device::flex().autodiff(), name: "cpu".into(), note, is_cpu: true }
+        Self { tensors: Device::flex().autodiff(), plain: Device::flex(), name: "cpu".into(), note, is_cpu: true }
     }
 
     /// Opens the wanted device.
@@ -115,6 +116,11 @@ impl ComputeDevice {
     /// The device for new tensors, with differentiation on.
     pub fn tensors(&self) -> &Device {
         &self.tensors
+    }
+
+    /// The same without differentiation.
+    pub fn plain(&self) -> &Device {
+        &self.plain
     }
 
     /// Whether tensors lie in host memory.
@@ -161,7 +167,7 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
         return Err(no_adapter(format!("the only adapter, {name}, is a software renderer")));
     }
     let note = format!("device: {name} (wgpu)");
-    Ok(ComputeDevice { tensors: device.autodiff(), name, note, is_cpu: false })
+    Ok(ComputeDevice { plain: device.clone(), tensors: device.autodiff(), name, note, is_cpu: false })
 }
 
 /// Renderers that run on the CPU: slower there than burn's CPU backend.

@@ -1,6 +1,9 @@
 //! Initial parameters: orthogonal weights (Saxe et al. 2013), zero biases, drawn on the host from the run's seed, so that
 //! every device starts from the same numbers.
 
+use crate::device::ComputeDevice;
+use crate::model::floats;
+use burn::tensor::{Tensor, TensorData};
 use impala_common::network::NetworkSpec;
 use impala_common::seed::{Purpose, Rng, rng};
 use rand::RngExt;
@@ -12,6 +15,9 @@ const HIDDEN_GAIN: f64 = std::f64::consts::SQRT_2;
 const POLICY_GAIN: f64 = 0.01;
 /// Gain of the value head.
 const VALUE_GAIN: f64 = 1.0;
+/// Vectors that are made orthogonal together: few enough that those among one another cost little, many enough for fast
+/// products with all before.
+const PANEL: usize = 64;
 
 /// Parameters of version 0 in the layout of [`NetworkSpec::layout`].
 pub fn initial_parameters(spec: &NetworkSpec, run_seed: u64) -> Vec<f32> {
@@ -31,35 +37,68 @@ pub fn initial_parameters(spec: &NetworkSpec, run_seed: u64) -> Vec<f32> {
 }
 
 /// A `[inputs, outputs]` matrix, row-major, whose rows (or columns, whichever are fewer) are orthogonal and have norm
-/// `gain`: Gram-Schmidt on normal draws, twice, because once loses orthogonality to rounding.
+/// `gain`: Gram-Schmidt on normal draws.
+///
+/// Vectors are taken in panels: a panel is freed of all earlier ones by matrix products, then its vectors of one another.
+/// Both are done twice, because once loses orthogonality to rounding.
 fn orthogonal(inputs: usize, outputs: usize, gain: f64, rng: &mut Rng) -> Vec<f32> {
     let (count, len) = (inputs.min(outputs), inputs.max(outputs));
-    let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
-    while vectors.len() < count {
-        let mut vector: Vec<f64> = (0..len).map(|_| rng.sample(StandardNormal)).collect();
+    let mut basis: Vec<f32> = Vec::with_capacity(count * len);
+    while basis.len() < count * len {
+        let vectors = PANEL.min(count - basis.len() / len);
+        let mut panel: Vec<f64> = (0..vectors * len).map(|_| rng.sample(StandardNormal)).collect();
         for _ in 0..2 {
-            for other in &vectors {
-                let overlap = dot(&vector, other);
-                vector.iter_mut().zip(other).for_each(|(x, y)| *x -= overlap * y);
-            }
+            project_out(&basis, &mut panel, len);
+            normalise_panel(&mut panel, len);
         }
-        let norm = dot(&vector, &vector).sqrt();
-        // A draw inside the span of the others has probability 0; draw again instead of dividing by rounding noise.
-        if norm > 1e-6 {
-            vector.iter_mut().for_each(|x| *x /= norm);
-            vectors.push(vector);
-        }
+        basis.extend(panel.iter().map(|x| *x as f32));
     }
+    let gain = gain as f32;
     let at = |input: usize, output: usize| match inputs <= outputs {
-        true => vectors[input][output],
-        false => vectors[output][input],
+        true => gain * basis[input * len + output],
+        false => gain * basis[output * len + input],
     };
-    let cells = (0..inputs).flat_map(|input| (0..outputs).map(move |output| (input, output)));
-    cells.map(|(input, output)| (gain * at(input, output)) as f32).collect()
+    (0..inputs).flat_map(|input| (0..outputs).map(move |output| (input, output))).map(|(i, o)| at(i, o)).collect()
 }
 
+/// Takes from every vector of the panel what lies in the span of the basis: `P - (P Q^T) Q`.
+fn project_out(basis: &[f32], panel: &mut [f64], len: usize) {
+    if basis.is_empty() {
+        return;
+    }
+    let device = ComputeDevice::cpu();
+    let matrix = |values: Vec<f32>| {
+        let rows = values.len() / len;
+        Tensor::<2>::from_data(TensorData::new(values, [rows, len]), device.plain())
+    };
+    let (q, p) = (matrix(basis.to_vec()), matrix(panel.iter().map(|x| *x as f32).collect()));
+    let inside = p.matmul(q.clone().transpose()).matmul(q).into_data();
+    panel.iter_mut().zip(floats(&inside)).for_each(|(x, y)| *x -= f64::from(*y));
+}
+
+/// Gram-Schmidt among the vectors of a panel. Normal draws are dependent with probability 0.
+fn normalise_panel(panel: &mut [f64], len: usize) {
+    for i in 0..panel.len() / len {
+        let (before, rest) = panel.split_at_mut(i * len);
+        let vector = &mut rest[..len];
+        for other in before.chunks_exact(len) {
+            let overlap = dot(vector, other);
+            vector.iter_mut().zip(other).for_each(|(x, y)| *x -= overlap * y);
+        }
+        let norm = dot(vector, vector).sqrt();
+        vector.iter_mut().for_each(|x| *x /= norm);
+    }
+}
+
+/// In eight sums, which compilers turn into vectors.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| x * y).sum();
+    let mut sums = [0.0; 8];
+    for (a, b) in a.zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (x, y))| *sum += x * y);
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -70,7 +109,7 @@ mod tests {
     #[test]
     fn rows_or_columns_are_orthogonal_with_the_gain_as_norm() {
         let mut rng = rng(1, Purpose::Initialisation);
-        for (inputs, outputs) in [(4, 64), (64, 64), (64, 2), (1, 1)] {
+        for (inputs, outputs) in [(4, 64), (64, 64), (64, 2), (1, 1), (150, 200), (200, 150)] {
             let weight = orthogonal(inputs, outputs, 1.5, &mut rng);
             let row = |i: usize| -> Vec<f64> { (0..outputs).map(|j| f64::from(weight[i * outputs + j])).collect() };
             let column = |j: usize| -> Vec<f64> { (0..inputs).map(|i| f64::from(weight[i * outputs + j])).collect() };

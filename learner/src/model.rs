@@ -4,7 +4,7 @@ use crate::device::ComputeDevice;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
-use impala_common::activation::{Activation, tanh};
+use impala_common::activation::Activation;
 use impala_common::network::NetworkSpec;
 
 /// Multilayer perceptron with a policy head and a value head; see [`NetworkSpec`] for the layout of its parameters.
@@ -14,17 +14,7 @@ pub struct ActorCritic {
     policy: Linear,
     value: Linear,
     #[module(skip)]
-    activation: DeviceActivation,
-}
-
-/// The activation in the form that is fast on the device.
-#[derive(Clone, Copy, Debug)]
-enum DeviceActivation {
-    /// The backend's own operations.
-    Native(Activation),
-    /// Hyperbolic tangent by our own vectorised function in host memory: the CPU backend's is scalar libm, 36 ns an
-    /// element against about 1 ns, and would be 60 % of a step.
-    HostTanh,
+    activation: Activation,
 }
 
 /// Outputs of one forward pass.
@@ -52,7 +42,7 @@ impl ActorCritic {
         });
         let torso = layers.by_ref().take(spec.hidden.len()).collect();
         let mut head = || layers.next().expect("the layout ends with the two heads");
-        Self { torso, policy: head(), value: head(), activation: DeviceActivation::on(device, spec.activation) }
+        Self { torso, policy: head(), value: head(), activation: spec.activation }
     }
 
     /// Logits and values of a batch.
@@ -61,7 +51,11 @@ impl ActorCritic {
     /// - observations: `[rows, O]`
     /// - output: logits `[rows, A]`, values `[rows, 1]`
     pub fn forward(&self, observations: Tensor<2>) -> Outputs {
-        let torso = self.torso.iter().fold(observations, |x, layer| self.activation.apply(layer.forward(x)));
+        let activate = |x| match self.activation {
+            Activation::Tanh => activation::tanh(x),
+            Activation::Relu => activation::relu(x),
+        };
+        let torso = self.torso.iter().fold(observations, |x, layer| activate(layer.forward(x)));
         Outputs { logits: self.policy.forward(torso.clone()), values: self.value.forward(torso) }
     }
 
@@ -77,45 +71,6 @@ impl ActorCritic {
             }
         }
     }
-}
-
-impl DeviceActivation {
-    fn on(device: &ComputeDevice, activation: Activation) -> Self {
-        match activation {
-            Activation::Tanh if device.is_cpu() => Self::HostTanh,
-            other => Self::Native(other),
-        }
-    }
-
-    fn apply(self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Native(Activation::Tanh) => activation::tanh(x),
-            Self::Native(Activation::Relu) => activation::relu(x),
-            Self::HostTanh => host_tanh(x),
-        }
-    }
-}
-
-/// Hyperbolic tangent with its exact derivative, computed in host memory.
-///
-/// The result `y + (x - x) (1 - y^2)`, whose second `x` is a constant, has the value `y = tanh(x)` and, for the
-/// differentiation, the slope `1 - y^2`.
-fn host_tanh(x: Tensor<2>) -> Tensor<2> {
-    let device = x.device();
-    let constant = x.clone().inner();
-    let mut y = constant.clone().into_data();
-    let shape = y.shape().clone();
-    let mut slope = vec![0.0; y.num_elements()];
-    let values = y.as_mut_slice::<f32>().expect("the model works in f32");
-    pulp::Arch::new().dispatch(|| {
-        for (y, slope) in values.iter_mut().zip(&mut slope) {
-            *y = tanh(*y);
-            *slope = 1.0 - *y * *y;
-        }
-    });
-    let y = Tensor::<2>::from_data(y, &device);
-    let slope = Tensor::<2>::from_data(TensorData::new(slope, shape), &device);
-    y + (x - constant.autodiff()) * slope
 }
 
 fn leaf<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {

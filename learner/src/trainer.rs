@@ -74,7 +74,7 @@ impl Trainer {
         let frames = batch.frames() as u64;
         let learning_rate = self.config.learning_rate_at(self.lock_progress().frames);
 
-        let report = self.step.run(batch, learning_rate)?;
+        let report = self.step.run(&batch, learning_rate)?;
         let version = WeightsVersion(current.0 + 1);
         self.gate.advance(version);
         if version.0.is_multiple_of(self.config.publish_every) {

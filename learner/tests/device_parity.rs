@@ -58,7 +58,7 @@ fn steps(activation: Activation, device: ComputeDevice) -> Vec<(StepReport, Vec<
     let spec = NetworkSpec { observation_len: 4, hidden: vec![16, 8], activation, action_count: 2 };
     let mut learner = LearnerStep::new(spec.clone(), initial_parameters(&spec, 1), config(), device);
     let step = |_| {
-        let report = learner.run(batch(), 2e-3).unwrap();
+        let report = learner.run(&batch(), 2e-3).unwrap();
         (report, learner.gradient().to_vec(), learner.parameters().to_vec())
     };
     (0..STEPS).map(step).collect()

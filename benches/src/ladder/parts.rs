@@ -2,7 +2,7 @@
 
 use super::Plan;
 use crate::figures::{Sample, Target, Unit, value};
-use crate::timing::{rate, rate_of};
+use crate::timing::rate;
 use crate::workloads::{Correction, Learning, Stepping, UNROLL_LENGTH, batch_config, roller};
 use crate::yardstick::Yardstick;
 use impala_common::ids::Sequence;
@@ -91,7 +91,7 @@ pub(super) fn yardstick(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
 pub(super) fn learner(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let row = |(hidden, activation, target): (&str, &str, Option<f64>)| {
         let mut learning = Learning::new(&batch_config(BATCH_SIZE, &["--hidden", hidden, "--activation", activation]));
-        let value = rate_of(plan.seconds, learning.frames(), || learning.timed_step());
+        let value = rate(plan.seconds, learning.frames(), || learning.step());
         Sample::new(learner_name(hidden, activation), Unit::FramesPerSecond, value)
             .with_target(target.map(Target::AtLeast))
     };

@@ -1,6 +1,10 @@
+use super::host::scale_rewards;
 use super::*;
 use crate::initialise::initial_parameters;
+use crate::model::ActorCritic;
+use burn::tensor::{Tensor, TensorData};
 use impala_common::activation::Activation;
+use impala_common::trajectory::Outcome;
 
 fn spec(activation: Activation) -> NetworkSpec {
     NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, action_count: 2 }
@@ -73,11 +77,11 @@ fn forward(spec: &NetworkSpec, parameters: &[f64], observations: &[f32]) -> (Vec
 }
 
 /// The loss at other parameters with targets and advantages held fixed, as its gradient is defined.
-fn loss_at(learner: &LearnerStep, parameters: &[f64]) -> f64 {
+fn loss_at(learner: &LearnerStep, config: &StepConfig, activation: Activation, parameters: &[f64]) -> f64 {
     let batch = batch();
-    let (logits, values) = forward(&learner.spec, parameters, &batch.observations);
-    let returns = &learner.scratch.returns;
-    let costs = learner.config.costs;
+    let (logits, values) = forward(&spec(activation), parameters, &batch.observations);
+    let returns = &learner.host.scratch.returns;
+    let costs = config.costs;
     let terms = (0..batch.frames()).map(|i| {
         let row = &logits[2 * i..2 * i + 2];
         let log_sum = (row[0].exp() + row[1].exp()).ln();
@@ -94,13 +98,13 @@ fn parameter_gradient_equals_finite_differences() {
     for activation in Activation::ALL {
         let mut learner = learner(activation, config());
         let before: Vec<f64> = learner.parameters().iter().map(|p| f64::from(*p)).collect();
-        let report = learner.run(batch(), 0.0).unwrap();
-        assert!((loss_at(&learner, &before) - f64::from(report.losses.total)).abs() < 1e-5);
+        let report = learner.run(&batch(), 0.0).unwrap();
+        assert!((loss_at(&learner, &config(), activation, &before) - f64::from(report.losses.total)).abs() < 1e-5);
         for i in 0..before.len() {
             let at = |delta: f64| {
                 let mut parameters = before.clone();
                 parameters[i] += delta;
-                loss_at(&learner, &parameters)
+                loss_at(&learner, &config(), activation, &parameters)
             };
             let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
             let actual = f64::from(learner.gradient()[i]);
@@ -122,12 +126,12 @@ fn truncation_bootstraps_from_the_true_final_observation() {
 
     // Through the whole step: another final observation changes the truncated step's target and none behind it.
     let mut first = learner(Activation::Tanh, config);
-    first.run(batch(), 0.0).unwrap();
+    first.run(&batch(), 0.0).unwrap();
     let mut changed = batch();
     changed.observations[24..].copy_from_slice(&[3.0, -3.0, 3.0]);
     let mut second = learner(Activation::Tanh, config);
-    second.run(changed, 0.0).unwrap();
-    let (a, b) = (&first.scratch.returns.vs, &second.scratch.returns.vs);
+    second.run(&changed, 0.0).unwrap();
+    let (a, b) = (&first.host.scratch.returns.vs, &second.host.scratch.returns.vs);
     assert_ne!(a[3], b[3]);
     assert_ne!(a[1], b[1]);
     assert_eq!([a[0], a[2], a[4], a[5]], [b[0], b[2], b[4], b[5]]);
@@ -137,11 +141,11 @@ fn truncation_bootstraps_from_the_true_final_observation() {
 fn without_correction_the_behaviour_policy_does_not_matter() {
     let config = StepConfig { correction: Correction::None, ..config() };
     let mut first = learner(Activation::Tanh, config);
-    first.run(batch(), 0.1).unwrap();
+    first.run(&batch(), 0.1).unwrap();
     let mut other = batch();
     other.behaviour_log_probs.fill(-5.0);
     let mut second = learner(Activation::Tanh, config);
-    second.run(other, 0.1).unwrap();
+    second.run(&other, 0.1).unwrap();
     assert_eq!(first.parameters(), second.parameters());
 }
 
@@ -149,11 +153,70 @@ fn without_correction_the_behaviour_policy_does_not_matter() {
 fn a_gradient_that_is_not_finite_leaves_the_parameters() {
     let mut learner = learner(Activation::Tanh, StepConfig { reward_scale: f32::MAX, ..config() });
     let before = learner.parameters().to_vec();
-    let error = learner.run(batch(), 0.1).unwrap_err().to_string();
+    let error = learner.run(&batch(), 0.1).unwrap_err().to_string();
     assert!(error.contains("lower --learning-rate"), "{error}");
     assert_eq!(learner.parameters(), before);
 
     let mut learner = self::learner(Activation::Tanh, config());
-    learner.run(batch(), f32::INFINITY).unwrap_err();
+    learner.run(&batch(), f32::INFINITY).unwrap_err();
     assert_eq!(learner.parameters(), before);
+}
+
+/// A batch of many blocks, the last of which is smaller.
+fn large_batch(columns: usize) -> Batch {
+    let steps = 10;
+    let frames = steps * columns;
+    let number = |i: usize| ((i * 29 % 101) as f32 - 50.0) / 50.0;
+    let mut outcomes = vec![Outcome::Continues; frames];
+    let truncated: Vec<usize> = (5..frames).step_by(97).collect();
+    truncated.iter().for_each(|i| outcomes[*i] = Outcome::Truncated);
+    Batch {
+        unroll_length: steps,
+        columns,
+        observation_len: 3,
+        observations: (0..(frames + columns + truncated.len()) * 3).map(number).collect(),
+        actions: (0..frames).map(|i| (i % 2) as u8).collect(),
+        behaviour_log_probs: (0..frames).map(|i| -0.4 - 0.1 * (i % 7) as f32).collect(),
+        rewards: (0..frames).map(|i| number(i + 3)).collect(),
+        outcomes,
+        truncated,
+        weights_versions: vec![],
+        episodes: vec![],
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let with_threads = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut learner = learner(Activation::Tanh, config());
+        let reports: Vec<_> = (0..3).map(|_| pool.install(|| learner.run(&large_batch(1500), 1e-3).unwrap())).collect();
+        (reports, learner.parameters().to_vec())
+    };
+    assert!(with_threads(1) == with_threads(3), "the number of threads decides the result");
+}
+
+#[test]
+fn blocks_add_up_to_the_gradient_of_automatic_differentiation() {
+    for activation in Activation::ALL {
+        let mut learner = learner(activation, config());
+        let parameters = learner.parameters().to_vec();
+        let batch = large_batch(1500);
+        learner.run(&batch, 0.0).unwrap();
+
+        let device = ComputeDevice::cpu();
+        let model = ActorCritic::load(&spec(activation), &parameters, &device);
+        let rows = batch.rows();
+        let constant = |values: &[f32], width| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [rows, width]), device.tensors())
+        };
+        let outputs = model.forward(constant(&batch.observations, 3));
+        let output_gradient = &learner.host.scratch.output_gradient;
+        let surrogate = (outputs.logits * constant(&output_gradient.logits, 2)).sum()
+            + (outputs.values * constant(&output_gradient.values, 1)).sum();
+        let mut expected = Vec::new();
+        model.flat_gradient(&mut surrogate.backward(), &mut expected);
+        let worst = learner.gradient().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{activation}: gradients differ by {worst:e}");
+    }
 }
