@@ -1,1 +1,29 @@
 //! Measurements: criterion benches of single paths in `benches/`, programs that measure whole runs in `src/bin/`.
+//!
+//! `workloads` makes what both measure, `timing` measures it. The ladder (`ladder` and the files below it) knows the rows of
+//! the table and their targets; `figures` turns samples into the table and JSON. `loopback` is a learner without training,
+//! `cluster` a whole run of real processes, `memory` and `processor` what they take, `yardstick` the hand-written network that the learner's
+//! step is measured against, `machine` where all of it ran.
+
+pub mod cluster;
+pub mod figures;
+pub mod ladder;
+pub mod loopback;
+pub mod machine;
+pub mod memory;
+pub mod processor;
+pub mod timing;
+pub mod workloads;
+pub mod yardstick;
+
+/// Prints a line of the result.
+#[allow(clippy::print_stdout, reason = "the table is the result")]
+pub fn line(text: &str) {
+    println!("{text}");
+}
+
+/// Tells a waiting person what goes on.
+#[allow(clippy::print_stderr, reason = "progress for the person at the terminal")]
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}

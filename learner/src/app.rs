@@ -318,8 +318,8 @@ fn failed(stage: &str, reason: &str) -> RunEnd {
     RunEnd::Failed(format!("the {stage} broke: {reason}"))
 }
 
-/// What every actor of the run agrees to.
-fn agreement(config: &Config) -> Agreement {
+/// What every actor of the run agrees to, but for what the registry fills in.
+pub fn agreement(config: &Config) -> Agreement {
     Agreement {
         session: Session(0),
         actor_index: ActorIndex(0),
@@ -334,10 +334,14 @@ fn agreement(config: &Config) -> Agreement {
     }
 }
 
-type ServerTask = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+/// The running server and how it ended.
+pub type ServerTask = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
-/// Starts the gRPC server with health and reflection.
-fn serve(
+/// Starts the gRPC server with health and reflection; it ends with `stop`. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// The description of the service cannot be read: a bug.
+pub fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
     stop: CancellationToken,

@@ -1,0 +1,56 @@
+//! The learner's parts on one core: batcher, V-trace, whole updates, and the hand-written passes beside them.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use impala_benches::workloads::{Correction, Learning, batch_config, config, numbered, trajectory};
+use impala_learner::batch::Batch;
+
+/// glibc's allocator costs a learner step up to half its speed; the programs use this one too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trajectories side by side in one batch.
+fn batcher(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("batcher");
+    for (environments, trajectories) in [(256, 1), (64, 4), (4, 64)] {
+        let trajectories = numbered(&trajectory(&batch_config(environments, &[])), 0, trajectories);
+        let frames: usize = trajectories.iter().map(|trajectory| trajectory.shape().frames()).sum();
+        group.throughput(Throughput::Elements(frames as u64));
+        group.bench_function(format!("join {} of 20x{environments}", trajectories.len()), |bencher| {
+            bencher.iter(|| Batch::join(&trajectories));
+        });
+    }
+    group.finish();
+}
+
+fn vtrace(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("vtrace");
+    let mut correction = Correction::new();
+    group.throughput(Throughput::Elements(Correction::FRAMES as u64));
+    group.bench_function("20x256", |bencher| bencher.iter(|| correction.run()));
+    group.finish();
+}
+
+/// One whole update on the CPU.
+fn learner_step(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("learner step");
+    for (hidden, unroll, columns, activation) in [
+        ("64,64", "10", "8", "tanh"),
+        ("64,64", "20", "64", "tanh"),
+        ("64,64", "20", "256", "tanh"),
+        ("64,64", "20", "256", "relu"),
+        ("128,128", "20", "256", "tanh"),
+        ("256,256", "20", "256", "tanh"),
+    ] {
+        let network = ["--hidden", hidden, "--activation", activation];
+        let shape = ["--unroll-length", unroll, "--environments-per-actor", columns, "--batch-size", columns];
+        let mut learning = Learning::new(&config(&[&network[..], &shape].concat()));
+        group.throughput(Throughput::Elements(learning.frames() as u64));
+        group.bench_function(format!("{hidden} {activation} {unroll}x{columns}"), |bencher| {
+            bencher.iter(|| learning.step());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, batcher, vtrace, learner_step);
+criterion_main!(benches);

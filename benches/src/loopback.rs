@@ -1,0 +1,223 @@
+//! The wire without training: the learner's real service behind a real socket, the actor's real link before it. Trajectories
+//! are admitted and receive their receipts at once; weights go through the real publisher.
+
+use anyhow::Context;
+use impala_actor::backoff::Backoff;
+use impala_actor::link::{self, Identity, LearnerUrl, Streams};
+use impala_actor::weights::Weights;
+use impala_actor::window::Window;
+use impala_common::ids::{Incarnation, Sequence, WeightsVersion};
+use impala_common::trajectory::Trajectory;
+use impala_learner::admission::{Admitted, PolicyLagGate};
+use impala_learner::app;
+use impala_learner::config::Config;
+use impala_learner::ledger::{Disposition, Ledger};
+use impala_learner::publisher::{Publisher, WantedEncodings, WeightsSlot};
+use impala_learner::registry::Registry;
+use impala_learner::service::Shared;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Trajectories between rollout and link, as in the actor.
+const TRAJECTORY_QUEUE_LEN: usize = 2;
+
+/// A learner that only admits and publishes.
+pub struct LoopbackLearner {
+    address: SocketAddr,
+    slot: WeightsSlot,
+    stop: CancellationToken,
+    runtime: Option<Runtime>,
+    /// Sink and publisher.
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl LoopbackLearner {
+    /// Serves on a free loopback port, on one runtime thread as the program does.
+    ///
+    /// # Errors
+    /// No port or no thread is to be had.
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let ledger = Arc::new(Ledger::default());
+        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
+        let (published_sender, published) = watch::channel(None);
+        let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
+        let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
+        let shared = Arc::new(Shared {
+            registry: Registry::new(app::agreement(config), ledger.clone(), 0),
+            ledger,
+            gate: PolicyLagGate::new(config.policy_lag_max),
+            queue,
+            published,
+            wanted,
+            finishing: CancellationToken::new(),
+            finish_reason: OnceLock::new(),
+            lockstep_broken: mpsc::channel(1).0,
+        });
+        let stop = CancellationToken::new();
+        let address = runtime.block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no loopback port is to be had")?;
+            let address = listener.local_addr()?;
+            app::serve(listener, shared, stop.clone())?;
+            anyhow::Ok(address)
+        })?;
+        let handle = runtime.handle().clone();
+        let threads =
+            vec![thread("sink", move || settle(admitted, &handle))?, thread("publisher", || publisher.run())?];
+        Ok(Self { address, slot, stop, runtime: Some(runtime), threads })
+    }
+
+    /// Where the publisher takes new weights from.
+    pub fn slot(&self) -> &WeightsSlot {
+        &self.slot
+    }
+
+    /// An actor without environments.
+    ///
+    /// # Errors
+    /// The learner does not accept it.
+    pub fn join(&self, name: u32) -> anyhow::Result<LoopbackActor> {
+        LoopbackActor::join(self.address, name)
+    }
+}
+
+impl Drop for LoopbackLearner {
+    fn drop(&mut self) {
+        self.slot.close();
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            // Ends the streams, and with the last of them the queue.
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The batcher's place: takes what is admitted and settles it.
+fn settle(mut admitted: mpsc::Receiver<Admitted>, runtime: &Handle) {
+    while let Some(Admitted { ticket, .. }) = runtime.block_on(admitted.recv()) {
+        ticket.settle(Disposition::Trained);
+    }
+}
+
+/// The link of one actor on a thread of its own, as in the program.
+pub struct LoopbackActor {
+    trajectories: Option<mpsc::Sender<Trajectory>>,
+    window: Arc<Window>,
+    in_flight_max: usize,
+    weights: watch::Receiver<Option<Arc<Weights>>>,
+    runtime: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LoopbackActor {
+    fn join(learner: SocketAddr, name: u32) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let url: LearnerUrl = learner.to_string().parse().map_err(anyhow::Error::msg)?;
+        let identity = Identity {
+            name: format!("loopback-{name}"),
+            incarnation: Incarnation(u64::from(name)),
+            index: None,
+            environments: impala_common::spec::EnvironmentName::ALL.to_vec(),
+        };
+        let (trajectory_sender, trajectories) = mpsc::channel(TRAJECTORY_QUEUE_LEN);
+        let (weights, weights_receiver) = watch::channel(None);
+        let (joined_sender, joined) = oneshot::channel();
+        let body = move || {
+            runtime.block_on(async {
+                let mut backoff = Backoff::new(u64::from(name));
+                match link::register(&url, &identity, Sequence(0), &mut backoff).await {
+                    Ok(connection) => {
+                        let in_flight_max = connection.agreement.in_flight_max;
+                        let window = Arc::new(Window::new(in_flight_max));
+                        let _ = joined_sender.send(Ok((window.clone(), in_flight_max)));
+                        let streams = Streams { trajectories, window, weights, stop: CancellationToken::new() };
+                        link::serve(connection, Sequence(0), streams).await;
+                    }
+                    Err(error) => {
+                        let _ = joined_sender.send(Err(error));
+                    }
+                }
+            });
+        };
+        let thread = thread("link", body)?;
+        let (window, in_flight_max) = joined.blocking_recv().context("the link ended before it registered")??;
+        Ok(Self {
+            trajectories: Some(trajectory_sender),
+            window,
+            in_flight_max,
+            weights: weights_receiver,
+            runtime: handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// Pushes trajectories, numbered as the learner expects them, and waits for all receipts. It waits without end where the
+    /// learner is gone.
+    ///
+    /// # Panics
+    /// If the link has ended.
+    pub fn push(&self, trajectories: Vec<Trajectory>) {
+        let sender = self.trajectories.as_ref().expect("present until the drop");
+        for trajectory in trajectories {
+            self.runtime.block_on(self.window.take());
+            sender.blocking_send(trajectory).expect("the link outlives what is pushed");
+        }
+        for _ in 0..self.in_flight_max {
+            self.runtime.block_on(self.window.take());
+        }
+        self.window.open(self.in_flight_max);
+    }
+
+    /// Waits until the actor sees weights of this version.
+    ///
+    /// # Panics
+    /// If the link has ended.
+    pub fn wait_for_weights(&mut self, version: WeightsVersion) {
+        let is_there = |weights: &Option<Arc<Weights>>| weights.as_ref().is_some_and(|w| w.version == version);
+        self.runtime.block_on(self.weights.wait_for(is_there)).expect("the link outlives the wait");
+    }
+}
+
+impl Drop for LoopbackActor {
+    fn drop(&mut self) {
+        // Without a sender the link says farewell and ends.
+        self.trajectories = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workloads::{batch_config, numbered, trajectory};
+
+    #[test]
+    fn trajectories_get_their_receipts_and_weights_arrive() {
+        let config = batch_config(4, &["--hidden", "8", "--in-flight-max", "3"]);
+        let learner = LoopbackLearner::start(&config).unwrap();
+        let mut actor = learner.join(0).unwrap();
+        let trajectory = trajectory(&config);
+        actor.push(numbered(&trajectory, 0, 10));
+        actor.push(numbered(&trajectory, 10, 1));
+        let parameters = vec![0.5; config.network().parameter_count()];
+        learner.slot().put(WeightsVersion(7), &parameters);
+        actor.wait_for_weights(WeightsVersion(7));
+        assert_eq!(actor.weights.borrow().as_ref().unwrap().parameters, parameters);
+    }
+}
