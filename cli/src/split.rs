@@ -22,9 +22,9 @@ const WORK_PER_SECOND: f64 = 1e10;
 const ROUND_TRIP: Duration = Duration::from_micros(200);
 /// Processor time of both sides for one trajectory's messages.
 const MESSAGE_WORK: Duration = Duration::from_micros(100);
-/// Policy lag, updates, that actors without work to do would bring with them; four actors at the defaults still learn from
-/// 1.2 times the frames of one, eight from 1.6 times.
-const LAG_MAX: usize = 4;
+/// Most policy lag, updates, that a choice may bring with it. Where actors are slow, twice as many are worth it so far: at
+/// the defaults four actors need 1.2 times the frames of one, eight 1.6 times.
+const LAG_MAX: usize = 8;
 /// Threads that gain less than this factor over fewer are left to the actors.
 const THREADS_GAIN_MIN: f64 = 1.1;
 /// Actors a core that `train` starts of its own accord.
@@ -128,7 +128,8 @@ pub(crate) fn measure(config: &Config, device: &ComputeDevice, open: OpenSplit, 
                 pool.install(|| update_time(config, device, MEASURING_MAX))
             }
         };
-        let gains = updates.last().is_none_or(|(_, before)| before.as_secs_f64() > THREADS_GAIN_MIN * update.as_secs_f64());
+        let gains =
+            updates.last().is_none_or(|(_, before)| before.as_secs_f64() > THREADS_GAIN_MIN * update.as_secs_f64());
         if !gains {
             break;
         }

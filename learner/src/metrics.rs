@@ -2,7 +2,6 @@
 
 use crate::admission::PolicyLagGate;
 use crate::ledger::Disposition;
-use crate::progress::Progress;
 use crate::report::View;
 use crate::report::doctor::Limit;
 use impala_common::snapshot::Snapshot;

@@ -2,7 +2,7 @@
 //! nothing changes a run.
 
 use super::shares::Shares;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Share of its time from which the trainer counts as busy: what is left is the granularity of batches.
 const BUSY: f64 = 0.85;
@@ -14,8 +14,7 @@ const STALE: f64 = 0.05;
 const FULL: f64 = 0.9;
 
 /// What limits a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Limit {
     /// Too early to tell.
     #[default]
@@ -68,6 +67,12 @@ impl Limit {
     }
 }
 
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// What there is besides shares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
@@ -117,7 +122,7 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
         (true, false) => told(
             Limit::Nothing,
             "learner and actors both busy".into(),
-            format!("nothing alone ({}): learner and actors both work", both(shares)),
+            format!("nothing alone ({}): learner and actors suit each other", both(shares)),
         ),
         (false, true) => round_trip(shares, circumstances.is_lockstep),
         (false, false) => actors(shares),

@@ -70,7 +70,10 @@ fn two_sides_that_wait_feel_the_round_trip() {
 fn two_sides_that_work_are_limited_by_nothing_alone() {
     let found = of(&shares(0.95, 0.1, 1.0));
     assert_eq!(found.limit, Limit::Nothing);
-    assert_eq!(found.sentence, "nothing alone (learner busy 95 %, actors blocked 10 %): learner and actors both work");
+    assert_eq!(
+        found.sentence,
+        "nothing alone (learner busy 95 %, actors blocked 10 %): learner and actors suit each other"
+    );
 }
 
 #[test]
