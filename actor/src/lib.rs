@@ -2,10 +2,12 @@
 //!
 //! Data flows `env -> unroll <- policy` on one thread, the [`rollout`], and from there through the [`link`] to the
 //! learner; weights come back the same way. [`app`] alone knows both sides and joins them by channels; [`cli`] turns
-//! flags into its configuration. [`evaluate`] plays whole episodes with a policy outside of any run.
+//! flags into its configuration. [`evaluate`] plays whole episodes with a policy outside of any run,
+//! [`calibration`] times unrolls.
 
 pub mod app;
 pub mod backoff;
+pub mod calibration;
 pub mod cli;
 pub mod env;
 pub mod evaluate;

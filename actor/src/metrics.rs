@@ -1,11 +1,10 @@
 //! Every metric of the actor: name, unit and help text. Recorded once a trajectory or less, never once a step.
 
 use impala_common::ids::WeightsVersion;
-use impala_common::trajectory::Trajectory;
+use impala_common::trajectory::{RolloutTime, Trajectory};
 use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use std::time::Duration;
 
 /// Environment steps.
 pub const FRAMES: &str = "impala_actor_frames_total";
@@ -124,8 +123,8 @@ impl RolloutMetrics {
         }
     }
 
-    /// Records a trajectory that took `rollout` to make after the rollout had been `blocked`.
-    pub(crate) fn record(&self, trajectory: &Trajectory, blocked: Duration, rollout: Duration) {
+    /// Records a trajectory and the time that went into it.
+    pub(crate) fn record(&self, trajectory: &Trajectory, time: RolloutTime) {
         self.frames.increment(trajectory.shape().frames() as u64);
         self.trajectories.increment(1);
         self.episodes.increment(trajectory.episodes.len() as u64);
@@ -133,8 +132,8 @@ impl RolloutMetrics {
             self.episode_return.record(f64::from(episode.episode_return));
             self.episode_length.record(f64::from(episode.length));
         }
-        self.blocked.record(blocked);
-        self.rollout.record(rollout);
+        self.blocked.record(time.blocked());
+        self.rollout.record(time.unroll);
     }
 }
 

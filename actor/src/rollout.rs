@@ -11,7 +11,7 @@ use crate::window::Window;
 use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::panics;
 use impala_common::spec::Lockstep;
-use impala_common::trajectory::{Trajectory, TrajectoryError};
+use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError};
 pub use roller::{RollPlan, Roller};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -124,6 +124,12 @@ impl RolloutThread {
     }
 }
 
+/// Room in the window, weights that are new enough, and when there was room.
+struct Ready {
+    weights: Arc<Weights>,
+    had_room: Instant,
+}
+
 impl Rollout {
     fn run(mut self, runtime: &Handle) -> RolloutEnd {
         let kept = self.kept.take().filter(|roller| roller.plan() == &self.plan);
@@ -135,16 +141,19 @@ impl Rollout {
     fn roll(&mut self, runtime: &Handle, roller: &mut Roller) -> Result<(), RolloutError> {
         let metrics = RolloutMetrics::new();
         let mut idle_since = Instant::now();
-        while let Some(weights) = runtime.block_on(self.ready())? {
+        while let Some(Ready { weights, had_room }) = runtime.block_on(self.ready())? {
             let started = Instant::now();
             let trajectory = roller.unroll(self.next, &weights).map_err(|reason| {
                 let (sequence, version) = (self.next, weights.version);
                 RolloutError::Trajectory { sequence, version, reason }
             })?;
             self.next = Sequence(self.next.0 + 1);
-            metrics.record(&trajectory, started - idle_since, started.elapsed());
-            idle_since = Instant::now();
-            if self.trajectories.blocking_send(trajectory).is_err() {
+            let finished = Instant::now();
+            let (room, weights) = (had_room - idle_since, started - had_room);
+            let time = RolloutTime { room, weights, unroll: finished - started };
+            metrics.record(&trajectory, time);
+            idle_since = finished;
+            if self.trajectories.blocking_send(trajectory.with_time(time)).is_err() {
                 return Ok(());
             }
         }
@@ -152,14 +161,16 @@ impl Rollout {
     }
 
     /// Waits until the window is open, then takes the newest weights; nothing when stopped.
-    async fn ready(&mut self) -> Result<Option<Arc<Weights>>, RolloutError> {
+    async fn ready(&mut self) -> Result<Option<Ready>, RolloutError> {
         let Self { next, lockstep, weights, window, stop, plan, .. } = self;
         let wanted = lockstep.map(|lockstep| lockstep.version_for(plan.actor_index, *next));
         let waiting = async {
             let version_min = wanted.unwrap_or_default().max(window.take().await);
+            let had_room = Instant::now();
             let is_new_enough = |weights: &Arc<Weights>| weights.version >= version_min;
             let newest = weights.wait_for(|weights| weights.as_ref().is_some_and(is_new_enough));
-            newest.await.ok()?.clone()
+            let weights = newest.await.ok()?.clone()?;
+            Some(Ready { weights, had_room })
         };
         let newest = tokio::select! {
             biased;
@@ -167,8 +178,8 @@ impl Rollout {
             newest = waiting => newest,
         };
         match (&newest, wanted) {
-            (Some(weights), Some(expected)) if weights.version != expected => {
-                let (sequence, actual) = (*next, weights.version);
+            (Some(ready), Some(expected)) if ready.weights.version != expected => {
+                let (sequence, actual) = (*next, ready.weights.version);
                 Err(RolloutError::Lockstep { sequence, expected, actual })
             }
             _ => Ok(newest),

@@ -1,6 +1,7 @@
 //! `impala`: the person's tool. It composes the learner and the actor; their logic is theirs.
 
 mod actors;
+mod split;
 mod train;
 
 use clap::{Parser, Subcommand};

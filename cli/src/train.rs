@@ -1,16 +1,18 @@
 //! `impala train`: one learner in this process, actors in their own, on this machine.
 
 use crate::actors::ActorProcesses;
+use crate::split::{self, Demand};
 use anyhow::Context;
 use impala_actor::evaluate;
 use impala_common::{shutdown, telemetry};
 use impala_learner::app::{Learner, Outcome};
-use impala_learner::cli::{LearnerArgs, exit_code, print_text, serve_metrics};
-use impala_learner::config::{self, Config};
+use impala_learner::cli::{LearnerArgs, exit_code, print_note, print_text, serve_metrics};
+use impala_learner::config::{self, Config, OpenSplit};
 use impala_learner::report::summary::{RunEnd, Summary};
 use impala_learner::run_dir::RunDir;
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -29,17 +31,25 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
     // The actors are told the port, so any free one will do; two runs on a machine do not meet.
     let given = config::given(settings, file.as_deref())?;
     let has_listen = given.listen.is_some();
+    // The actors of a deterministic run are part of what it computes: they do not depend on the machine.
+    let open = OpenSplit {
+        actors: given.actors.is_none() && given.deterministic != Some(true),
+        learner_threads: given.learner_threads.is_none(),
+    };
     let mut config = Config::complete(given)?;
     if !has_listen {
         config = config.with_derived_listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     }
-    config.check_actors()?;
+    config = config.with_open_split(open);
+    if !open.actors {
+        config.check_actors()?;
+    }
     if print_config {
         print_text(&config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let Trained { outcome, training_end, run_dir } = runtime.block_on(train(&config, !quiet))?;
+    let Trained { outcome, training_end, run_dir } = runtime.block_on(train(config.clone(), open, !quiet))?;
     let trained = started.elapsed();
 
     let network = &outcome.network;
@@ -67,13 +77,20 @@ struct Trained {
 }
 
 /// Runs learner and actors to the end of the run. Nothing is written before the ports are bound.
-async fn train(config: &Config, shows_progress: bool) -> anyhow::Result<Trained> {
+async fn train(config: Config, open: OpenSplit, shows_progress: bool) -> anyhow::Result<Trained> {
     let stop = shutdown::on_signal()?;
-    let learner = Learner::bind(config.clone()).await?;
+    let (learner, choice) = settle_split(Learner::bind(config).await?, open)?;
+    let config = &learner.config().clone();
     let metrics = serve_metrics(config, stop.child_token()).await?;
     let run_dir = RunDir::create(config)?;
     telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
     tracing::info!("metrics at http://{metrics}/metrics");
+    if let Some(choice) = choice {
+        tracing::info!("{choice}");
+        if shows_progress {
+            print_note(&choice);
+        }
+    }
     let mut actors = ActorProcesses::start(config, learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
@@ -103,6 +120,26 @@ async fn train(config: &Config, shows_progress: bool) -> anyhow::Result<Trained>
     }
     let training_end = learner_started + Duration::from_secs_f64(outcome.summary.seconds);
     Ok(Trained { outcome, training_end, run_dir })
+}
+
+/// Chooses what nobody gave of actors and learner threads, and says so if it took a measurement.
+fn settle_split(learner: Learner, open: OpenSplit) -> anyhow::Result<(Learner, Option<String>)> {
+    let config = learner.config();
+    let (cores, actors) = (std::thread::available_parallelism().map_or(1, NonZero::get), config.actors);
+    if !open.actors {
+        // Where the actors are settled, the learner has the other cores.
+        let threads = cores.saturating_sub(actors as usize).max(1);
+        let threads = if open.learner_threads { threads } else { config.learner_threads };
+        return Ok((learner.with_split(actors, threads), None));
+    }
+    let costs = split::measure(config, learner.device(), open, cores)?;
+    let demand =
+        Demand { trajectories_per_batch: config.trajectories_per_batch(), in_flight_max: config.in_flight_max };
+    let split = split::split(cores, &costs, demand);
+    let threads = if open.learner_threads { split.learner_threads } else { config.learner_threads };
+    let learner = learner.with_split(u32::try_from(split.actors)?, threads);
+    learner.config().check_actors()?;
+    Ok((learner, Some(split.to_string())))
 }
 
 /// Where the wall time went, seconds.

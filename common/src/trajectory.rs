@@ -5,6 +5,7 @@
 //! observation beside it. Every array is time-major and flat.
 
 use crate::ids::{Sequence, WeightsVersion};
+use std::time::Duration;
 
 /// How a step left its episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,39 @@ pub struct TrajectoryParts {
     pub episodes: Vec<Episode>,
 }
 
+/// Where a rollout's time went, for one trajectory or for the sum of many. It says what limits a run; no data and nothing
+/// that is learned depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RolloutTime {
+    /// Waiting for room: for the receipt of an earlier trajectory, or for the link to take one.
+    pub room: Duration,
+    /// Waiting for weights that are new enough.
+    pub weights: Duration,
+    /// Acting.
+    pub unroll: Duration,
+}
+
+impl RolloutTime {
+    /// Both waits.
+    pub fn blocked(&self) -> Duration {
+        self.room.saturating_add(self.weights)
+    }
+
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.blocked().saturating_add(self.unroll)
+    }
+}
+
+impl std::ops::AddAssign for RolloutTime {
+    /// Saturates: a peer may send any numbers.
+    fn add_assign(&mut self, other: Self) {
+        self.room = self.room.saturating_add(other.room);
+        self.weights = self.weights.saturating_add(other.weights);
+        self.unroll = self.unroll.saturating_add(other.unroll);
+    }
+}
+
 /// Largest observation, reward or return: one absurd number must not be able to end a training by overflow.
 pub const MAGNITUDE_MAX: f32 = 1e9;
 
@@ -103,6 +137,7 @@ pub const MAGNITUDE_MAX: f32 = 1e9;
 pub struct Trajectory {
     shape: TrajectoryShape,
     parts: TrajectoryParts,
+    time: RolloutTime,
 }
 
 /// Why arrays do not make a trajectory.
@@ -190,7 +225,18 @@ impl Trajectory {
         }
         let returns: Vec<f32> = parts.episodes.iter().map(|episode| episode.episode_return).collect();
         bounded("episode_returns", &returns)?;
-        Ok(Self { shape, parts })
+        Ok(Self { shape, parts, time: RolloutTime::default() })
+    }
+
+    /// Notes how the rollout's time went.
+    #[must_use]
+    pub fn with_time(self, time: RolloutTime) -> Self {
+        Self { time, ..self }
+    }
+
+    /// How the rollout's time went; zeros if nobody told.
+    pub fn time(&self) -> RolloutTime {
+        self.time
     }
 
     /// T, N, O and A.

@@ -8,8 +8,9 @@ use crate::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
 use crate::network::NetworkSpec;
 use crate::snapshot::{Encoding, Snapshot};
 use crate::spec::{Agreement, AgreementError, EnvironmentSpec, Lockstep};
-use crate::trajectory::{Episode, Outcome, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
-use numbers::{f32s_from_bytes, f32s_to_bytes, u32s_from_bytes, u32s_to_bytes};
+use crate::trajectory::{Episode, Outcome, RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
+use numbers::{f32s_from_bytes, f32s_to_bytes, micros, u32s_from_bytes, u32s_to_bytes};
+use std::time::Duration;
 
 /// The generated messages, client and server of `proto/impala/v1/impala.proto`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
@@ -193,6 +194,7 @@ impl From<&Trajectory> for pb::Trajectory {
         let shape = trajectory.shape();
         let returns = trajectory.episodes.iter().map(|e| e.episode_return);
         let outcomes: Vec<u8> = trajectory.outcomes.iter().map(|o| *o as u8).collect();
+        let time = trajectory.time();
         Self {
             sequence: trajectory.sequence.0,
             weights_version: trajectory.weights_version.0,
@@ -206,6 +208,9 @@ impl From<&Trajectory> for pb::Trajectory {
             final_observations: f32s_to_bytes(trajectory.final_observations.iter().copied()),
             episode_returns: f32s_to_bytes(returns),
             episode_lengths: u32s_to_bytes(trajectory.episodes.iter().map(|e| e.length)),
+            room_wait_micros: Some(micros(time.room)),
+            weights_wait_micros: Some(micros(time.weights)),
+            unroll_micros: Some(micros(time.unroll)),
         }
     }
 }
@@ -239,7 +244,13 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         final_observations: f32s_from_bytes("final_observations", &message.final_observations)?,
         episodes: episodes_from_pb(message)?,
     };
-    Ok(Trajectory::try_new(agreed, parts)?)
+    let duration = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or_default().into());
+    let time = RolloutTime {
+        room: duration(message.room_wait_micros),
+        weights: duration(message.weights_wait_micros),
+        unroll: duration(message.unroll_micros),
+    };
+    Ok(Trajectory::try_new(agreed, parts)?.with_time(time))
 }
 
 fn episodes_from_pb(message: &pb::Trajectory) -> Result<Vec<Episode>, WireError> {

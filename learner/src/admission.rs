@@ -4,7 +4,7 @@
 use crate::batch::Batch;
 use crate::ledger::{Disposition, Ledger};
 use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
-use impala_common::trajectory::Trajectory;
+use impala_common::trajectory::{RolloutTime, Trajectory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -46,6 +46,8 @@ pub struct StagedBatch {
     pub batch: Batch,
     /// One for each trajectory in it.
     pub tickets: Vec<Ticket>,
+    /// The time that went into every trajectory that was taken from the queue since the batch before: refused ones too.
+    pub actors: RolloutTime,
 }
 
 /// The duty to decide one arrived trajectory. Dropped undecided, it counts as refused at shutdown: nothing else drops one.

@@ -6,7 +6,7 @@ use crate::batcher::Batcher;
 use crate::config::Config;
 use crate::device::ComputeDevice;
 use crate::initialise::initial_parameters;
-use crate::ledger::Ledger;
+use crate::ledger::{Account, Ledger};
 use crate::metrics;
 use crate::model_file::{self, ModelDescription};
 use crate::progress::Progress;
@@ -14,6 +14,8 @@ use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
 use crate::registry::Registry;
 use crate::report::console::Console;
 use crate::report::csv::MetricsCsv;
+use crate::report::doctor::{Circumstances, diagnose};
+use crate::report::shares::{RecentShares, Shares, Totals};
 use crate::report::summary::{RunEnd, Summary};
 use crate::report::{Rates, View, curve};
 use crate::run_dir::RunDir;
@@ -78,8 +80,6 @@ impl Learner {
             .await
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
         let address = listener.local_addr()?;
-        // A second learner in the process, as in tests, keeps the pool of the first.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(config.learner_threads).build_global();
         Ok(Self { config, listener, address, device })
     }
 
@@ -88,12 +88,30 @@ impl Learner {
         self.address
     }
 
+    /// The settings of its run.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &ComputeDevice {
+        &self.device
+    }
+
+    /// Settles how the machine is split between this learner and its actors.
+    #[must_use]
+    pub fn with_split(self, actors: u32, learner_threads: usize) -> Self {
+        Self { config: self.config.with_split(actors, learner_threads), ..self }
+    }
+
     /// Trains until the task is solved, a budget ends, something breaks or `stop` is cancelled; then shuts down cleanly and
     /// writes the model and the learning curve.
     ///
     /// # Errors
     /// The threads cannot be started or the results not be written. A training that failed is an `Ok` whose summary says so.
     pub async fn run(self, run_dir: RunDir, shows_progress: bool, stop: CancellationToken) -> anyhow::Result<Outcome> {
+        // 0 takes one per core. A second learner in the process, as in tests, keeps the pool of the first.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.config.learner_threads).build_global();
         tracing::info!("{}", self.device.note());
         tracing::info!(address = %self.address, run = %run_dir.path().display(), "learner ready");
         let needed = self.config.actors_needed();
@@ -230,7 +248,18 @@ impl Running {
     fn report(&mut self) {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
         let actors = *self.shared.registry.connected().borrow();
-        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, self.config.time_max());
+        let needed = match self.config.lockstep() {
+            Some(lockstep) => lockstep.actors as usize,
+            None => self.config.actors_needed(),
+        };
+        // At the end they leave as they should.
+        let is_over = self.shared.finishing.is_cancelled();
+        let circumstances = Circumstances {
+            actors_missing: if is_over { 0 } else { needed.saturating_sub(actors) },
+            is_lockstep: self.config.deterministic,
+        };
+        let time_left = self.config.time_max().saturating_sub(progress.elapsed());
+        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, &circumstances, time_left);
     }
 
     /// Follows the data: no new actors, streams end, the queue drains, the step finishes, results are written.
@@ -279,7 +308,9 @@ impl Running {
             )),
             false => end,
         };
-        let summary = Summary::new(end, &progress, self.shared.ledger.account());
+        let account = self.shared.ledger.account();
+        let shares = self.reporter.shares_of_the_run(&progress, &account);
+        let summary = Summary::new(end, &progress, account, shares, self.config.deterministic);
         let title = format!("{}, seed {}", self.config.environment, self.config.seed);
         let svg = self.run_dir.file("learning_curve.svg");
         if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return) {
@@ -371,6 +402,8 @@ pub fn serve(
 /// Where reports go.
 struct Reporter {
     rates: Rates,
+    start: Totals,
+    recent: RecentShares,
     csv: Option<MetricsCsv>,
     console: Option<Console>,
 }
@@ -380,21 +413,29 @@ impl Reporter {
         let csv = MetricsCsv::create(&run_dir.file("metrics.csv"));
         let csv =
             csv.inspect_err(|error| tracing::warn!(%error, "cannot create metrics.csv; the training goes on")).ok();
-        Self { rates: Rates::default(), csv, console: shows_progress.then(Console::new) }
+        let start = Totals::at_the_start();
+        let (rates, recent) = (Rates::default(), RecentShares::new(start));
+        Self { rates, start, recent, csv, console: shows_progress.then(Console::new) }
+    }
+
+    fn shares_of_the_run(&self, progress: &Progress, account: &Account) -> Shares {
+        Shares::between(&self.start, &Totals::now(progress, account))
     }
 
     fn report(
         &mut self,
         progress: &Progress,
-        account: crate::ledger::Account,
+        account: Account,
         actors_connected: usize,
         gate: &PolicyLagGate,
-        time_max: Duration,
+        circumstances: &Circumstances,
+        time_left: Duration,
     ) {
         let (frames_per_second, busy) = self.rates.update(progress);
-        let time_left = time_max.saturating_sub(progress.elapsed());
-        let view = View { progress, account, actors_connected, frames_per_second, busy, time_left };
-        metrics::report(progress, &account, actors_connected, gate, frames_per_second);
+        let shares = self.recent.update(Totals::now(progress, &account));
+        let diagnosis = &diagnose(&shares, circumstances);
+        let view = View { progress, account, actors_connected, frames_per_second, busy, shares, diagnosis, time_left };
+        metrics::report(&view, gate);
         if let Some(console) = &mut self.console {
             console.show(&view);
         }

@@ -4,6 +4,7 @@ use crate::admission::{Admitted, PolicyLagGate, StagedBatch};
 use crate::batch::Batch;
 use crate::ledger::Disposition;
 use impala_common::spec::Lockstep;
+use impala_common::trajectory::RolloutTime;
 use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
 use tokio::runtime::Handle;
@@ -39,7 +40,9 @@ impl Batcher {
     fn batch_until_the_end(&mut self, runtime: &Handle) {
         let mut order = Order::new(self.lockstep);
         let mut ready = Vec::with_capacity(self.trajectories_per_batch);
+        let mut actors = RolloutTime::default();
         while let Some(admitted) = runtime.block_on(self.stop.run_until_cancelled(self.queue.recv())).flatten() {
+            actors += admitted.trajectory.time();
             order.insert(admitted);
             while let Some(admitted) = order.next() {
                 // A deterministic run trains everything: its lag is fixed by construction.
@@ -48,7 +51,7 @@ impl Batcher {
                     continue;
                 }
                 ready.push(admitted);
-                if ready.len() == self.trajectories_per_batch && !self.stage(&mut ready) {
+                if ready.len() == self.trajectories_per_batch && !self.stage(&mut ready, std::mem::take(&mut actors)) {
                     return;
                 }
             }
@@ -56,10 +59,10 @@ impl Batcher {
     }
 
     /// Hands a batch over, waiting for the trainer; false if the trainer is gone.
-    fn stage(&self, ready: &mut Vec<Admitted>) -> bool {
+    fn stage(&self, ready: &mut Vec<Admitted>, actors: RolloutTime) -> bool {
         let (trajectories, tickets): (Vec<_>, Vec<_>) = ready.drain(..).map(|a| (a.trajectory, a.ticket)).unzip();
         let batch = Batch::join(&trajectories);
-        self.staged.send(StagedBatch { batch, tickets }).is_ok()
+        self.staged.send(StagedBatch { batch, tickets, actors }).is_ok()
     }
 }
 

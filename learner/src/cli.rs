@@ -101,7 +101,8 @@ pub fn print_text(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A line on standard error, which leaves standard output to the results.
 #[allow(clippy::print_stderr, reason = "a note for the person at the terminal")]
-fn print_note(text: &str) {
+pub fn print_note(text: &str) {
     eprintln!("{text}");
 }

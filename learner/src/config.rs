@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Most frames in one batch; guards against an impossible allocation.
 const BATCH_FRAMES_MAX: usize = 1 << 26;
 
+/// Most threads of the learner; guards against a typing error.
+const LEARNER_THREADS_MAX: usize = 1024;
+
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -57,8 +60,21 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     settings: Settings,
-    /// Settings that nobody gave and that follow from others.
-    derived: Vec<&'static str>,
+    /// Settings that nobody gave and that follow from others, or are picked when the run starts; why, in words.
+    derived: Vec<(&'static str, &'static str)>,
+}
+
+/// Why a value stands as it does.
+const FOLLOWS: &str = "follows from other settings";
+const PICKED: &str = "`train` picks it for the machine when it starts";
+
+/// Which parts of the split of the machine between learner and actors nobody gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSplit {
+    /// The number of actors.
+    pub actors: bool,
+    /// The learner's threads.
+    pub learner_threads: bool,
 }
 
 impl std::ops::Deref for Config {
@@ -95,11 +111,11 @@ impl Config {
         let mut settings = given.or_default();
         if settings.solved_return.is_nan() {
             settings.solved_return = settings.environment.solved_return();
-            derived.push("solved_return");
+            derived.push(("solved_return", FOLLOWS));
         }
         if settings.learning_rate_end.is_nan() {
             settings.learning_rate_end = settings.learning_rate;
-            derived.push("learning_rate_end");
+            derived.push(("learning_rate_end", FOLLOWS));
         }
         validate(&settings)?;
         Ok(Self { settings, derived })
@@ -122,10 +138,10 @@ impl Config {
     /// What follows from other settings stands in comments, so that it still follows when those are changed.
     pub fn to_toml(&self) -> String {
         let text = toml::to_string(&self.settings).expect("plain settings are TOML");
-        let is_derived = |line: &str| self.derived.iter().any(|key| line.split(" = ").next() == Some(key));
-        let line = |line: &str| match is_derived(line) {
-            true => format!("# {line} (follows from other settings)\n"),
-            false => format!("{line}\n"),
+        let why = |line: &str| self.derived.iter().find(|(key, _)| line.split(" = ").next() == Some(key));
+        let line = |line: &str| match why(line) {
+            Some((_, why)) => format!("# {line} ({why})\n"),
+            None => format!("{line}\n"),
         };
         text.lines().map(line).collect()
     }
@@ -134,7 +150,23 @@ impl Config {
     #[must_use]
     pub fn with_derived_listen(mut self, listen: SocketAddr) -> Self {
         self.settings.listen = listen;
-        self.derived.push("listen");
+        self.derived.push(("listen", FOLLOWS));
+        self
+    }
+
+    /// Notes that `actors` or `learner_threads` is not settled before the run starts.
+    #[must_use]
+    pub fn with_open_split(mut self, open: OpenSplit) -> Self {
+        let keys = [("actors", open.actors), ("learner_threads", open.learner_threads)];
+        self.derived.extend(keys.iter().filter(|(_, is_open)| *is_open).map(|(key, _)| (*key, PICKED)));
+        self
+    }
+
+    /// Settles actors and the learner's threads, as if they had been given.
+    #[must_use]
+    pub fn with_split(mut self, actors: u32, learner_threads: usize) -> Self {
+        (self.settings.actors, self.settings.learner_threads) = (actors, learner_threads);
+        self.derived.retain(|(_, why)| *why != PICKED);
         self
     }
 
@@ -257,13 +289,16 @@ fn counts(s: &Settings) -> Result<(), ConfigError> {
         ("unroll_length", s.unroll_length, UNROLL_LENGTH_MAX),
         ("batch_size", s.batch_size, 1 << 24),
         ("in_flight_max", s.in_flight_max, IN_FLIGHT_MAX),
-        ("learner_threads", s.learner_threads, 1024),
         ("publish_every", s.publish_every as usize, 1 << 20),
     ];
     for (key, value, max) in bounded {
         if !(1..=max).contains(&value) {
             return invalid(key, value, format!("choose a number from 1 to {max}"));
         }
+    }
+    if s.learner_threads > LEARNER_THREADS_MAX {
+        let requirement = format!("choose a number from 1 to {LEARNER_THREADS_MAX}, or 0 for one per core");
+        return invalid("learner_threads", s.learner_threads, requirement);
     }
     if s.frames_max == 0 {
         return invalid("frames_max", 0, "choose at least 1 frame, e.g. 2000000");

@@ -1,13 +1,15 @@
 //! Every metric of the learner: name, help, unit. Nothing else in this crate names one.
 
 use crate::admission::PolicyLagGate;
-use crate::ledger::{Account, Disposition};
-use crate::progress::Progress;
+use crate::ledger::Disposition;
+use crate::report::View;
+use crate::report::doctor::Limit;
 use impala_common::snapshot::Snapshot;
 use impala_common::trajectory::Episode;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+use std::time::Instant;
 
 const LAG_BOUNDS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0, 256.0];
 const RETURN_BOUNDS: &[f64] = &[-1.0, 0.0, 1.0, 10.0, 20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0, 475.0, 500.0];
@@ -75,6 +77,24 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("impala_learner_weights_version", Kind::Gauge, Unit::Count, "Version that the trainer has reached"),
     ("impala_learner_busy_seconds", Kind::Gauge, Unit::Seconds, "Time in which the trainer worked"),
     ("impala_learner_waiting_seconds", Kind::Gauge, Unit::Seconds, "Time in which the trainer waited for data"),
+    (
+        "impala_learner_actors_acting_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "Time in which actors acted, over all trajectories since the first batch",
+    ),
+    (
+        "impala_learner_actors_blocked_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "Time in which actors waited, over all trajectories since the first batch, by what for: room, weights",
+    ),
+    (
+        "impala_learner_limited_by",
+        Kind::Gauge,
+        Unit::Count,
+        "1 for what limits the run at present, 0 for the others, by limit",
+    ),
     ("impala_learner_actors_connected", Kind::Gauge, Unit::Count, "Actors with an open trajectory stream"),
     ("impala_learner_episodes_total", Kind::Counter, Unit::Count, "Episodes that ended in trained trajectories"),
     ("impala_learner_episode_return", Kind::Histogram, Unit::Count, "Undiscounted return of each episode"),
@@ -162,7 +182,8 @@ impl Default for WeightsMetrics {
 }
 
 /// Brings the metrics that mirror the run's own counters up to date; called once a report interval.
-pub fn report(progress: &Progress, account: &Account, actors: usize, gate: &PolicyLagGate, frames_per_second: f64) {
+pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
+    let View { progress, account, .. } = view;
     counter!("impala_learner_frames_total").absolute(progress.frames);
     counter!("impala_learner_updates_total").absolute(progress.updates);
     counter!("impala_learner_episodes_total").absolute(progress.episodes);
@@ -171,19 +192,28 @@ pub fn report(progress: &Progress, account: &Account, actors: usize, gate: &Poli
     for (name, count) in dispositions.into_iter().chain([("lost", account.lost)]) {
         counter!("impala_learner_trajectories_total", "disposition" => name).absolute(count);
     }
-    gauge!("impala_learner_busy_seconds").set(progress.busy.as_secs_f64());
-    gauge!("impala_learner_waiting_seconds").set(progress.waiting.as_secs_f64());
+    let now = Instant::now();
+    gauge!("impala_learner_busy_seconds").set(progress.clock.busy(now).as_secs_f64());
+    gauge!("impala_learner_waiting_seconds").set(progress.clock.waiting(now).as_secs_f64());
+    gauge!("impala_learner_actors_acting_seconds").set(progress.actors.unroll.as_secs_f64());
+    for (what, time) in [("room", progress.actors.room), ("weights", progress.actors.weights)] {
+        gauge!("impala_learner_actors_blocked_seconds", "what" => what).set(time.as_secs_f64());
+    }
+    for limit in Limit::ALL {
+        let is_it = f64::from(u8::from(limit == view.diagnosis.limit));
+        gauge!("impala_learner_limited_by", "limit" => limit.name()).set(is_it);
+    }
     let losses = progress.last_step.losses;
     for (term, value) in [("total", losses.total), ("policy", losses.policy), ("baseline", losses.baseline)] {
         gauge!("impala_learner_loss", "term" => term).set(value);
     }
-    gauge!("impala_learner_frames_per_second").set(frames_per_second);
+    gauge!("impala_learner_frames_per_second").set(view.frames_per_second);
     gauge!("impala_learner_entropy_nats").set(losses.entropy);
     gauge!("impala_learner_gradient_norm").set(progress.last_step.gradient_norm);
     gauge!("impala_learner_learning_rate").set(progress.learning_rate);
     gauge!("impala_learner_queue_depth_trajectories").set(account.in_flight() as f64);
     gauge!("impala_learner_weights_version").set(gate.current().0 as f64);
-    gauge!("impala_learner_actors_connected").set(actors as f64);
+    gauge!("impala_learner_actors_connected").set(view.actors_connected as f64);
     if let Some(mean) = progress.mean_return() {
         gauge!("impala_learner_mean_return").set(mean);
     }

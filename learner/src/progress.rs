@@ -1,7 +1,10 @@
 //! What a run has reached: written by the trainer once an update, read by reports. Decides when the task is solved.
 
+mod clock;
+
 use crate::step::StepReport;
-use impala_common::trajectory::Episode;
+use clock::TrainerClock;
+use impala_common::trajectory::{Episode, RolloutTime};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -92,10 +95,11 @@ pub struct Progress {
     pub last_step: StepReport,
     /// Learning rate of the last update.
     pub learning_rate: f32,
-    /// Time in which the trainer worked.
-    pub busy: Duration,
-    /// Time in which the trainer waited for a batch.
-    pub waiting: Duration,
+    /// The trainer's time, at work and waiting.
+    pub clock: TrainerClock,
+    /// The actors' time, of all trajectories that came behind the first batch: what went before is the start of a run and no
+    /// sign of what limits it.
+    pub actors: RolloutTime,
     /// Lag of every trained trajectory.
     pub lag: LagHistogram,
     /// When the mean return first reached the goal.
@@ -113,8 +117,9 @@ pub struct Progress {
 impl Progress {
     /// Progress of a run that counts as solved from `solved_return`.
     pub fn new(solved_return: f64) -> Self {
+        let started = Instant::now();
         Self {
-            started: Instant::now(),
+            started,
             first_batch: None,
             trained_until: Duration::ZERO,
             solved_return,
@@ -123,8 +128,8 @@ impl Progress {
             episodes: 0,
             last_step: StepReport::default(),
             learning_rate: 0.0,
-            busy: Duration::ZERO,
-            waiting: Duration::ZERO,
+            clock: TrainerClock::new(started),
+            actors: RolloutTime::default(),
             lag: LagHistogram::default(),
             solved: None,
             worst_after_solved: None,
@@ -151,12 +156,24 @@ impl Progress {
         self.trained_until
     }
 
-    /// The trainer has a batch, for which it waited so long.
-    pub fn record_wait(&mut self, waited: Duration) {
-        self.waiting += waited;
+    /// The trainer has a batch; `actors` is the time that went into what has arrived since the one before.
+    pub fn begin_work(&mut self, actors: RolloutTime) {
+        self.clock.work(Instant::now());
         if self.first_batch.is_none() {
             self.first_batch = Some(self.elapsed());
+        } else {
+            self.actors += actors;
         }
+    }
+
+    /// The trainer waits for the next batch.
+    pub fn begin_wait(&mut self) {
+        self.clock.wait(Instant::now());
+    }
+
+    /// The trainer has ended.
+    pub fn end_work(&mut self) {
+        self.clock.stop(Instant::now());
     }
 
     /// Mean return of the last 100 episodes, or of as many as there are; `None` before the first.

@@ -4,11 +4,16 @@
 pub mod console;
 pub mod csv;
 pub mod curve;
+pub mod doctor;
+pub mod machine;
+pub mod shares;
 pub mod summary;
 
 use crate::ledger::Account;
 use crate::progress::Progress;
-use std::time::Duration;
+use doctor::Diagnosis;
+use shares::Shares;
+use std::time::{Duration, Instant};
 
 /// A look at the run at one moment.
 #[derive(Clone, Debug)]
@@ -23,6 +28,10 @@ pub struct View<'a> {
     pub frames_per_second: f64,
     /// Share of the time since the last report in which the trainer worked, 0 to 1.
     pub busy: f64,
+    /// Where the time of the recent past went.
+    pub shares: Shares,
+    /// What limits the run at present.
+    pub diagnosis: &'a Diagnosis,
     /// Until the wall time budget is used up.
     pub time_left: Duration,
 }
@@ -38,11 +47,11 @@ pub struct Rates {
 impl Rates {
     /// Frames a second and busy share since the last call.
     pub fn update(&mut self, progress: &Progress) -> (f64, f64) {
-        let elapsed = progress.elapsed();
+        let (elapsed, now_busy) = (progress.elapsed(), progress.clock.busy(Instant::now()));
         let seconds = (elapsed - self.elapsed).as_secs_f64().max(1e-9);
         let frames_per_second = (progress.frames - self.frames) as f64 / seconds;
-        let busy = (progress.busy - self.busy).as_secs_f64() / seconds;
-        *self = Self { frames: progress.frames, busy: progress.busy, elapsed };
+        let busy = (now_busy - self.busy).as_secs_f64() / seconds;
+        *self = Self { frames: progress.frames, busy: now_busy, elapsed };
         (frames_per_second, busy.min(1.0))
     }
 }

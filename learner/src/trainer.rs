@@ -10,7 +10,6 @@ use crate::step::{Diverged, LearnerStep};
 use impala_common::ids::WeightsVersion;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 /// Why the trainer stopped.
 #[derive(Debug, PartialEq)]
@@ -48,24 +47,28 @@ impl Trainer {
     pub fn run(mut self) -> (TrainingEnd, LearnerStep) {
         let metrics = TrainerMetrics::new();
         self.slot.put(self.gate.current(), self.step.parameters());
+        let end = self.train_to_the_end(&metrics);
+        self.lock_progress().end_work();
+        (end, self.step)
+    }
+
+    fn train_to_the_end(&mut self, metrics: &TrainerMetrics) -> TrainingEnd {
         loop {
-            let waiting_since = Instant::now();
             let Ok(staged) = self.staged.recv() else {
-                return (TrainingEnd::Stopped, self.step);
+                return TrainingEnd::Stopped;
             };
-            let working_since = Instant::now();
-            self.lock_progress().record_wait(working_since - waiting_since);
-            if let Err(diverged) = self.train(staged, &metrics, working_since) {
-                return (TrainingEnd::Diverged(diverged), self.step);
+            self.lock_progress().begin_work(staged.actors);
+            if let Err(diverged) = self.train(staged, metrics) {
+                return TrainingEnd::Diverged(diverged);
             }
             if let Some(end) = self.end() {
-                return (end, self.step);
+                return end;
             }
         }
     }
 
-    fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics, since: Instant) -> Result<(), Diverged> {
-        let StagedBatch { mut batch, tickets } = staged;
+    fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics) -> Result<(), Diverged> {
+        let StagedBatch { mut batch, tickets, .. } = staged;
         // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
         tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
         let current = self.gate.current();
@@ -88,7 +91,7 @@ impl Trainer {
         progress.learning_rate = learning_rate;
         lags.iter().for_each(|lag| progress.lag.record(*lag));
         progress.record_update(frames, episodes.into_iter());
-        progress.busy += since.elapsed();
+        progress.begin_wait();
         Ok(())
     }
 

@@ -3,6 +3,7 @@ use impala_common::activation::Activation;
 use impala_common::ids::ActorIndex;
 use impala_common::network::NetworkSpec;
 use impala_common::spec::EnvironmentName;
+use std::time::Duration;
 
 fn plan() -> RollPlan {
     let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, action_count: 3 };
@@ -69,6 +70,29 @@ async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
 }
 
 #[tokio::test]
+async fn each_trajectory_tells_what_the_rollout_waited_for() {
+    let mut rig = start(None, None, Sequence(0));
+    rig.weights.send_replace(weights(1));
+    rig.window.open(1);
+    let first = rig.trajectories.recv().await.unwrap().time();
+    // Only lower bounds: how much longer it takes is the machine's affair.
+    let since = Instant::now();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let closed = since.elapsed();
+    rig.window.open_after_stale(WeightsVersion(1));
+    let second = rig.trajectories.try_recv();
+    let since = Instant::now();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let held_up = since.elapsed();
+    rig.weights.send_replace(weights(2));
+    let third = rig.trajectories.recv().await.unwrap().time();
+    rig.stop.cancel();
+    assert!(second.is_err(), "made with weights that are too old");
+    assert!(third.room >= closed && third.blocked() >= closed + held_up, "{third:?}, {closed:?}, {held_up:?}");
+    assert!(first.unroll > Duration::ZERO && third.unroll > Duration::ZERO);
+}
+
+#[tokio::test]
 async fn a_stop_ends_the_wait_for_weights_and_for_the_window() {
     for permits in [0, 1] {
         let rig = start(None, None, Sequence(0));
@@ -105,7 +129,8 @@ async fn a_kept_roller_goes_on_where_it_was() {
         rig.window.open(1);
         let second = rig.trajectories.recv().await.unwrap();
         rig.stop.cancel();
-        second
+        // Without the times, which no two runs share.
+        second.into_parts()
     };
     assert_eq!(unroll_twice(true).await, unroll_twice(false).await);
 }

@@ -2,6 +2,7 @@
 
 use super::WireError;
 use bytes::Bytes;
+use std::time::Duration;
 
 pub(super) fn f32s_to_bytes(values: impl Iterator<Item = f32>) -> Bytes {
     values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
@@ -17,6 +18,12 @@ pub(super) fn f32s_from_bytes(field: &'static str, bytes: &[u8]) -> Result<Vec<f
 
 pub(super) fn u32s_from_bytes(field: &'static str, bytes: &[u8]) -> Result<Vec<u32>, WireError> {
     Ok(words(field, bytes)?.map(u32::from_le_bytes).collect())
+}
+
+/// Whole microseconds, rounded; beyond 71 minutes the number stands still.
+pub(super) fn micros(duration: Duration) -> u32 {
+    let rounded = duration.saturating_add(Duration::from_nanos(500));
+    u32::try_from(rounded.as_micros()).unwrap_or(u32::MAX)
 }
 
 fn words<'a>(field: &'static str, bytes: &'a [u8]) -> Result<impl Iterator<Item = [u8; 4]> + 'a, WireError> {

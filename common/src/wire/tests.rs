@@ -17,7 +17,8 @@ fn trajectory() -> Trajectory {
         final_observations: vec![0.25; 4],
         episodes: [9, 500].map(|length| Episode { episode_return: length as f32, length }).to_vec(),
     };
-    Trajectory::try_new(SHAPE, parts).unwrap()
+    let [room, weights, unroll] = [90_000, 0, 15].map(Duration::from_micros);
+    Trajectory::try_new(SHAPE, parts).unwrap().with_time(RolloutTime { room, weights, unroll })
 }
 
 fn agreement() -> Agreement {
@@ -44,6 +45,16 @@ fn agreement() -> Agreement {
 fn trajectories_round_trip() {
     let message = pb::Trajectory::from(&trajectory());
     assert_eq!(trajectory_from_pb(&message, SHAPE), Ok(trajectory()));
+}
+
+#[test]
+fn times_are_rounded_bounded_and_not_needed() {
+    let long = RolloutTime { room: Duration::MAX, unroll: Duration::from_nanos(1_600), ..RolloutTime::default() };
+    let mut message = pb::Trajectory::from(&trajectory().with_time(long));
+    assert_eq!((message.room_wait_micros, message.unroll_micros), (Some(u32::MAX), Some(2)));
+    // An actor of an older build sends none.
+    (message.room_wait_micros, message.weights_wait_micros, message.unroll_micros) = (None, None, None);
+    assert_eq!(trajectory_from_pb(&message, SHAPE).unwrap().time(), RolloutTime::default());
 }
 
 #[test]

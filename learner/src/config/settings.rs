@@ -74,7 +74,7 @@ settings! {
         #[clap(num_args = 0..=1, default_missing_value = "true")]
         deterministic: bool = false, "false", "IMPALA_DETERMINISTIC",
             "Learner and actors in lockstep: two runs with the same seed end with bit-identical parameters. Slower.";
-        actors: u32 = 2, "2", "IMPALA_ACTORS",
+        actors: u32 = 2, "2 (`train` picks unless --deterministic)", "IMPALA_ACTORS",
             "Actor processes. `train` starts them; a deterministic learner waits for exactly so many; others take any number.";
         frames_max: u64 = 2_000_000, "2000000", "IMPALA_FRAMES_MAX",
             "Budget, environment frames trained: the run ends unsolved (or after --frames-after-solved) when it is used up.";
@@ -104,8 +104,8 @@ settings! {
             "tanh or relu. tanh needs about half the frames on CartPole.";
         device: DeviceChoice = DeviceChoice::Auto, "auto", "IMPALA_DEVICE",
             "Where the learner computes: auto (a GPU where there is one), cpu, wgpu, or wgpu:N for the N-th discrete GPU, from 0.";
-        learner_threads: usize = 1, "1", "IMPALA_LEARNER_THREADS",
-            "Threads of the CPU backend; 1 leaves the other cores to the actors.";
+        learner_threads: usize = 0, "0 (one per core; `train` picks)", "IMPALA_LEARNER_THREADS",
+            "Threads of the CPU backend, 0 for one per core. Small batches are computed on one whatever the number.";
     }
     "Loss (V-trace: Espeholt et al. 2018)" {
         discount: f32 = 0.99, "0.99", "IMPALA_DISCOUNT",

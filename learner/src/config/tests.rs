@@ -56,6 +56,18 @@ fn what_follows_from_other_settings_still_follows_when_a_printed_configuration_i
 }
 
 #[test]
+fn a_split_that_is_picked_later_is_open_in_print_and_settled_afterwards() {
+    let open =
+        Config::resolve(flags(&[]), None).unwrap().with_open_split(OpenSplit { actors: true, learner_threads: true });
+    assert!(open.to_toml().contains("# actors = 2 (`train` picks it for the machine when it starts)\n"));
+    assert!(open.to_toml().contains("# learner_threads = 0 (`train` picks it"));
+    let settled = open.with_split(5, 3);
+    let file = file(&settled.to_toml());
+    let read = given(flags(&[]), Some(file.path())).unwrap();
+    assert_eq!((read.actors, read.learner_threads), (Some(5), Some(3)));
+}
+
+#[test]
 fn unknown_keys_and_wrong_types_name_file_and_key() {
     let unknown = file("learning_rat = 0.1\n");
     let error = Config::resolve(GivenSettings::default(), Some(unknown.path())).unwrap_err().to_string();
@@ -93,6 +105,7 @@ fn impossible_values_name_key_value_and_fix() {
         refused(&["--unroll-length", "4096", "--environments-per-actor", "65536", "--batch-size", "65536"])
             .contains("keep unroll_length x")
     );
+    assert!(refused(&["--learner-threads", "9999"]).contains("from 1 to 1024, or 0 for one per core"));
     assert!(refused(&["--publish-every", "200"]).contains("policy_lag_max = 100"));
     assert!(refused(&["--time-max", "0"]).starts_with("time_max = 0: "));
 }

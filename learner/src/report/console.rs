@@ -18,18 +18,21 @@ impl Console {
     /// A display on standard error.
     pub fn new() -> Self {
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        line.set_style(ProgressStyle::with_template("{wide_msg}").expect("a constant template"));
+        // What limits the run stands below: one line would be wider than a terminal.
+        line.set_style(ProgressStyle::with_template("{wide_msg}\n{prefix}").expect("a constant template"));
         Self { line, last_plain: Instant::now() }
     }
 
     /// Shows the present state.
     pub fn show(&mut self, view: &View<'_>) {
-        let text = describe(view);
+        let (text, limit) = (describe(view), &view.diagnosis.brief);
         if !self.line.is_hidden() {
+            self.line.set_prefix(limit.clone());
             self.line.set_message(text);
         } else if self.last_plain.elapsed() >= LINE_INTERVAL {
             self.last_plain = Instant::now();
-            eprint_line(&text);
+            let separator = if limit.is_empty() { "" } else { "; " };
+            eprint_line(&format!("{text}{separator}{limit}"));
         }
     }
 
@@ -51,7 +54,7 @@ fn eprint_line(text: &str) {
 }
 
 fn describe(view: &View<'_>) -> String {
-    let View { progress, account, actors_connected, frames_per_second, busy, time_left } = view;
+    let View { progress, account, actors_connected, frames_per_second, busy, time_left, .. } = view;
     let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
     let refused = match account.refused() + account.lost {
         0 => String::new(),
@@ -72,6 +75,8 @@ mod tests {
     use super::*;
     use crate::ledger::Account;
     use crate::progress::Progress;
+    use crate::report::doctor::Diagnosis;
+    use crate::report::shares::Shares;
 
     #[test]
     fn the_line_tells_what_a_person_asks_for() {
@@ -82,6 +87,8 @@ mod tests {
             actors_connected: 2,
             frames_per_second: 12_345.6,
             busy: 0.5,
+            shares: Shares::default(),
+            diagnosis: &Diagnosis::default(),
             time_left: Duration::from_secs(90),
         };
         let line = describe(&view);

@@ -1,5 +1,7 @@
 //! The result of a run, for people and for scripts.
 
+use super::doctor::{Circumstances, Diagnosis, diagnose};
+use super::shares::Shares;
 use crate::ledger::Account;
 use crate::progress::{Progress, Solved};
 use serde::Serialize;
@@ -55,8 +57,10 @@ pub struct Summary {
     pub mean_return: Option<f64>,
     /// Worst mean of 100 episodes since solving.
     pub worst_after_solved: Option<f64>,
-    /// Share of the time since the first batch in which the trainer worked.
-    pub learner_busy: f64,
+    /// Where the time since the first batch went.
+    pub shares: Shares,
+    /// What limited the run.
+    pub diagnosis: Diagnosis,
     /// Mean policy lag, updates.
     pub policy_lag_mean: f64,
     /// 99th percentile of the policy lag, updates.
@@ -68,8 +72,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Sums a run up.
-    pub fn new(end: RunEnd, progress: &Progress, account: Account) -> Self {
+    /// Sums a run up; `shares` are those of all of it.
+    pub fn new(end: RunEnd, progress: &Progress, account: Account, shares: Shares, is_lockstep: bool) -> Self {
         let until = if progress.frames == 0 { progress.elapsed() } else { progress.trained_until() };
         let seconds = until.as_secs_f64();
         let first = progress.first_batch().unwrap_or_default().as_secs_f64();
@@ -83,7 +87,9 @@ impl Summary {
             seconds_to_first_batch: first,
             mean_return: progress.mean_return(),
             worst_after_solved: progress.worst_after_solved,
-            learner_busy: (progress.busy.as_secs_f64() / (seconds - first).max(1e-9)).min(1.0),
+            shares,
+            // Who is missing at the end says nothing of the run.
+            diagnosis: diagnose(&shares, &Circumstances { actors_missing: 0, is_lockstep }),
             policy_lag_mean: progress.lag.mean(),
             policy_lag_p99: progress.lag.quantile(0.99),
             policy_lag_max: progress.lag.max(),
@@ -115,8 +121,9 @@ impl fmt::Display for Summary {
             self.seconds,
             self.seconds_to_first_batch,
             self.frames_per_second(),
-            self.learner_busy * 100.0
+            self.shares.learner_busy * 100.0
         )?;
+        writeln!(f, "limited by    {}", self.diagnosis.sentence)?;
         writeln!(
             f,
             "policy lag    mean {:.2}, 99 % within {}, at most {} updates",

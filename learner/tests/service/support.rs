@@ -154,6 +154,9 @@ pub(crate) fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory 
         final_observations: packed([]),
         episode_returns: packed([12.0]),
         episode_lengths: 12_u32.to_le_bytes().to_vec().into(),
+        room_wait_micros: Some(300),
+        weights_wait_micros: Some(100),
+        unroll_micros: Some(600),
     }
 }
 

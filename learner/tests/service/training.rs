@@ -39,6 +39,9 @@ async fn trajectories_are_trained_and_weights_come_in_full_first_and_then_as_del
     assert_eq!(outcome.summary.account, Account { produced: 4, trained: 4, ..Account::default() });
     assert_eq!(outcome.summary.account.in_flight(), 0);
     assert_eq!((outcome.summary.updates, outcome.summary.frames, outcome.summary.episodes), (4, 24, 4));
+    // What the actor tells of its time arrives whole.
+    let blocked = outcome.summary.shares.actors_blocked().unwrap();
+    assert!((blocked - 0.4).abs() < 1e-9, "{blocked}");
     assert_eq!(outcome.parameters, parameters, "the last snapshot is the model that was saved");
 }
 

@@ -1,0 +1,160 @@
+//! How `train` splits this machine between the learner and its actors, where nobody gave `--actors`: a short measurement of
+//! both, then the fewest actors that keep the learner fed. More would only raise the policy lag, and with it the frames
+//! that it takes to learn.
+
+use impala_actor::calibration::unroll_time;
+use impala_actor::rollout::RollPlan;
+use impala_common::ids::ActorIndex;
+use impala_learner::calibration::update_time;
+use impala_learner::config::{Config, OpenSplit};
+use impala_learner::device::ComputeDevice;
+use std::fmt;
+use std::time::Duration;
+
+/// Bound on each of the few measurements; an update or unroll that takes longer is run twice.
+const MEASURING_MAX: Duration = Duration::from_millis(5);
+/// Multiply-adds of an update beyond which it is estimated instead: it would take a tenth of a second and more.
+const MEASURED_WORK_MAX: f64 = 2e9;
+/// Multiply-adds a second of one core in such an estimate. Only the ratio of learner and actors matters.
+const WORK_PER_SECOND: f64 = 1e10;
+/// Time of a trajectory's way from one unroll to the next besides the learner's queue: packing, socket, receipt, weights.
+/// Measured over loopback on two cores with the default settings; it is much the same for all small messages.
+const ROUND_TRIP: Duration = Duration::from_micros(200);
+/// Processor time of both sides for one trajectory's messages.
+const MESSAGE_WORK: Duration = Duration::from_micros(100);
+/// Most policy lag, updates, that a choice may bring with it. Where actors are slow, twice as many are worth it so far: at
+/// the defaults four actors need 1.2 times the frames of one, eight 1.6 times.
+const LAG_MAX: usize = 8;
+/// Threads that gain less than this factor over fewer are left to the actors.
+const THREADS_GAIN_MIN: f64 = 1.1;
+/// Actors a core that `train` starts of its own accord.
+const ACTORS_PER_CORE_MAX: usize = 4;
+
+/// What updates and unrolls take here.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Costs {
+    /// Threads, from few to many, and the time of an update with them.
+    pub(crate) updates: Vec<(usize, Duration)>,
+    /// The time of an unroll.
+    pub(crate) unroll: Duration,
+}
+
+/// What a run asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Trajectories in an update.
+    pub(crate) trajectories_per_batch: usize,
+    /// Trajectories that an actor may have on their way.
+    pub(crate) in_flight_max: usize,
+}
+
+/// The choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) actors: usize,
+    pub(crate) learner_threads: usize,
+    update: Duration,
+    unroll: Duration,
+    cores: usize,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { actors, learner_threads, update, unroll, cores } = self;
+        let (update, unroll) = (update.as_secs_f64() * 1e3, unroll.as_secs_f64() * 1e3);
+        write!(
+            f,
+            "{}, {}: an update takes {update:.2} ms, an unroll {unroll:.2} ms, {}",
+            counted(*actors, "actor"),
+            counted(*learner_threads, "learner thread"),
+            counted(*cores, "core")
+        )
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Splits `cores` cores.
+pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
+    let Demand { trajectories_per_batch, in_flight_max } = demand;
+    let acting = (costs.unroll + MESSAGE_WORK).as_secs_f64() * trajectories_per_batch as f64;
+    // Updates a second: no more than the learner alone makes, nor than the cores carry together with the acting for them.
+    let rate = |(threads, update): &(usize, Duration)| {
+        let update = update.as_secs_f64();
+        (1.0 / update).min(cores as f64 / (update * *threads as f64 + acting))
+    };
+    let mut chosen = costs.updates[0];
+    for candidate in &costs.updates[1..] {
+        if rate(candidate) > THREADS_GAIN_MIN * rate(&chosen) {
+            chosen = *candidate;
+        }
+    }
+    let (learner_threads, update) = chosen;
+
+    // While one batch is trained, the trajectories of the next must be made and sent.
+    let per_update = (costs.unroll + ROUND_TRIP).as_secs_f64() / update.as_secs_f64();
+    let windows = trajectories_per_batch as f64 * per_update / in_flight_max as f64;
+    // Actors that act all the time take a core each; in the waits of others there is room for more.
+    let cores_left = cores.saturating_sub(learner_threads).max(1) as f64;
+    let fitting = cores_left * (1.0 + ROUND_TRIP.as_secs_f64() / costs.unroll.as_secs_f64());
+    let sane = (LAG_MAX * trajectories_per_batch).div_ceil(in_flight_max);
+    let wanted = windows.min(fitting).round().max(1.0) as usize;
+    let needed = trajectories_per_batch.div_ceil(in_flight_max);
+    let actors = wanted.min(sane).max(needed).min(ACTORS_PER_CORE_MAX * cores);
+    Split { actors, learner_threads, update, unroll: costs.unroll, cores }
+}
+
+/// Measures updates on `device` and unrolls, for the threads that `open` leaves to choose.
+pub(crate) fn measure(config: &Config, device: &ComputeDevice, open: OpenSplit, cores: usize) -> anyhow::Result<Costs> {
+    let parameters = config.network().parameter_count() as f64;
+    let frames = (config.unroll_length * config.environments_per_actor) as f64;
+    let seconds = |work: f64| Duration::from_secs_f64(work / WORK_PER_SECOND);
+    // Forward, and backward twice as much.
+    let work = 3.0 * parameters * (config.unroll_length * config.batch_size) as f64;
+    let is_estimated = work > MEASURED_WORK_MAX;
+    let candidates = match (open.learner_threads && device.is_cpu(), config.learner_threads) {
+        (true, _) => thread_counts(cores),
+        (false, 0) => vec![if device.is_cpu() { cores } else { 1 }],
+        (false, given) => vec![given],
+    };
+    let mut updates: Vec<(usize, Duration)> = Vec::new();
+    for threads in candidates {
+        let update = match is_estimated && device.is_cpu() {
+            true => seconds(work / threads.min(cores) as f64),
+            false => {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+                pool.install(|| update_time(config, device, MEASURING_MAX))
+            }
+        };
+        let gains =
+            updates.last().is_none_or(|(_, before)| before.as_secs_f64() > THREADS_GAIN_MIN * update.as_secs_f64());
+        if !gains {
+            break;
+        }
+        updates.push((threads, update));
+    }
+    let plan = RollPlan {
+        environment: config.environment,
+        network: config.network(),
+        unroll_length: config.unroll_length,
+        environments: config.environments_per_actor,
+        seed: config.seed,
+        actor_index: ActorIndex(0),
+    };
+    let unroll = match is_estimated {
+        true => seconds(parameters * frames),
+        false => unroll_time(plan, MEASURING_MAX),
+    };
+    Ok(Costs { updates, unroll })
+}
+
+/// 1, 2, 4 .. and at last all cores.
+fn thread_counts(cores: usize) -> Vec<usize> {
+    let doubled = std::iter::successors(Some(1), |n| Some(n * 2)).take_while(|n| *n < cores);
+    doubled.chain([cores]).collect()
+}
+
+#[cfg(test)]
+mod tests;

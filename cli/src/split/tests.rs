@@ -1,0 +1,82 @@
+use super::*;
+use impala_learner::config::settings::GivenSettings;
+
+const ONE: Demand = Demand { trajectories_per_batch: 1, in_flight_max: 1 };
+
+fn micros(micros: u64) -> Duration {
+    Duration::from_micros(micros)
+}
+
+/// Updates by 1, 2, 4 .. threads and the unroll, microseconds.
+fn costs(updates: &[u64], unroll: u64) -> Costs {
+    let threads = std::iter::successors(Some(1), |n| Some(n * 2));
+    Costs { updates: threads.zip(updates.iter().map(|update| micros(*update))).collect(), unroll: micros(unroll) }
+}
+
+fn chosen(cores: usize, costs: &Costs, demand: Demand) -> (usize, usize) {
+    let split = split(cores, costs, demand);
+    (split.actors, split.learner_threads)
+}
+
+#[test]
+fn the_defaults_on_two_cores_get_two_actors() {
+    let split = split(2, &costs(&[120], 16), ONE);
+    assert_eq!(split.to_string(), "2 actors, 1 learner thread: an update takes 0.12 ms, an unroll 0.02 ms, 2 cores");
+}
+
+#[test]
+fn a_learner_that_takes_its_time_needs_one_actor() {
+    assert_eq!(chosen(16, &costs(&[5_000], 16), ONE), (1, 1));
+}
+
+#[test]
+fn actors_that_take_their_time_get_a_core_each() {
+    assert_eq!(chosen(16, &costs(&[1_000], 50_000), ONE), (8, 1), "no more than the policy lag allows");
+    let many = Demand { trajectories_per_batch: 8, in_flight_max: 1 };
+    assert_eq!(chosen(16, &costs(&[1_000], 50_000), many), (15, 1));
+    assert_eq!(chosen(4, &costs(&[1_000], 50_000), many), (8, 1), "a batch needs eight");
+}
+
+#[test]
+fn threads_are_taken_where_they_pay_and_actors_keep_up() {
+    // Sixteen times the acting of one update fits beside it.
+    assert_eq!(chosen(8, &costs(&[80_000, 40_000, 20_000], 1_000), ONE).1, 4);
+    // The acting takes as long as the update: the cores are shared half and half.
+    assert_eq!(chosen(2, &costs(&[8_000, 4_000], 8_000), ONE).1, 1);
+    assert_eq!(chosen(2, &costs(&[120, 118], 16), ONE).1, 1);
+}
+
+#[test]
+fn a_batch_is_always_filled_within_what_a_machine_can_carry() {
+    let demand = Demand { trajectories_per_batch: 6, in_flight_max: 2 };
+    assert_eq!(chosen(2, &costs(&[1_000_000], 10), demand).0, 3);
+    let absurd = Demand { trajectories_per_batch: 1000, in_flight_max: 1 };
+    assert_eq!(chosen(2, &costs(&[1_000], 10), absurd).0, ACTORS_PER_CORE_MAX * 2);
+}
+
+#[test]
+fn both_sides_are_measured_and_only_what_is_open_is_chosen() {
+    let device = ComputeDevice::cpu();
+    let config = Config::complete(GivenSettings { learner_threads: Some(3), ..GivenSettings::default() }).unwrap();
+    let given = OpenSplit { actors: true, learner_threads: false };
+    let costs = measure(&config, &device, given, 2).unwrap();
+    assert!(costs.updates.len() == 1 && costs.updates[0].0 == 3 && costs.updates[0].1 > Duration::ZERO, "{costs:?}");
+    assert!(costs.unroll > Duration::ZERO);
+    let open = OpenSplit { actors: true, learner_threads: true };
+    assert_eq!(measure(&config, &device, open, 2).unwrap().updates[0].0, 1);
+}
+
+#[test]
+fn what_would_take_long_is_estimated() {
+    let given = GivenSettings {
+        hidden: Some(impala_learner::config::settings::Hidden(vec![4096, 4096])),
+        ..GivenSettings::default()
+    };
+    let config = Config::complete(given).unwrap();
+    let open = OpenSplit { actors: true, learner_threads: true };
+    let costs = measure(&config, &ComputeDevice::cpu(), open, 8).unwrap();
+    // A third of an update's work is the forward pass, which is the unroll's.
+    let (update, unroll) = (costs.updates[0].1.as_secs_f64(), costs.unroll.as_secs_f64());
+    assert!((update / unroll - 3.0).abs() < 1e-6, "{costs:?}");
+    assert_eq!(costs.updates.last().unwrap().0, 8);
+}

@@ -1,0 +1,216 @@
+//! What limits a run and what to change, in words. A pure function of the shares of time: nothing here is measured, and
+//! nothing changes a run.
+
+use super::shares::Shares;
+use serde::{Serialize, Serializer};
+
+/// Share of its time from which the trainer counts as busy: what is left is the granularity of batches.
+const BUSY: f64 = 0.85;
+/// Share of their time from which actors count as blocked. A little waiting is normal: each receipt takes its way.
+const BLOCKED: f64 = 0.25;
+/// Share of trajectories from which refusals matter more than anything else: their work is lost.
+const STALE: f64 = 0.05;
+/// Share of the processors from which the machine counts as full.
+const FULL: f64 = 0.9;
+
+/// What limits a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Limit {
+    /// Too early to tell.
+    #[default]
+    Unknown,
+    /// A batch needs more actors than are connected.
+    MissingActors,
+    /// Trajectories are refused as too old.
+    PolicyLag,
+    /// The learner waits for actors that work all the time.
+    Actors,
+    /// The same, or both wait, and this machine's cores are busy.
+    Cores,
+    /// The learner works all the time and actors wait for it.
+    Learner,
+    /// Both wait for messages of the other.
+    RoundTrip,
+    /// Both wait for each other, as a deterministic run must.
+    Lockstep,
+    /// Nothing alone: both work nearly all the time.
+    Nothing,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 9] = [
+        Self::Unknown,
+        Self::MissingActors,
+        Self::PolicyLag,
+        Self::Actors,
+        Self::Cores,
+        Self::Learner,
+        Self::RoundTrip,
+        Self::Lockstep,
+        Self::Nothing,
+    ];
+
+    /// The name in `metrics.csv`, `summary.json` and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::MissingActors => "missing_actors",
+            Self::PolicyLag => "policy_lag",
+            Self::Actors => "actors",
+            Self::Cores => "cores",
+            Self::Learner => "learner",
+            Self::RoundTrip => "round_trip",
+            Self::Lockstep => "lockstep",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// What there is besides shares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Actors that a batch needs and that are not connected.
+    pub actors_missing: usize,
+    /// Whether the run is deterministic.
+    pub is_lockstep: bool,
+}
+
+/// What limits a run, with what to change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    /// In a word.
+    pub limit: Limit,
+    /// For the progress line; empty as long as nothing can be told.
+    #[serde(skip)]
+    pub brief: String,
+    /// For the summary: `<what limits> (<the shares>): <what to change>`.
+    pub sentence: String,
+}
+
+/// Finds what limits a run.
+pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
+    let missing = circumstances.actors_missing;
+    if missing > 0 {
+        let actors = if missing == 1 { "1 more actor".into() } else { format!("{missing} more actors") };
+        let sentence = format!("missing actors: a batch needs {actors} to be connected");
+        return told(Limit::MissingActors, format!("a batch needs {actors}"), sentence);
+    }
+    if !shares.tell_enough() {
+        return told(Limit::Unknown, String::new(), "unknown: too early to tell".into());
+    }
+    if shares.stale >= STALE {
+        let stale = percent(shares.stale);
+        let advice = "lower --in-flight-max or --actors, or raise --policy-lag-max";
+        return told(
+            Limit::PolicyLag,
+            format!("{stale} refused as too old: lower --in-flight-max"),
+            format!("policy lag ({stale} of the trajectories refused as too old): {advice}"),
+        );
+    }
+    let is_busy = shares.learner_busy >= BUSY;
+    // Actors that do not tell count as what the learner's side suggests.
+    let is_blocked = shares.actors_blocked().map_or(is_busy, |blocked| blocked >= BLOCKED);
+    match (is_busy, is_blocked) {
+        (true, true) => learner(shares),
+        (true, false) => told(
+            Limit::Nothing,
+            "learner and actors both busy".into(),
+            format!("nothing alone ({}): learner and actors suit each other", both(shares)),
+        ),
+        (false, true) => round_trip(shares, circumstances.is_lockstep),
+        (false, false) => actors(shares),
+    }
+}
+
+fn learner(shares: &Shares) -> Diagnosis {
+    let shares_told = busy_and_blocked(shares);
+    // Threads need cores that are free.
+    let advice = match is_full(shares) {
+        true => "larger --batch-size or a smaller network",
+        false => "larger --batch-size, more --learner-threads or a smaller network",
+    };
+    let sentence = format!("the learner ({shares_told}): {advice}; fewer actors would do");
+    let blocked = shares.actors_blocked().map_or("learner busy".into(), |b| format!("actors blocked {}", percent(b)));
+    told(Limit::Learner, format!("{blocked}: larger batch or fewer actors"), sentence)
+}
+
+fn actors(shares: &Shares) -> Diagnosis {
+    let waits = percent(1.0 - shares.learner_busy);
+    if is_full(shares) {
+        let advice = "this machine is full; run actors on others too, or on more cores";
+        return told(
+            Limit::Cores,
+            format!("learner waits {waits}, all cores busy"),
+            format!("the cores ({}, learner waits {waits} of the time): {advice}", machine(shares)),
+        );
+    }
+    told(
+        Limit::Actors,
+        format!("learner waits {waits}: add actors"),
+        format!(
+            "the actors (learner waits {waits} of the time): add actors (--actors) or raise --environments-per-actor"
+        ),
+    )
+}
+
+fn round_trip(shares: &Shares, is_lockstep: bool) -> Diagnosis {
+    if is_lockstep {
+        let sentence = format!("the lockstep of a deterministic run ({}): larger --batch-size", both(shares));
+        return told(Limit::Lockstep, "lockstep: both sides wait".into(), sentence);
+    }
+    if is_full(shares) {
+        return told(
+            Limit::Cores,
+            "all cores busy with short updates: larger batch".into(),
+            format!(
+                "the cores ({}, {}): messages and updates are small; raise --batch-size with --environments-per-actor or \
+                 --unroll-length",
+                machine(shares),
+                both(shares)
+            ),
+        );
+    }
+    told(
+        Limit::RoundTrip,
+        "both sides wait: raise --in-flight-max".into(),
+        format!(
+            "the round trip ({}): updates are short, both sides wait; raise --in-flight-max (more policy lag) or --batch-size",
+            both(shares)
+        ),
+    )
+}
+
+fn told(limit: Limit, brief: String, sentence: String) -> Diagnosis {
+    Diagnosis { limit, brief, sentence }
+}
+
+fn is_full(shares: &Shares) -> bool {
+    shares.machine_busy.is_some_and(|busy| busy >= FULL)
+}
+
+fn machine(shares: &Shares) -> String {
+    format!("{} busy", percent(shares.machine_busy.unwrap_or_default()))
+}
+
+fn both(shares: &Shares) -> String {
+    format!("learner {}", busy_and_blocked(shares))
+}
+
+fn busy_and_blocked(shares: &Shares) -> String {
+    let blocked = shares.actors_blocked().map_or(String::new(), |b| format!(", actors blocked {}", percent(b)));
+    format!("busy {}{blocked}", percent(shares.learner_busy))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests;
