@@ -22,10 +22,9 @@ impl Window {
         self.places.add_permits(places);
     }
 
-    /// Frees the place of a trajectory that was refused as too old. The next one must be made with newer weights, else an
-    /// actor whose weights are held up would make one refused trajectory after the other.
-    pub fn open_after_stale(&self, refused: WeightsVersion) {
-        self.version_min.fetch_max(refused.0 + 1, Ordering::Relaxed);
+    /// Frees a place for a trajectory that is to be made with this version or a newer one.
+    pub fn open_for(&self, version_min: WeightsVersion) {
+        self.version_min.fetch_max(version_min.0, Ordering::Relaxed);
         self.open(1);
     }
 

@@ -50,7 +50,7 @@ impl LoopbackLearner {
         let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
         let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
-            registry: Registry::new(app::agreement(config), ledger.clone(), 0),
+            registry: Registry::new(app::agreement(config), ledger.clone(), published.clone(), 0),
             ledger,
             gate: PolicyLagGate::new(config.policy_lag_max),
             queue,

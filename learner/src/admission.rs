@@ -2,6 +2,7 @@
 //! and the bound on policy lag.
 
 use crate::batch::Batch;
+use crate::demand::WeightsDemand;
 use crate::ledger::{Disposition, Ledger};
 use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use impala_common::trajectory::{RolloutTime, Trajectory};
@@ -18,6 +19,8 @@ pub enum Reply {
         sequence: Sequence,
         /// How.
         disposition: Disposition,
+        /// The next trajectory is to be made with this version or a newer one, which is on its way.
+        weights_version: WeightsVersion,
     },
     /// The run is over.
     Finish {
@@ -58,13 +61,22 @@ pub struct Ticket {
     ledger: Arc<Ledger>,
     replies: mpsc::Sender<Reply>,
     window: Option<OwnedSemaphorePermit>,
+    demand: Arc<WeightsDemand>,
+    /// Set when the actor's next weights were demanded.
+    next_weights: Option<WeightsVersion>,
     is_settled: bool,
 }
 
 impl Ticket {
     /// A ticket for a trajectory that the ledger has seen arrive.
-    pub fn new(actor: ActorIndex, sequence: Sequence, ledger: Arc<Ledger>, replies: mpsc::Sender<Reply>) -> Self {
-        Self { actor, sequence, ledger, replies, window: None, is_settled: false }
+    pub fn new(
+        actor: ActorIndex,
+        sequence: Sequence,
+        ledger: Arc<Ledger>,
+        replies: mpsc::Sender<Reply>,
+        demand: Arc<WeightsDemand>,
+    ) -> Self {
+        Self { actor, sequence, ledger, replies, window: None, demand, next_weights: None, is_settled: false }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
@@ -82,6 +94,11 @@ impl Ticket {
         self.sequence
     }
 
+    /// The trajectory is about to be trained: its actor is sent the newest weights for the next one.
+    pub fn announce(&mut self) {
+        self.next_weights = Some(self.demand.demand());
+    }
+
     /// Decides the trajectory: counts it and sends the receipt. An invalid one has none: its stream ends with the reason.
     pub fn settle(mut self, disposition: Disposition) {
         self.decide(disposition);
@@ -95,8 +112,9 @@ impl Ticket {
         if disposition == Disposition::Invalid {
             return;
         }
+        let weights_version = self.next_weights.unwrap_or_else(|| self.demand.demand());
         // The channel holds more than an actor's window; a failed send means that the actor is gone.
-        let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition });
+        let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition, weights_version });
     }
 }
 
@@ -145,12 +163,18 @@ mod tests {
     fn a_ticket_is_decided_exactly_once() {
         let ledger = Arc::new(Ledger::default());
         let (replies, mut receipts) = mpsc::channel(4);
-        let ticket = |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone());
+        let demand = Arc::new(WeightsDemand::new(tokio::sync::watch::channel(None).1));
+        let ticket =
+            |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone(), demand.clone());
         ticket(0).settle(Disposition::Trained);
         drop(ticket(1));
         let account = ledger.account();
         assert_eq!((account.trained, account.refused_shutdown), (1, 1));
-        let receipt = |sequence, disposition| Reply::Receipt { sequence: Sequence(sequence), disposition };
+        let receipt = |sequence, disposition| Reply::Receipt {
+            sequence: Sequence(sequence),
+            disposition,
+            weights_version: WeightsVersion(0),
+        };
         assert_eq!(receipts.try_recv(), Ok(receipt(0, Disposition::Trained)));
         assert_eq!(receipts.try_recv(), Ok(receipt(1, Disposition::Shutdown)));
     }

@@ -191,7 +191,7 @@ impl Running {
         let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
         let runtime = tokio::runtime::Handle::current();
         let shared = Arc::new(Shared {
-            registry: Registry::new(agreement(&config), ledger.clone(), rand::rng().random()),
+            registry: Registry::new(agreement(&config), ledger.clone(), published.clone(), rand::rng().random()),
             ledger,
             gate: gate.clone(),
             queue,

@@ -1,6 +1,6 @@
 //! The batcher thread: admitted trajectories become batches in host memory while the trainer works on the one before.
 
-use crate::admission::{Admitted, PolicyLagGate, StagedBatch};
+use crate::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
 use crate::batch::Batch;
 use crate::ledger::Disposition;
 use impala_common::spec::Lockstep;
@@ -60,7 +60,8 @@ impl Batcher {
 
     /// Hands a batch over, waiting for the trainer; false if the trainer is gone.
     fn stage(&self, ready: &mut Vec<Admitted>, actors: RolloutTime) -> bool {
-        let (trajectories, tickets): (Vec<_>, Vec<_>) = ready.drain(..).map(|a| (a.trajectory, a.ticket)).unzip();
+        let (trajectories, mut tickets): (Vec<_>, Vec<_>) = ready.drain(..).map(|a| (a.trajectory, a.ticket)).unzip();
+        tickets.iter_mut().for_each(Ticket::announce);
         let batch = Batch::join(&trajectories);
         self.staged.send(StagedBatch { batch, tickets, actors }).is_ok()
     }
@@ -106,7 +107,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::Ticket;
+    use crate::demand::WeightsDemand;
     use crate::ledger::Ledger;
     use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
     use impala_common::trajectory::{Outcome, Trajectory, TrajectoryParts, TrajectoryShape};
@@ -152,7 +153,8 @@ mod tests {
             };
             let trajectory = Trajectory::try_new(shape, parts).unwrap();
             let (replies, _) = mpsc::channel(1);
-            let ticket = Ticket::new(ActorIndex(actor), Sequence(sequence), self.ledger.clone(), replies);
+            let demand = Arc::new(WeightsDemand::new(tokio::sync::watch::channel(None).1));
+            let ticket = Ticket::new(ActorIndex(actor), Sequence(sequence), self.ledger.clone(), replies, demand);
             self.queue.try_send(Admitted { trajectory, ticket }).unwrap();
         }
 

@@ -10,6 +10,7 @@ pub mod batcher;
 pub mod calibration;
 pub mod cli;
 pub mod config;
+pub mod demand;
 pub mod device;
 pub mod initialise;
 pub mod ledger;

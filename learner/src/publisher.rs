@@ -82,6 +82,11 @@ struct Made {
 }
 
 impl Published {
+    /// A version that no delta can start from yet.
+    pub fn new(version: WeightsVersion, parameters: Vec<f32>) -> Self {
+        Self { version, parameters, bases: Vec::new(), made: Mutex::default() }
+    }
+
     /// The snapshot for an actor that holds version `held`: a delta where the encoding is one and the base is still known,
     /// else in full. Encodes on the first call for each kind, so it may take milliseconds for a large network.
     pub fn snapshot(&self, encoding: Encoding, held: Option<WeightsVersion>) -> Arc<Snapshot> {
@@ -132,7 +137,7 @@ impl Publisher {
     pub fn run(self) {
         let mut bases: Vec<Base> = Vec::new();
         while let Some((version, parameters)) = self.slot.take() {
-            let published = Published { version, parameters, bases: bases.clone(), made: Mutex::default() };
+            let published = Published { bases: bases.clone(), ..Published::new(version, parameters) };
             let held = bases.last().map(|base| base.version);
             for encoding in self.wanted.list() {
                 published.snapshot(encoding, held);

@@ -1,7 +1,9 @@
 //! Who works for this learner: checks registrations against the run, hands out actor indices and sessions, knows which
 //! actors are connected.
 
+use crate::demand::WeightsDemand;
 use crate::ledger::{Ledger, PRODUCED_MAX};
+use crate::publisher::PublishedWatch;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence, Session};
 use impala_common::snapshot::Encoding;
 use impala_common::spec::{Agreement, EnvironmentSpec, PROTOCOL_VERSION};
@@ -86,7 +88,7 @@ pub enum RegisterError {
 }
 
 /// One registered actor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Member {
     /// Its place in the run.
     pub actor_index: ActorIndex,
@@ -96,6 +98,8 @@ pub struct Member {
     pub name: String,
     /// How it wants weights.
     pub encoding: Encoding,
+    /// When it is sent newer ones.
+    pub demand: Arc<WeightsDemand>,
 }
 
 /// Hands out sessions; shared by the service's tasks.
@@ -104,6 +108,7 @@ pub struct Registry {
     /// The agreement of every actor but for session, index and encoding.
     template: Agreement,
     ledger: Arc<Ledger>,
+    published: PublishedWatch,
     state: Mutex<State>,
     connected: watch::Sender<usize>,
 }
@@ -131,9 +136,9 @@ impl Seat {
 impl Registry {
     /// A registry for one run. Sessions count up from `first_session`, a random number, so that those of an earlier
     /// learner are not mistaken for this one's.
-    pub fn new(template: Agreement, ledger: Arc<Ledger>, first_session: u64) -> Self {
+    pub fn new(template: Agreement, ledger: Arc<Ledger>, published: PublishedWatch, first_session: u64) -> Self {
         let state = State { next_session: first_session, sessions: HashMap::new(), names: HashMap::new() };
-        Self { template, ledger, state: Mutex::new(state), connected: watch::channel(0).0 }
+        Self { template, ledger, published, state: Mutex::new(state), connected: watch::channel(0).0 }
     }
 
     /// The agreement that every registration gets, but for session, index and encoding.
@@ -159,6 +164,7 @@ impl Registry {
             incarnation: registration.incarnation,
             name: registration.actor_name.clone(),
             encoding,
+            demand: Arc::new(WeightsDemand::new(self.published.clone())),
         };
         if state.names.len() < NAMES_MAX {
             state.names.insert(member.name.clone(), actor_index);
@@ -276,7 +282,7 @@ mod tests {
             in_flight_max: 1,
             lockstep,
         };
-        Registry::new(template, Arc::default(), 100)
+        Registry::new(template, Arc::default(), watch::channel(None).1, 100)
     }
 
     fn registration(name: &str, incarnation: u64) -> Registration {
@@ -315,9 +321,9 @@ mod tests {
         let error = registry.register(&wanted("b", 2)).unwrap_err();
         assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
         let again = registry.register(&wanted("a", 1)).unwrap();
-        assert_eq!(registry.connect(first.session), None);
+        assert!(registry.connect(first.session).is_none());
         assert_eq!(registry.connect(again.session).unwrap().actor_index, ActorIndex(3));
-        assert_eq!(registry.connect(again.session), None);
+        assert!(registry.connect(again.session).is_none());
     }
 
     #[test]

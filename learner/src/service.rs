@@ -98,7 +98,7 @@ impl pb::learner_server::Learner for Service {
         // One place: a slow reader fills it and the next snapshot is chosen when there is room again.
         let (snapshots, outbound) = mpsc::channel(1);
         let published = self.shared.published.clone();
-        tokio::spawn(watch::serve(published, member.encoding, snapshots));
+        tokio::spawn(async move { watch::serve(published, member.encoding, &member.demand, snapshots).await });
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
 }
@@ -106,7 +106,7 @@ impl pb::learner_server::Learner for Service {
 fn reply_to_pb(reply: Reply) -> Result<pb::PushReply, Status> {
     use pb::push_reply::Message;
     let message = match reply {
-        Reply::Receipt { sequence, disposition } => {
+        Reply::Receipt { sequence, disposition, weights_version } => {
             let disposition = match disposition {
                 Disposition::Trained => pb::Disposition::Trained,
                 Disposition::Stale => pb::Disposition::Stale,
@@ -114,7 +114,8 @@ fn reply_to_pb(reply: Reply) -> Result<pb::PushReply, Status> {
                 Disposition::Invalid => pb::Disposition::Unspecified,
                 Disposition::Shutdown => pb::Disposition::Shutdown,
             };
-            Message::Receipt(pb::Receipt { sequence: sequence.0, disposition: disposition.into() })
+            let weights_version = weights_version.0;
+            Message::Receipt(pb::Receipt { sequence: sequence.0, disposition: disposition.into(), weights_version })
         }
         Reply::Finish { reason } => Message::Finish(pb::Finish { reason }),
         Reply::UnknownSession(session) => return Err(unknown_session(session)),

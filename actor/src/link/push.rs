@@ -151,9 +151,12 @@ impl Push {
         };
         *count += 1;
         metrics::record_receipt(name);
+        let next = WeightsVersion(receipt.weights_version);
         match disposition {
-            Ok(pb::Disposition::Stale) => self.window.open_after_stale(version),
-            _ => self.window.open(1),
+            // Newer weights than the refused ones, else an actor whose weights are held up would make one refused trajectory
+            // after the other.
+            Ok(pb::Disposition::Stale) => self.window.open_for(next.max(WeightsVersion(version.0.saturating_add(1)))),
+            _ => self.window.open_for(next),
         }
         Ok(())
     }

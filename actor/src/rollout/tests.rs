@@ -79,7 +79,7 @@ async fn each_trajectory_tells_what_the_rollout_waited_for() {
     let since = Instant::now();
     tokio::time::sleep(Duration::from_millis(2)).await;
     let closed = since.elapsed();
-    rig.window.open_after_stale(WeightsVersion(1));
+    rig.window.open_for(WeightsVersion(2));
     let second = rig.trajectories.try_recv();
     let since = Instant::now();
     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -179,7 +179,7 @@ async fn after_a_stale_trajectory_the_next_is_made_with_newer_weights() {
     rig.weights.send_replace(weights(4));
     rig.window.open(1);
     assert_eq!(rig.trajectories.recv().await.unwrap().weights_version, WeightsVersion(4));
-    rig.window.open_after_stale(WeightsVersion(4));
+    rig.window.open_for(WeightsVersion(5));
     // Only weights that are new enough let it go on, whenever it looks.
     rig.weights.send_replace(weights(3));
     rig.weights.send_replace(weights(9));

@@ -227,7 +227,7 @@ pub(crate) fn delta(version: u64, base: u64) -> pb::Snapshot {
 }
 
 pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> pb::PushReply {
-    let receipt = pb::Receipt { sequence, disposition: disposition.into() };
+    let receipt = pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0 };
     pb::PushReply { message: Some(pb::push_reply::Message::Receipt(receipt)) }
 }
 

@@ -1,5 +1,6 @@
-//! One actor's weights stream: the newest version whenever there is room, skipping those in between.
+//! One actor's weights stream: the newest version whenever it is wanted and there is room, skipping those in between.
 
+use crate::demand::WeightsDemand;
 use crate::metrics::WeightsMetrics;
 use crate::publisher::PublishedWatch;
 use impala_common::ids::WeightsVersion;
@@ -15,12 +16,19 @@ const ENCODE_INLINE_MAX: usize = 1 << 16;
 pub(super) async fn serve(
     mut published: PublishedWatch,
     encoding: Encoding,
+    demand: &WeightsDemand,
     snapshots: mpsc::Sender<Result<pb::Snapshot, Status>>,
 ) {
     let metrics = WeightsMetrics::new();
     // What the actor holds once it has read what was sent: the stream keeps the order.
     let mut held: Option<WeightsVersion> = None;
     loop {
+        if let Some(held) = held {
+            tokio::select! {
+                () = demand.wanted(held) => {}
+                () = snapshots.closed() => return,
+            }
+        }
         let Ok(permit) = snapshots.reserve().await else { return };
         let changed = tokio::select! {
             newest = published.wait_for(|p| p.as_ref().is_some_and(|p| Some(p.version) != held)) => newest,

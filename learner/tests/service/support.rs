@@ -160,9 +160,9 @@ pub(crate) fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory 
     }
 }
 
-/// The receipt of `sequence` as it comes on the stream.
+/// The receipt of `sequence` as [`TestActor::reply`] gives it.
 pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> Reply {
-    Reply::Receipt(pb::Receipt { sequence, disposition: disposition.into() })
+    Reply::Receipt(pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0 })
 }
 
 /// Numbers as the wire carries them.
@@ -178,6 +178,8 @@ pub(crate) struct TestActor {
     weights: Streaming<pb::Snapshot>,
     decoder: Decoder,
     produced: u64,
+    /// What the last receipt asks the next trajectory to be made with.
+    pub(crate) next_weights: u64,
 }
 
 impl TestActor {
@@ -197,7 +199,7 @@ impl TestActor {
             action_count: network.action_count as usize,
         };
         let decoder = Decoder::new(spec.parameter_count());
-        let actor = Self { agreement, requests, replies, weights, decoder, produced };
+        let actor = Self { agreement, requests, replies, weights, decoder, produced, next_weights: 0 };
         actor.send(Request::Open(pb::Open { session })).await;
         actor
     }
@@ -225,9 +227,14 @@ impl TestActor {
         assert_eq!(self.receipt().await, (sequence, pb::Disposition::Trained));
     }
 
+    /// The next reply, a receipt without its version: which one is newest is a race.
     pub(crate) async fn reply(&mut self) -> Result<Option<Reply>, Status> {
         let reply = within("a reply", self.replies.message()).await?;
-        Ok(reply.map(|reply| reply.message.unwrap()))
+        let mut reply = reply.map(|reply| reply.message.unwrap());
+        if let Some(Reply::Receipt(receipt)) = &mut reply {
+            self.next_weights = std::mem::take(&mut receipt.weights_version);
+        }
+        Ok(reply)
     }
 
     pub(crate) async fn receipt(&mut self) -> (u64, pb::Disposition) {
