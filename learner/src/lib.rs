@@ -11,6 +11,8 @@ pub mod calibration;
 pub mod cli;
 pub mod config;
 pub mod device;
+pub mod device_choice;
+pub mod device_limits;
 pub mod initialise;
 pub mod ledger;
 pub mod loss;
