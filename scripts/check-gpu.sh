@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Shows that a learner step on the GPU backend gives the CPU's losses, gradient and parameters. Takes the Vulkan adapter that
+# Shows that a learner step on the GPU backend gives the CPU's losses, gradient and parameters, for all kinds of networks,
+# optimisers and V-trace's clipping, and V-trace the reference's numbers. Takes the Vulkan adapter that
 # is there, or installs Debian's software adapter (lavapipe) if there is none and this is root on a machine with apt-get.
 #
 # Building the feature `wgpu` takes 25 to 45 minutes on 2 cores; a software adapter then compiles shaders for minutes.
@@ -12,7 +13,9 @@ export NODEVICE_SELECT=1
 
 # Longest time for the test itself, after the build.
 readonly TEST_TIME_MAX=30m
-test_command=(cargo test --release -p impala-learner --features wgpu --test device_parity)
+test_command=(cargo test --release -p impala-learner --features wgpu)
+# The unit tests of the accelerator's step run on this device instead of the CPU backend.
+export IMPALA_TEST_DEVICE=wgpu
 
 has_adapter() {
     if command -v vulkaninfo >/dev/null; then
@@ -40,13 +43,14 @@ if [[ $(uname -s) == Linux ]] && ! has_adapter; then
 fi
 
 since=$SECONDS
-"${test_command[@]}" --no-run
+"${test_command[@]}" --no-run --lib --test device_parity
 printf 'built after %d s\n' "$((SECONDS - since))"
 
 limit=()
 if command -v timeout >/dev/null; then limit=(timeout "$TEST_TIME_MAX"); fi
 since=$SECONDS
 status=0
-"${limit[@]}" "${test_command[@]}" -- --nocapture || status=$?
+"${limit[@]}" "${test_command[@]}" --lib -- --nocapture step::device || status=$?
+"${limit[@]}" "${test_command[@]}" --test device_parity -- --nocapture || status=$?
 printf 'tested, exit status %d, after %d s\n' "$status" "$((SECONDS - since))"
 exit "$status"

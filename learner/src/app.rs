@@ -5,6 +5,7 @@ use crate::admission::PolicyLagGate;
 use crate::batcher::Batcher;
 use crate::config::Config;
 use crate::device::ComputeDevice;
+use crate::device_choice;
 use crate::initialise::initial_parameters;
 use crate::ledger::{Account, Ledger};
 use crate::metrics;
@@ -69,12 +70,13 @@ pub struct Outcome {
 }
 
 impl Learner {
-    /// Opens the device and binds the port. Must be called inside a tokio runtime.
+    /// Chooses and opens the device and binds the port. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// The device is not to be had, or the port is taken.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
-        let device = ComputeDevice::open(config.device)?;
+        let choosing = config.clone();
+        let device = tokio::task::spawn_blocking(move || device_choice::open(&choosing)).await??;
         let listen = config.listen;
         let listener = TcpListener::bind(listen)
             .await

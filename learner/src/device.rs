@@ -4,12 +4,14 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+#[cfg(feature = "wgpu")]
+use std::sync::Mutex;
 
 /// What `--device` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// A GPU where there is one, else the CPU.
+    /// The faster of the CPU and a GPU, if there is one; `device_choice` measures.
     Auto,
     /// burn's CPU backend.
     Cpu,
@@ -96,7 +98,7 @@ impl ComputeDevice {
         Self { tensors: Device::flex().autodiff(), plain: Device::flex(), name: "cpu".into(), note, is_cpu: true }
     }
 
-    /// Opens the wanted device.
+    /// Opens the wanted device; for `auto` a GPU that is no software renderer, else the CPU.
     ///
     /// # Errors
     /// A GPU was asked for by name and is not to be had.
@@ -128,9 +130,28 @@ impl ComputeDevice {
         self.is_cpu
     }
 
+    /// The same device with another line for people.
+    #[must_use]
+    pub fn noted(self, note: String) -> Self {
+        Self { note, ..self }
+    }
+
     /// One line for people: the device, and for `auto` why it was taken.
     pub fn note(&self) -> &str {
         &self.note
+    }
+
+    /// Whether it is a renderer that runs on the CPU: slower there than burn's CPU backend.
+    pub fn is_software(&self) -> bool {
+        !self.is_cpu && is_software(&self.name)
+    }
+
+    /// Every adapter that the GPU backend knows, software ones too; none where the binary has no such backend.
+    pub fn gpus() -> Vec<Self> {
+        let open = |choice| Self::open(DeviceChoice::Wgpu(choice)).ok();
+        let discrete: Vec<Self> = (0..).map_while(|index| open(Some(index))).collect();
+        // An integrated or software adapter has no number.
+        if discrete.is_empty() { open(None).into_iter().collect() } else { discrete }
     }
 
     /// For people: `cpu`, or the adapter's name.
@@ -144,8 +165,30 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
     Err(DeviceError::NotBuilt(choice))
 }
 
+/// Opens a GPU, once in a process: the backend refuses to open the same one again.
 #[cfg(feature = "wgpu")]
 fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
+    static OPENED: Mutex<Vec<(Option<usize>, ComputeDevice)>> = Mutex::new(Vec::new());
+    let index = if let DeviceChoice::Wgpu(index) = choice { index } else { None };
+    let mut opened = OPENED.lock().expect("opening a device does not panic");
+    let known = opened.iter().find(|(known, _)| *known == index).map(|(_, device)| device.clone());
+    let device = match known {
+        Some(device) => device,
+        None => {
+            let device = open_anew(choice)?;
+            opened.push((index, device.clone()));
+            device
+        }
+    };
+    if choice == DeviceChoice::Auto && device.is_software() {
+        let reason = format!("the only adapter, {}, is a software renderer", device.name);
+        return Err(DeviceError::NoAdapter { choice, reason });
+    }
+    Ok(device)
+}
+
+#[cfg(feature = "wgpu")]
+fn open_anew(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
     use burn::tensor::DeviceKind;
     use burn::tensor::wgpu::WgpuBackend;
     let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
@@ -163,15 +206,11 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
         no_adapter(text.split(", adapters [").next().unwrap_or(&text).to_owned())
     })?;
     let name = device.identity().map_or_else(|| "wgpu".into(), |identity| identity.name);
-    if choice == DeviceChoice::Auto && is_software(&name) {
-        return Err(no_adapter(format!("the only adapter, {name}, is a software renderer")));
-    }
     let note = format!("device: {name} (wgpu)");
     Ok(ComputeDevice { plain: device.clone(), tensors: device.autodiff(), name, note, is_cpu: false })
 }
 
-/// Renderers that run on the CPU: slower there than burn's CPU backend.
-#[cfg(feature = "wgpu")]
+/// Known by their names.
 fn is_software(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["llvmpipe", "lavapipe", "swiftshader", "software", "basic render"].iter().any(|known| name.contains(known))

@@ -12,6 +12,8 @@ pub mod cli;
 pub mod config;
 pub mod demand;
 pub mod device;
+pub mod device_choice;
+pub mod device_limits;
 pub mod initialise;
 pub mod ledger;
 pub mod loss;

@@ -1,5 +1,6 @@
 //! One learner step: forward pass, V-trace, loss, backward pass, clipping, update.
 
+mod device;
 mod host;
 
 use crate::batch::Batch;
@@ -7,6 +8,7 @@ use crate::device::ComputeDevice;
 use crate::loss::{LossCosts, Losses};
 use crate::optim::OptimiserKind;
 use crate::vtrace::VtraceClipping;
+use device::DeviceStep;
 use host::HostStep;
 use impala_common::network::NetworkSpec;
 use serde::{Deserialize, Serialize};
@@ -62,31 +64,77 @@ pub struct Diverged {
 /// Owns the parameters and the optimiser; one step at a time.
 #[derive(Debug)]
 pub struct LearnerStep {
-    host: HostStep,
+    engine: Engine,
+}
+
+/// Where a step's numbers live.
+#[derive(Debug)]
+enum Engine {
+    Host(Box<HostStep>),
+    Device(Box<DeviceStep>),
 }
 
 impl LearnerStep {
     /// A learner at version 0 with the given parameters.
     pub fn new(spec: NetworkSpec, parameters: Vec<f32>, config: StepConfig, device: ComputeDevice) -> Self {
-        Self { host: HostStep::new(spec, parameters, config, device) }
+        let engine = match device.is_cpu() {
+            true => Engine::Host(Box::new(HostStep::new(spec, parameters, config, device))),
+            false => Engine::Device(Box::new(DeviceStep::new(&spec, &parameters, config, &device))),
+        };
+        Self { engine }
     }
 
-    /// The flat parameters.
+    /// The flat parameters. On an accelerator they are read back when they have changed since the last call, which waits
+    /// for the update under way.
     pub fn parameters(&mut self) -> &[f32] {
-        self.host.parameters()
+        match &mut self.engine {
+            Engine::Host(step) => step.parameters(),
+            Engine::Device(step) => step.parameters(),
+        }
     }
 
     /// The gradient of the last step, flat, after clipping.
     pub fn gradient(&mut self) -> &[f32] {
-        self.host.gradient()
+        match &mut self.engine {
+            Engine::Host(step) => step.gradient(),
+            Engine::Device(step) => step.gradient(),
+        }
     }
 
-    /// One update.
+    /// One update, from its beginning to its end.
     ///
     /// # Errors
-    /// The gradient or the updated parameters are not finite; the parameters are left as they were.
+    /// As for [`LearnerStep::finish`]; also if an earlier update, begun by [`LearnerStep::advance`], ran away.
     pub fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
-        self.host.run(batch, learning_rate)
+        match &mut self.engine {
+            Engine::Host(step) => step.run(batch, learning_rate),
+            Engine::Device(step) => step.run(batch, learning_rate),
+        }
+    }
+
+    /// One update, of which an accelerator is only handed the work: while it computes, the caller can get the next batch,
+    /// and the next call packs and uploads it before it waits. Gives the report of the newest update that is done, on an
+    /// accelerator that of the call before (none at the first), on the CPU that of this call.
+    ///
+    /// # Errors
+    /// As for [`LearnerStep::finish`], about the update that the report would be of. A failed update before this one keeps
+    /// this one from beginning.
+    pub fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
+        match &mut self.engine {
+            Engine::Host(step) => step.run(batch, learning_rate).map(Some),
+            Engine::Device(step) => step.advance(batch, learning_rate),
+        }
+    }
+
+    /// Waits for the update under way; gives its report, or none if there is no such update.
+    ///
+    /// # Errors
+    /// The gradient or the updated parameters are not finite; the parameters are left as they were before that update.
+    pub fn finish(&mut self) -> Result<Option<StepReport>, Diverged> {
+        match &mut self.engine {
+            Engine::Host(_) => Ok(None),
+            Engine::Device(step) => step.finish(),
+        }
     }
 }
 

@@ -62,7 +62,10 @@ impl Trainer {
                 return TrainingEnd::Diverged(diverged);
             }
             if let Some(end) = self.end() {
-                return end;
+                return match self.step.finish() {
+                    Ok(_) => end,
+                    Err(diverged) => TrainingEnd::Diverged(diverged),
+                };
             }
         }
     }
@@ -77,7 +80,7 @@ impl Trainer {
         let frames = batch.frames() as u64;
         let learning_rate = self.config.learning_rate_at(self.lock_progress().frames);
 
-        let report = self.step.run(&batch, learning_rate)?;
+        let report = self.step.advance(&batch, learning_rate)?;
         let version = WeightsVersion(current.0 + 1);
         self.gate.advance(version);
         if version.0.is_multiple_of(self.config.publish_every) {
@@ -87,7 +90,8 @@ impl Trainer {
         lags.iter().for_each(|lag| metrics.record_lag(*lag));
         episodes.iter().for_each(|episode| metrics.record_episode(episode));
         let mut progress = self.lock_progress();
-        progress.last_step = report;
+        // None where the first update is still under way.
+        progress.last_step = report.unwrap_or(progress.last_step);
         progress.learning_rate = learning_rate;
         lags.iter().for_each(|lag| progress.lag.record(*lag));
         progress.record_update(frames, episodes.into_iter());

@@ -1,18 +1,24 @@
-//! One learner step on the GPU backend gives the CPU's losses, gradient and parameters. Needs the feature `wgpu` and a Vulkan
+//! Learner steps on the GPU backend give the CPU's losses, gradient and parameters, from the outside; the cases by kind of
+//! network, optimiser and clipping are the unit tests of `step/device`, which `make check-gpu` runs on the GPU too. Needs the feature `wgpu` and a Vulkan
 //! adapter, be it a software one: `make check-gpu` provides both.
 
 #![cfg(feature = "wgpu")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, whose figures are worth reading")]
 
 use impala_common::activation::Activation;
 use impala_common::network::NetworkSpec;
 use impala_common::trajectory::Outcome;
 use impala_learner::batch::Batch;
+use impala_learner::config::Config;
+use impala_learner::config::settings::GivenSettings;
 use impala_learner::device::{ComputeDevice, DeviceChoice};
+use impala_learner::device_choice::{faster, open};
 use impala_learner::initialise::initial_parameters;
 use impala_learner::loss::LossCosts;
 use impala_learner::optim::OptimiserKind;
 use impala_learner::step::{Correction, LearnerStep, StepConfig, StepReport};
 use impala_learner::vtrace::VtraceClipping;
+use std::time::{Duration, Instant};
 
 const TOLERANCE: f32 = 1e-4;
 const STEPS: usize = 3;
@@ -69,6 +75,7 @@ fn gpu_steps_equal_cpu_steps() {
     let gpu = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap();
     println!("comparing {} with {}", gpu.name(), ComputeDevice::cpu().name());
     assert!(!gpu.is_cpu());
+    println!("f16 in products: {}", gpu.plain().supports_dtype(burn::tensor::DType::F16));
     for activation in Activation::ALL {
         let expected = steps(activation, ComputeDevice::cpu());
         let actual = steps(activation, gpu.clone());
@@ -90,6 +97,22 @@ fn close(expected: &[f32], actual: &[f32], what: &str) {
     let worst = expected.iter().zip(actual).map(|(e, a)| (e - a).abs() / e.abs().max(1.0)).fold(0.0, f32::max);
     println!("{what}: worst difference {worst:e}");
     assert!(worst <= TOLERANCE, "{what}: differ by {worst:e}");
+}
+
+#[test]
+fn the_measured_choice_names_both_devices() {
+    let gpu = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap();
+    let config = Config::complete(GivenSettings::default()).unwrap();
+    // A software adapter compiles for long.
+    let device = faster(&config, &gpu, Instant::now() + Duration::from_secs(600));
+    println!("{}", device.note());
+    assert!(device.note().contains(gpu.name()) && device.note().contains("cpu"), "{}", device.note());
+    assert!(device.note().matches(" ms").count() == 2, "{}", device.note());
+    // Software adapters are not even measured.
+    if gpu.is_software() {
+        let device = open(&config).unwrap();
+        assert!(device.is_cpu() && device.note().contains("software renderer"), "{}", device.note());
+    }
 }
 
 #[test]

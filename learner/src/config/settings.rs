@@ -103,7 +103,7 @@ settings! {
         activation: Activation = Activation::Tanh, "tanh", "IMPALA_ACTIVATION",
             "tanh or relu. tanh needs about half the frames on CartPole.";
         device: DeviceChoice = DeviceChoice::Auto, "auto", "IMPALA_DEVICE",
-            "Where the learner computes: auto (a GPU where there is one), cpu, wgpu, or wgpu:N for the N-th discrete GPU, from 0.";
+            "Where the learner computes: auto (a GPU where there is one and it is faster for this network and batch), cpu, wgpu, or wgpu:N for the N-th discrete GPU, from 0.";
         learner_threads: usize = 0, "0 (one per core; `train` picks)", "IMPALA_LEARNER_THREADS",
             "Threads of the CPU backend, 0 for one per core. Small batches are computed on one whatever the number.";
     }

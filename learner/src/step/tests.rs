@@ -12,7 +12,7 @@ fn spec(activation: Activation) -> NetworkSpec {
     NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, action_count: 2 }
 }
 
-fn config() -> StepConfig {
+pub(super) fn config() -> StepConfig {
     StepConfig {
         correction: Correction::Vtrace,
         clipping: VtraceClipping { rho_bar: 1.0, c_bar: 1.0, lambda: 0.95, pg_rho_bar: 1.0 },
@@ -26,7 +26,7 @@ fn config() -> StepConfig {
 }
 
 /// Two columns of three steps; one terminated, one truncated.
-fn batch() -> Batch {
+pub(super) fn batch() -> Batch {
     let observation = |i: usize| ((i * 7 % 11) as f32 - 5.0) * 0.2;
     Batch {
         unroll_length: 3,
@@ -40,6 +40,14 @@ fn batch() -> Batch {
         truncated: vec![3],
         weights_versions: vec![],
         episodes: vec![],
+    }
+}
+
+/// The CPU's own step.
+fn host(learner: &LearnerStep) -> &HostStep {
+    match &learner.engine {
+        Engine::Host(step) => step,
+        Engine::Device(_) => panic!("a learner on the CPU"),
     }
 }
 
@@ -82,7 +90,7 @@ fn forward(spec: &NetworkSpec, parameters: &[f64], observations: &[f32]) -> (Vec
 fn loss_at(learner: &LearnerStep, config: &StepConfig, activation: Activation, parameters: &[f64]) -> f64 {
     let batch = batch();
     let (logits, values) = forward(&spec(activation), parameters, &batch.observations);
-    let returns = &learner.host.scratch.returns;
+    let returns = &host(learner).scratch.returns;
     let costs = config.costs;
     let terms = (0..batch.frames()).map(|i| {
         let row = &logits[2 * i..2 * i + 2];
@@ -133,7 +141,7 @@ fn truncation_bootstraps_from_the_true_final_observation() {
     changed.observations[24..].copy_from_slice(&[3.0, -3.0, 3.0]);
     let mut second = learner(Activation::Tanh, config);
     second.run(&changed, 0.0).unwrap();
-    let (a, b) = (&first.host.scratch.returns.vs, &second.host.scratch.returns.vs);
+    let (a, b) = (&host(&first).scratch.returns.vs, &host(&second).scratch.returns.vs);
     assert_ne!(a[3], b[3]);
     assert_ne!(a[1], b[1]);
     assert_eq!([a[0], a[2], a[4], a[5]], [b[0], b[2], b[4], b[5]]);
@@ -165,7 +173,7 @@ fn a_gradient_that_is_not_finite_leaves_the_parameters() {
 }
 
 /// A batch of many blocks, the last of which is smaller.
-fn large_batch(columns: usize) -> Batch {
+pub(super) fn large_batch(columns: usize) -> Batch {
     let steps = 10;
     let frames = steps * columns;
     let number = |i: usize| ((i * 29 % 101) as f32 - 50.0) / 50.0;
@@ -215,7 +223,7 @@ fn blocks_add_up_to_the_gradient_of_automatic_differentiation() {
         let outputs = model.forward(constant(&batch.observations, 3));
         let joined = Tensor::cat(vec![outputs.logits, outputs.values], 1);
         let data = joined.clone().inner().into_data();
-        let VtraceReturns { vs, pg_advantages } = &learner.host.scratch.returns;
+        let VtraceReturns { vs, pg_advantages } = &host(&learner).scratch.returns;
         let policy = TargetPolicy::new(floats(&data), 2, &batch.actions);
         let (actions, frames) = (&batch.actions[..], batch.frames());
         let inputs = LossInputs { policy: &policy, outputs: floats(&data), actions, vs, pg_advantages, frames };

@@ -1,0 +1,273 @@
+//! Trained frames a second of the learner step alone, by width of the network and frames of the batch, on every device
+//! present, beside the floor that the device's arithmetic and memory set.
+//!
+//! A cell is the step as the trainer runs it: pack and upload a batch in host memory, update, read the report back, with
+//! the next upload under the device's work; weights are not published. Prints Markdown, writes JSON if asked to.
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use impala_common::activation::Activation;
+use impala_common::network::NetworkSpec;
+use impala_learner::calibration::{made_up_batch, made_up_parameters};
+use impala_learner::config::Config;
+use impala_learner::config::settings::GivenSettings;
+use impala_learner::device::ComputeDevice;
+use impala_learner::device_limits::DeviceLimits;
+use impala_learner::step::LearnerStep;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+// As in the program that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bytes of a number.
+const NUMBER: f64 = 4.0;
+
+/// Measures the learner step by width and batch on every device.
+#[derive(Parser)]
+struct Args {
+    /// Widths of the hidden layers.
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 256, 1024, 4096])]
+    widths: Vec<usize>,
+
+    /// Number of hidden layers.
+    #[arg(long, default_value_t = 2)]
+    layers: usize,
+
+    /// Frames of a batch, multiples of the unroll length.
+    #[arg(long, value_delimiter = ',', default_values_t = [4096, 16384, 65536])]
+    frames: Vec<usize>,
+
+    /// T: steps of a trajectory.
+    #[arg(long, default_value_t = 16)]
+    unroll_length: usize,
+
+    /// tanh or relu.
+    #[arg(long, default_value = "tanh")]
+    activation: Activation,
+
+    /// Threads of the CPU backend; 0 takes all cores.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+
+    /// Leave the CPU out.
+    #[arg(long)]
+    no_cpu: bool,
+
+    /// Take software adapters too.
+    #[arg(long)]
+    software: bool,
+
+    /// Longest time for a cell, seconds; a cell whose floor alone is longer is skipped.
+    #[arg(long, default_value_t = 20.0)]
+    cell_time: f64,
+
+    /// Rows and columns of the product that measures a device's arithmetic; by default 4096, on the CPU 1024.
+    #[arg(long)]
+    product_size: Option<usize>,
+
+    /// The GPU's arithmetic by its datasheet, f32 TFLOP/s, instead of the measured figure.
+    #[arg(long, value_name = "TFLOPS")]
+    peak: Option<f64>,
+
+    /// The GPU's memory by its datasheet, GB/s, instead of the measured figure.
+    #[arg(long, value_name = "GB/S")]
+    bandwidth: Option<f64>,
+
+    /// Also write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A point of the table.
+struct Cell {
+    width: usize,
+    frames: usize,
+    floor: Floor,
+    /// Seconds an update and how many were timed; none if skipped.
+    measured: Option<(f64, usize)>,
+}
+
+/// The least time of an update.
+struct Floor {
+    flops: f64,
+    bytes: f64,
+    limits: DeviceLimits,
+}
+
+impl Floor {
+    /// What the update cannot do without: the products, and every array that is larger than a cache once for each time that
+    /// it is written or read.
+    fn new(spec: &NetworkSpec, steps: usize, frames: usize, limits: DeviceLimits) -> Self {
+        let rows = (frames + frames / steps) as f64;
+        let mut inputs = spec.observation_len;
+        let mut weights = 0.0;
+        for outputs in spec.hidden.iter().copied().chain([spec.action_count + 1]) {
+            weights += (inputs * outputs) as f64;
+            inputs = outputs;
+        }
+        let first = (spec.observation_len * spec.hidden.first().copied().unwrap_or(0)) as f64;
+        let hidden: usize = spec.hidden.iter().sum();
+        // Forward, for the weights and, but in the first layer, for the inputs; a multiplication and an addition each.
+        let flops = 2.0 * rows * (3.0 * weights - first);
+        // A hidden layer: written, read by the next layer, by its weights' gradient and by the slope; its gradient written
+        // once and read twice. A parameter: read by forward and backward pass; gradient written and read; parameter and
+        // two moments read and written.
+        let numbers = rows * (7 * hidden + 2 * spec.observation_len) as f64 + 10.0 * spec.parameter_count() as f64;
+        Self { flops, bytes: NUMBER * numbers, limits }
+    }
+
+    fn arithmetic(&self) -> f64 {
+        self.flops / self.limits.flops
+    }
+
+    fn memory(&self) -> f64 {
+        self.bytes / self.limits.bytes
+    }
+
+    /// Seconds, with arithmetic and memory at work at the same time.
+    fn seconds(&self) -> f64 {
+        self.arithmetic().max(self.memory())
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    for frames in &args.frames {
+        ensure!(frames % args.unroll_length == 0, "{frames} frames are no multiple of T = {}", args.unroll_length);
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
+    let cpu = (!args.no_cpu).then(ComputeDevice::cpu);
+    let gpus = ComputeDevice::gpus().into_iter().filter(|gpu| args.software || !gpu.is_software());
+    let mut results = Vec::new();
+    for device in cpu.into_iter().chain(gpus) {
+        results.push(measure_device(&args, &device)?);
+    }
+    ensure!(!results.is_empty(), "no device to measure: leave out --no-cpu, or build with --features wgpu");
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&json!({ "unroll_length": args.unroll_length, "devices": results }))?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Measures all cells on one device and prints them as they come.
+fn measure_device(args: &Args, device: &ComputeDevice) -> anyhow::Result<Value> {
+    let size = args.product_size.unwrap_or(if device.is_cpu() { 1024 } else { 4096 });
+    let measured = DeviceLimits::measure(device, size, Duration::from_secs(1));
+    let mut limits = measured;
+    if !device.is_cpu() {
+        limits.flops = args.peak.map_or(limits.flops, |teraflops| teraflops * 1e12);
+        limits.bytes = args.bandwidth.map_or(limits.bytes, |gigabytes| gigabytes * 1e9);
+    }
+    let threads = if device.is_cpu() { format!(", {} threads", rayon::current_num_threads()) } else { String::new() };
+    line(&format!(
+        "\n{}{threads}: measured {:.3} TFLOP/s in a product of {size} x {size}, {:.1} GB/s in a copy; floors from {:.3} TFLOP/s \
+         and {:.1} GB/s\n",
+        device.name(),
+        measured.flops / 1e12,
+        measured.bytes / 1e9,
+        limits.flops / 1e12,
+        limits.bytes / 1e9,
+    ));
+    line(
+        "| hidden | frames | ms an update | frames/s | TFLOP/s | floor ms: arithmetic | memory | share of the floor |",
+    );
+    line("|---|---|---|---|---|---|---|---|");
+    let mut cells = Vec::new();
+    for width in &args.widths {
+        for frames in &args.frames {
+            let cell = measure_cell(args, device, *width, *frames, limits)?;
+            line(&row(&cell));
+            cells.push(figures(&cell));
+        }
+    }
+    Ok(json!({
+        "device": device.name(),
+        "threads": if device.is_cpu() { Some(rayon::current_num_threads()) } else { None },
+        "measured_flops": measured.flops,
+        "measured_bytes": measured.bytes,
+        "floor_flops": limits.flops,
+        "floor_bytes": limits.bytes,
+        "cells": cells,
+    }))
+}
+
+fn measure_cell(
+    args: &Args,
+    device: &ComputeDevice,
+    width: usize,
+    frames: usize,
+    limits: DeviceLimits,
+) -> anyhow::Result<Cell> {
+    let spec = NetworkSpec {
+        observation_len: 4,
+        hidden: vec![width; args.layers],
+        activation: args.activation,
+        action_count: 2,
+    };
+    let floor = Floor::new(&spec, args.unroll_length, frames, limits);
+    let mut cell = Cell { width, frames, floor, measured: None };
+    // Two updates at least.
+    if 2.0 * cell.floor.seconds() > args.cell_time {
+        return Ok(cell);
+    }
+    let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);
+    let parameters = made_up_parameters(&spec);
+    let config = Config::complete(GivenSettings::default())?.step();
+    let mut step = LearnerStep::new(spec, parameters, config, device.clone());
+    let limit = Duration::from_secs_f64(args.cell_time);
+    let began = Instant::now();
+    // Programs are compiled and tuned in the first updates.
+    for _ in 0..3 {
+        step.run(&batch, 1e-6)?;
+        if began.elapsed() > limit / 2 {
+            break;
+        }
+    }
+    let mut updates = 0;
+    let since = Instant::now();
+    while updates == 0 || (updates < 200 && began.elapsed() < limit && since.elapsed() < limit / 4) {
+        step.advance(&batch, 1e-6)?;
+        updates += 1;
+    }
+    step.finish()?;
+    cell.measured = Some((since.elapsed().as_secs_f64() / updates as f64, updates));
+    Ok(cell)
+}
+
+fn row(cell: &Cell) -> String {
+    let Cell { width, frames, floor, measured } = cell;
+    let floors = format!("{:.3} | {:.3}", 1e3 * floor.arithmetic(), 1e3 * floor.memory());
+    match measured {
+        None => format!("| {width} | {frames} | skipped | | | {floors} | |"),
+        Some((seconds, _)) => format!(
+            "| {width} | {frames} | {:.3} | {:.0} | {:.3} | {floors} | {:.0} % |",
+            1e3 * seconds,
+            *frames as f64 / seconds,
+            floor.flops / seconds / 1e12,
+            100.0 * floor.seconds() / seconds,
+        ),
+    }
+}
+
+fn figures(cell: &Cell) -> Value {
+    json!({
+        "hidden": cell.width,
+        "frames": cell.frames,
+        "seconds": cell.measured.map(|(seconds, _)| seconds),
+        "updates": cell.measured.map(|(_, updates)| updates),
+        "frames_per_second": cell.measured.map(|(seconds, _)| cell.frames as f64 / seconds),
+        "flops": cell.floor.flops,
+        "bytes": cell.floor.bytes,
+        "floor_arithmetic_seconds": cell.floor.arithmetic(),
+        "floor_memory_seconds": cell.floor.memory(),
+    })
+}
+
+#[allow(clippy::print_stdout, reason = "the table is the result")]
+fn line(text: &str) {
+    println!("{text}");
+}
