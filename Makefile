@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu seeds deny
+.PHONY: build test lint ci check-gpu bench-gpu ladder peers seeds deny
 
 build:
 	cargo build --release --workspace
@@ -16,6 +16,18 @@ ci:
 # One learner step on the GPU backend against the CPU's; builds the feature `wgpu`, which takes long.
 check-gpu:
 	scripts/check-gpu.sh
+
+# Frames/s of the learner step by width and batch on every device, and PyTorch's beside it.
+bench-gpu:
+	scripts/bench-gpu.sh
+
+# Every path measured side by side, from the parts alone to whole runs; about five minutes.
+ladder: build
+	cargo run --release -p impala-benches --bin ladder
+
+# Compares with other systems on this machine; downloads about 4 GB the first time. `benches/peers/compare --help` says the rest.
+peers:
+	benches/peers/compare
 
 # Trains 20 seeds with the real `impala train` and prints the table.
 seeds: build

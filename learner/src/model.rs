@@ -1,4 +1,6 @@
-//! The actor-critic network as a burn module, and the way between its tensors and the flat parameters.
+//! The actor-critic network as a burn module, and the way between its tensors and the flat parameters: the plain
+//! definition, with burn's automatic differentiation, that the fast passes of `perceptron` and `step` and the actor's policy
+//! are tested against. No run computes with it.
 
 use crate::device::ComputeDevice;
 use burn::module::{Module, Param};
