@@ -169,8 +169,9 @@ mod tests {
         assert!(recent.update(totals(40, [100, 100, 0, 0, 0], [0, 0])).tell_enough());
         // Nine more are too few: what is known stays.
         assert_eq!(recent.update(totals(49, [300, 100, 0, 0, 0], [0, 0])).learner_busy, 0.5);
-        assert_eq!(recent.update(totals(60, [400, 200, 0, 0, 0], [0, 0])).learner_busy, 0.75);
-        // One long update.
-        assert_eq!(recent.update(totals(60, [2_400, 200, 0, 0, 0], [0, 0])).learner_busy, 1.0);
+        assert_eq!(recent.update(totals(60, [1_100, 1_100, 0, 0, 0], [0, 0])).learner_busy, 0.5);
+        assert_eq!(recent.update(totals(90, [2_100, 1_100, 0, 0, 0], [0, 0])).learner_busy, 1.0);
+        // One long wait.
+        assert_eq!(recent.update(totals(90, [2_100, 5_100, 0, 0, 0], [0, 0])).learner_busy, 0.0);
     }
 }
