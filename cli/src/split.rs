@@ -17,11 +17,17 @@ const MEASURING_MAX: Duration = Duration::from_millis(5);
 const MEASURED_WORK_MAX: f64 = 2e9;
 /// Multiply-adds a second of one core in such an estimate. Only the ratio of learner and actors matters.
 const WORK_PER_SECOND: f64 = 1e10;
-/// Time of a trajectory's way from one unroll to the next besides the learner's queue: packing, socket, receipt, weights.
-/// Measured over loopback on two cores with the default settings; it is much the same for all small messages.
+/// Time of a trajectory's way from one unroll to the next besides both: packing, socket, receipt, weights. This and the next
+/// were measured over loopback on two cores with the default settings (one actor made a trajectory every 0.21 ms, two kept
+/// both cores busy with one every 0.2 ms); for all small messages they are much the same.
 const ROUND_TRIP: Duration = Duration::from_micros(200);
-/// Processor time of both sides for one trajectory's messages.
-const MESSAGE_WORK: Duration = Duration::from_micros(100);
+/// Processor time of both sides for one trajectory's messages and the weights that go back.
+const MESSAGE_WORK: Duration = Duration::from_micros(300);
+/// Of it, what the learner's one network thread needs for each: no number of cores makes that faster.
+const MESSAGE_SERIAL: Duration = Duration::from_micros(100);
+/// Processor time of both sides for each frame in a message, which only large ones feel: 13 million frames a second on two
+/// cores.
+const FRAME_WORK: Duration = Duration::from_nanos(150);
 /// Most policy lag, updates, that a choice may bring with it. Where actors are slow, twice as many are worth it so far: at
 /// the defaults four actors need 1.2 times the frames of one, eight 1.6 times.
 const LAG_MAX: usize = 8;
@@ -44,6 +50,8 @@ pub(crate) struct Costs {
 pub(crate) struct Demand {
     /// Trajectories in an update.
     pub(crate) trajectories_per_batch: usize,
+    /// Frames in a trajectory.
+    pub(crate) frames: usize,
     /// Trajectories that an actor may have on their way.
     pub(crate) in_flight_max: usize,
 }
@@ -78,29 +86,28 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Splits `cores` cores.
 pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
-    let Demand { trajectories_per_batch, in_flight_max } = demand;
-    let acting = (costs.unroll + MESSAGE_WORK).as_secs_f64() * trajectories_per_batch as f64;
-    // Updates a second: no more than the learner alone makes, nor than the cores carry together with the acting for them.
-    let rate = |(threads, update): &(usize, Duration)| {
+    let Demand { trajectories_per_batch, frames, in_flight_max } = demand;
+    let batch = trajectories_per_batch as f64;
+    let (unroll, serial) = (costs.unroll.as_secs_f64(), MESSAGE_SERIAL.as_secs_f64());
+    let numbers = FRAME_WORK.as_secs_f64() * frames as f64;
+    let (way, work) = (ROUND_TRIP.as_secs_f64() + numbers, MESSAGE_WORK.as_secs_f64() + numbers);
+    // Seconds from one update to the next: as long as it takes, as its messages take, and as the cores need for both sides.
+    let interval = |(threads, update): &(usize, Duration)| {
         let update = update.as_secs_f64();
-        (1.0 / update).min(cores as f64 / (update * *threads as f64 + acting))
+        let cores_need = (update * *threads as f64 + (unroll + work) * batch) / cores as f64;
+        update.max(serial * batch).max(cores_need)
     };
     let mut chosen = costs.updates[0];
     for candidate in &costs.updates[1..] {
-        if rate(candidate) > THREADS_GAIN_MIN * rate(&chosen) {
+        if interval(&chosen) > THREADS_GAIN_MIN * interval(candidate) {
             chosen = *candidate;
         }
     }
     let (learner_threads, update) = chosen;
-
-    // While one batch is trained, the trajectories of the next must be made and sent.
-    let per_update = (costs.unroll + ROUND_TRIP).as_secs_f64() / update.as_secs_f64();
-    let windows = trajectories_per_batch as f64 * per_update / in_flight_max as f64;
-    // Actors that act all the time take a core each; in the waits of others there is room for more.
-    let cores_left = cores.saturating_sub(learner_threads).max(1) as f64;
-    let fitting = cores_left * (1.0 + ROUND_TRIP.as_secs_f64() / costs.unroll.as_secs_f64());
+    // From one update to the next a batch of trajectories must be made and sent.
+    let windows = batch * (unroll + way) / interval(&chosen) / in_flight_max as f64;
     let sane = (LAG_MAX * trajectories_per_batch).div_ceil(in_flight_max);
-    let wanted = windows.min(fitting).round().max(1.0) as usize;
+    let wanted = windows.round().max(1.0) as usize;
     let needed = trajectories_per_batch.div_ceil(in_flight_max);
     let actors = wanted.min(sane).max(needed).min(ACTORS_PER_CORE_MAX * cores);
     Split { actors, learner_threads, update, unroll: costs.unroll, cores }

@@ -133,8 +133,11 @@ fn settle_split(learner: Learner, open: OpenSplit) -> anyhow::Result<(Learner, O
         return Ok((learner.with_split(actors, threads), None));
     }
     let costs = split::measure(config, learner.device(), open, cores)?;
-    let demand =
-        Demand { trajectories_per_batch: config.trajectories_per_batch(), in_flight_max: config.in_flight_max };
+    let demand = Demand {
+        trajectories_per_batch: config.trajectories_per_batch(),
+        frames: config.unroll_length * config.environments_per_actor,
+        in_flight_max: config.in_flight_max,
+    };
     let split = split::split(cores, &costs, demand);
     let threads = if open.learner_threads { split.learner_threads } else { config.learner_threads };
     let learner = learner.with_split(u32::try_from(split.actors)?, threads);

@@ -14,11 +14,13 @@ fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
     let output = run.train(&["--seed", "1"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["result        solved", "greedy        mean", "lost in transit + 0 in flight", "wall time"] {
+    for part in
+        ["result        solved", "limited by    ", "greedy        mean", "lost in transit + 0 in flight", "wall time"]
+    {
         assert!(text.contains(part), "`{part}` is missing in:\n{text}");
     }
     let directory = run.directory();
-    for name in ["learner.log", "actor-0.log", "actor-1.log", "summary.json", "summary.txt"] {
+    for name in ["learner.log", "actor-0.log", "summary.json", "summary.txt"] {
         assert!(fs::metadata(directory.join(name)).unwrap().len() > 0, "{name} is empty");
     }
     let csv = fs::read_to_string(directory.join("metrics.csv")).unwrap();
@@ -27,10 +29,28 @@ fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
     let model = fs::read(directory.join("model.safetensors")).unwrap();
     assert_eq!(SafeTensors::deserialize(&model).unwrap().tensor("torso.1.weight").unwrap().shape(), [64, 64]);
 
+    // What was chosen for this machine is said and recorded.
+    assert!(fs::read_to_string(directory.join("learner.log")).unwrap().contains("an update takes"));
+    let recorded = fs::read_to_string(directory.join("config.toml")).unwrap();
+    assert!(recorded.contains("\nactors = ") && recorded.contains("\nlearner_threads = "), "{recorded}");
+
     // The resolved configuration is complete and can be used again.
     let config = directory.join("config.toml");
     let printed = impala(&["train", "--print-config", "--config"]).arg(&config).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&printed.stdout), fs::read_to_string(&config).unwrap());
+}
+
+#[test]
+fn a_printed_configuration_leaves_open_what_train_picks_at_its_start() {
+    let print = |arguments: &[&str]| {
+        let output = impala(&[&["train", "--print-config"], arguments].concat()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let open = print(&[]);
+    assert!(open.contains("\n# actors = 2 (`train` picks it") && open.contains("\n# learner_threads = 0 ("), "{open}");
+    assert!(print(&["--actors", "3"]).contains("\nactors = 3\n"));
+    // A deterministic run computes the same on every machine.
+    assert!(print(&["--deterministic"]).contains("\nactors = 2\n"));
 }
 
 #[test]

@@ -144,6 +144,8 @@ struct Running {
     health: tonic_health::server::HealthReporter,
     lockstep_broken: mpsc::Receiver<ActorIndex>,
     reporter: Reporter,
+    /// Noted when the run ends, before everybody leaves.
+    at_the_end: Option<Circumstances>,
 }
 
 /// Why watching ended, with the trainer's result if it ended by itself.
@@ -206,6 +208,7 @@ impl Running {
         let (health, server) = serve(listener, shared.clone(), stop_server.clone())?;
         Ok(Self {
             reporter: Reporter::new(&run_dir, shows_progress),
+            at_the_end: None,
             trainer: stage::spawn("trainer", move || trainer.run())?,
             batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
             publisher: stage::spawn("publisher", move || publisher.run())?,
@@ -249,25 +252,35 @@ impl Running {
 
     fn report(&mut self) {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
+        let circumstances = self.at_the_end.unwrap_or_else(|| self.circumstances());
         let actors = *self.shared.registry.connected().borrow();
+        let time_left = self.config.time_max().saturating_sub(progress.elapsed());
+        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, &circumstances, time_left);
+    }
+
+    /// Who is here.
+    fn circumstances(&self) -> Circumstances {
         let needed = match self.config.lockstep() {
             Some(lockstep) => lockstep.actors as usize,
             None => self.config.actors_needed(),
         };
-        // At the end they leave as they should.
-        let is_over = self.shared.finishing.is_cancelled();
-        let circumstances = Circumstances {
-            actors_missing: if is_over { 0 } else { needed.saturating_sub(actors) },
-            is_lockstep: self.config.deterministic,
-        };
-        let time_left = self.config.time_max().saturating_sub(progress.elapsed());
-        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, &circumstances, time_left);
+        let actors = *self.shared.registry.connected().borrow();
+        let is_lockstep = self.config.deterministic;
+        Circumstances { actors, actors_missing: needed.saturating_sub(actors), is_lockstep }
+    }
+
+    /// Where the time of the run went so far.
+    fn shares(&self) -> Shares {
+        let progress = self.progress.lock().expect("no holder of the progress panics");
+        Shares::between(&self.reporter.start, &Totals::now(&progress, &self.shared.ledger.account()))
     }
 
     /// Follows the data: no new actors, streams end, the queue drains, the step finishes, results are written.
     async fn shut_down(mut self, ended: Ended) -> anyhow::Result<Outcome> {
         let Ended { mut end, trained } = ended;
         self.health.set_not_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
+        // Who leaves with the end is not missing.
+        self.at_the_end = Some(Circumstances { actors_missing: 0, ..self.circumstances() });
         let _ = self.shared.finish_reason.set(end.to_string());
         self.shared.finishing.cancel();
         self.stop_batcher.cancel();
@@ -278,6 +291,7 @@ impl Running {
                 None
             }
         };
+        let shares = self.shares();
         if let Err(panic) = self.batcher.ended().await {
             end = failed("batcher", &panic);
         }
@@ -297,10 +311,10 @@ impl Running {
         }
         self.report();
         self.reporter.console.iter().for_each(Console::clear);
-        self.write_results(end, step)
+        self.write_results(end, step, shares)
     }
 
-    fn write_results(self, end: RunEnd, step: Option<LearnerStep>) -> anyhow::Result<Outcome> {
+    fn write_results(self, end: RunEnd, step: Option<LearnerStep>, shares: Shares) -> anyhow::Result<Outcome> {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
         let needed = self.config.actors_needed();
@@ -310,9 +324,8 @@ impl Running {
             )),
             false => end,
         };
-        let account = self.shared.ledger.account();
-        let shares = self.reporter.shares_of_the_run(&progress, &account);
-        let summary = Summary::new(end, &progress, account, shares, self.config.deterministic);
+        let circumstances = self.at_the_end.unwrap_or_default();
+        let summary = Summary::new(end, &progress, self.shared.ledger.account(), shares, &circumstances);
         let title = format!("{}, seed {}", self.config.environment, self.config.seed);
         let svg = self.run_dir.file("learning_curve.svg");
         if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return) {
@@ -418,10 +431,6 @@ impl Reporter {
         let start = Totals::at_the_start();
         let (rates, recent) = (Rates::default(), RecentShares::new(start));
         Self { rates, start, recent, csv, console: shows_progress.then(Console::new) }
-    }
-
-    fn shares_of_the_run(&self, progress: &Progress, account: &Account) -> Shares {
-        Shares::between(&self.start, &Totals::now(progress, account))
     }
 
     fn report(

@@ -38,9 +38,9 @@ impl Run {
         command
     }
 
-    /// A training that does not end by itself for a long time.
+    /// A training with two actors that does not end by itself for a long time.
     pub(crate) fn endless(&self) -> Child {
-        let mut command = self.train(&["--solved-return", "501", "--frames-max", "1000000000000"]);
+        let mut command = self.train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000000"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 

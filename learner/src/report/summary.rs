@@ -72,8 +72,14 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Sums a run up; `shares` are those of all of it.
-    pub fn new(end: RunEnd, progress: &Progress, account: Account, shares: Shares, is_lockstep: bool) -> Self {
+    /// Sums a run up; `shares` are those of all of it, `circumstances` those at its end.
+    pub fn new(
+        end: RunEnd,
+        progress: &Progress,
+        account: Account,
+        shares: Shares,
+        circumstances: &Circumstances,
+    ) -> Self {
         let until = if progress.frames == 0 { progress.elapsed() } else { progress.trained_until() };
         let seconds = until.as_secs_f64();
         let first = progress.first_batch().unwrap_or_default().as_secs_f64();
@@ -88,8 +94,7 @@ impl Summary {
             mean_return: progress.mean_return(),
             worst_after_solved: progress.worst_after_solved,
             shares,
-            // Who is missing at the end says nothing of the run.
-            diagnosis: diagnose(&shares, &Circumstances { actors_missing: 0, is_lockstep }),
+            diagnosis: diagnose(&shares, circumstances),
             policy_lag_mean: progress.lag.mean(),
             policy_lag_p99: progress.lag.quantile(0.99),
             policy_lag_max: progress.lag.max(),
