@@ -59,11 +59,11 @@ struct Args {
     memory_minutes: f64,
 
     /// Actor processes of the end-to-end run
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 2)]
     actors: usize,
 
     /// Environments of each of them
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 128)]
     environments_per_actor: usize,
 
     /// Columns of its batches
