@@ -260,13 +260,12 @@ impl Running {
 
     /// Who is here.
     fn circumstances(&self) -> Circumstances {
-        let needed = match self.config.lockstep() {
+        let actors_needed = match self.config.lockstep() {
             Some(lockstep) => lockstep.actors as usize,
             None => self.config.actors_needed(),
         };
         let actors = *self.shared.registry.connected().borrow();
-        let is_lockstep = self.config.deterministic;
-        Circumstances { actors, actors_missing: needed.saturating_sub(actors), is_lockstep }
+        Circumstances { actors, actors_needed, is_lockstep: self.config.deterministic }
     }
 
     /// Where the time of the run went so far.
@@ -280,7 +279,8 @@ impl Running {
         let Ended { mut end, trained } = ended;
         self.health.set_not_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
         // Who leaves with the end is not missing.
-        self.at_the_end = Some(Circumstances { actors_missing: 0, ..self.circumstances() });
+        let Circumstances { actors, actors_needed, is_lockstep } = self.circumstances();
+        self.at_the_end = Some(Circumstances { actors: actors.max(actors_needed), actors_needed, is_lockstep });
         let _ = self.shared.finish_reason.set(end.to_string());
         self.shared.finishing.cancel();
         self.stop_batcher.cancel();

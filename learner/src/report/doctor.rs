@@ -79,8 +79,8 @@ impl Serialize for Limit {
 pub struct Circumstances {
     /// Actors that are connected.
     pub actors: usize,
-    /// Actors that a batch needs and that are not connected.
-    pub actors_missing: usize,
+    /// Actors that a batch needs.
+    pub actors_needed: usize,
     /// Whether the run is deterministic.
     pub is_lockstep: bool,
 }
@@ -99,7 +99,7 @@ pub struct Diagnosis {
 
 /// Finds what limits a run.
 pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
-    let missing = circumstances.actors_missing;
+    let missing = circumstances.actors_needed.saturating_sub(circumstances.actors);
     if missing > 0 {
         let actors = if missing == 1 { "1 more actor".into() } else { format!("{missing} more actors") };
         let sentence = format!("missing actors: a batch needs {actors} to be connected");
@@ -121,7 +121,7 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     // Actors that do not tell count as what the learner's side suggests.
     let is_blocked = shares.actors_blocked().map_or(is_busy, |blocked| blocked >= BLOCKED);
     match (is_busy, is_blocked) {
-        (true, true) => learner(shares, circumstances.actors > 1),
+        (true, true) => learner(shares, circumstances.actors > circumstances.actors_needed),
         (true, false) => told(
             Limit::Nothing,
             "learner and actors both busy".into(),
@@ -132,14 +132,14 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     }
 }
 
-fn learner(shares: &Shares, has_several_actors: bool) -> Diagnosis {
+fn learner(shares: &Shares, has_actors_to_spare: bool) -> Diagnosis {
     let shares_told = busy_and_blocked(shares);
     // Threads need cores that are free.
     let advice = match is_full(shares) {
         true => "larger --batch-size or a smaller network",
         false => "larger --batch-size, more --learner-threads or a smaller network",
     };
-    let (fewer, or_fewer) = match has_several_actors {
+    let (fewer, or_fewer) = match has_actors_to_spare {
         true => ("; fewer actors would do", " or fewer actors"),
         false => ("", ""),
     };

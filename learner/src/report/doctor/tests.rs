@@ -13,7 +13,7 @@ fn shares(learner_busy: f64, actors_blocked: f64, machine_busy: f64) -> Shares {
 }
 
 fn of(shares: &Shares) -> Diagnosis {
-    diagnose(shares, &Circumstances { actors: 2, ..Circumstances::default() })
+    diagnose(shares, &Circumstances { actors: 2, actors_needed: 1, is_lockstep: false })
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn actors_that_wait_for_a_busy_learner_are_too_many() {
         "the learner (busy 97 %, actors blocked 40 %): larger --batch-size, more --learner-threads or a smaller network; \
          fewer actors would do"
     );
-    let alone = diagnose(&shares(0.97, 0.4, 0.6), &Circumstances { actors: 1, ..Circumstances::default() });
+    let alone = diagnose(&shares(0.97, 0.4, 0.6), &Circumstances { actors: 1, actors_needed: 1, is_lockstep: false });
     assert!(!alone.sentence.contains("fewer") && alone.brief.ends_with(": larger batch"), "{alone:?}");
     assert!(!of(&shares(0.97, 0.4, 1.0)).sentence.contains("threads"), "no core is free for them");
 }
@@ -94,7 +94,7 @@ fn few_updates_tell_nothing_but_missing_actors_are_told_at_once() {
     let early = Shares { seconds: 0.1, updates: 3, ..shares(0.1, 0.1, 0.1) };
     let found = of(&early);
     assert_eq!((found.limit, found.brief.as_str()), (Limit::Unknown, ""));
-    let found = diagnose(&early, &Circumstances { actors_missing: 1, ..Circumstances::default() });
+    let found = diagnose(&early, &Circumstances { actors: 2, actors_needed: 3, is_lockstep: false });
     assert_eq!((found.limit, found.brief.as_str()), (Limit::MissingActors, "a batch needs 1 more actor"));
     // Two long updates tell.
     assert_eq!(of(&Shares { seconds: 4.0, updates: 2, ..shares(1.0, 0.6, 0.6) }).limit, Limit::Learner);
