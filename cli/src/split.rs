@@ -35,6 +35,8 @@ const LAG_MAX: usize = 8;
 const THREADS_GAIN_MIN: f64 = 1.1;
 /// Actors a core that `train` starts of its own accord.
 const ACTORS_PER_CORE_MAX: usize = 4;
+/// Actors that `train` starts of its own accord, be they needed to fill a batch.
+const ACTORS_MAX: usize = 64;
 
 /// What updates and unrolls take here.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +111,7 @@ pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
     let sane = (LAG_MAX * trajectories_per_batch).div_ceil(in_flight_max);
     let wanted = windows.round().max(1.0) as usize;
     let needed = trajectories_per_batch.div_ceil(in_flight_max);
-    let actors = wanted.min(sane).max(needed).min(ACTORS_PER_CORE_MAX * cores);
+    let actors = wanted.min(sane).min(ACTORS_PER_CORE_MAX * cores).max(needed.min(ACTORS_MAX));
     Split { actors, learner_threads, update, unroll: costs.unroll, cores }
 }
 

@@ -112,7 +112,9 @@ impl Ticket {
         if disposition == Disposition::Invalid {
             return;
         }
-        let weights_version = self.next_weights.unwrap_or_else(|| self.demand.demand());
+        // Again: a staged batch has waited for the one before it, which has made newer weights.
+        let newest = self.demand.demand();
+        let weights_version = self.next_weights.unwrap_or(newest);
         // The channel holds more than an actor's window; a failed send means that the actor is gone.
         let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition, weights_version });
     }

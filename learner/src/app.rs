@@ -442,6 +442,11 @@ impl Reporter {
         circumstances: &Circumstances,
         time_left: Duration,
     ) {
+        if progress.first_batch().is_none() {
+            // How busy the machine was before the first batch says nothing about the run.
+            self.start = Totals::at_the_start();
+            self.recent = RecentShares::new(self.start);
+        }
         let (frames_per_second, busy) = self.rates.update(progress);
         let shares = self.recent.update(Totals::now(progress, &account));
         let diagnosis = &diagnose(&shares, circumstances);

@@ -1,58 +1,76 @@
 //! When an actor is sent newer weights: not with every version, but when it is about to use them.
 //!
 //! An actor with a full window makes nothing before one of its trajectories is decided; what is published until then would
-//! be encoded, sent and decoded for nothing, once an actor and update. So its weights stream waits until the batcher has
-//! put one of its trajectories into a batch. Then it sends the newest version and the one after it, which comes about when
-//! the trainer takes the batch and the receipt frees the place. The receipt names the first of them: the actor waits for
-//! it, so that it never starts with the weights of its last turn.
+//! be sent and decoded for nothing, once an actor and update. So its weights stream waits until the batcher has put one of
+//! its trajectories into a batch, and again until that batch is taken for training; each time it sends the newest version
+//! and the one after it. The receipt names the version that was newest the first time: the actor waits for it, so that it
+//! never starts with the weights of its last turn.
 
 use crate::publisher::PublishedWatch;
 use impala_common::ids::WeightsVersion;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
-/// One actor's demand for weights; shared by its trajectories' tickets and its weights stream.
+/// One actor's demand for weights; shared by its trajectories' tickets and its weights streams.
 #[derive(Debug)]
 pub struct WeightsDemand {
     published: PublishedWatch,
-    /// Whether only demanded weights are sent. Off for who has sent no trajectory yet, and in lockstep, where the actor waits for
-    /// a version that may be published after its receipt.
-    is_gated: AtomicBool,
-    /// The actor is to hold this version or a newer one.
-    version_min: AtomicU64,
-    changed: Notify,
+    wanted: watch::Sender<Wanted>,
+}
+
+/// Which weights are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Every version: by who has sent no trajectory yet, and in lockstep, where the actor waits for a version that may be
+    /// published after its receipt.
+    All,
+    /// This version or a newer one.
+    From(WeightsVersion),
 }
 
 impl WeightsDemand {
     /// Every version is wanted, until [`WeightsDemand::gate`].
     pub fn new(published: PublishedWatch) -> Self {
-        Self { published, is_gated: AtomicBool::new(false), version_min: AtomicU64::new(0), changed: Notify::new() }
+        Self { published, wanted: watch::channel(Wanted::All).0 }
     }
 
     /// From now on weights are sent on demand only.
     pub fn gate(&self) {
-        self.is_gated.store(true, Ordering::Release);
+        self.wanted.send_if_modified(|wanted| {
+            let is_ungated = *wanted == Wanted::All;
+            if is_ungated {
+                *wanted = Wanted::From(WeightsVersion(0));
+            }
+            is_ungated
+        });
     }
 
     /// From now on every version is wanted.
     pub fn ungate(&self) {
-        self.is_gated.store(false, Ordering::Release);
-        self.changed.notify_one();
+        self.wanted.send_replace(Wanted::All);
     }
 
     /// The actor will want the newest weights soon, and the version after them; returns the version of the newest.
     pub fn demand(&self) -> WeightsVersion {
         let newest = self.published.borrow().as_ref().map_or(WeightsVersion(0), |newest| newest.version);
-        self.version_min.fetch_max(newest.0.saturating_add(1), Ordering::AcqRel);
-        self.changed.notify_one();
+        let next = WeightsVersion(newest.0.saturating_add(1));
+        self.wanted.send_if_modified(|wanted| match wanted {
+            Wanted::From(version) if *version < next => {
+                *version = next;
+                true
+            }
+            _ => false,
+        });
         newest
     }
 
     /// Waits until an actor that holds version `held` wants newer weights.
     pub async fn wanted(&self, held: WeightsVersion) {
-        while self.is_gated.load(Ordering::Acquire) && held.0 >= self.version_min.load(Ordering::Acquire) {
-            self.changed.notified().await;
-        }
+        let wants_newer = |wanted: &Wanted| match wanted {
+            Wanted::All => true,
+            Wanted::From(version) => held < *version,
+        };
+        // The sender is this object's own.
+        let _ = self.wanted.subscribe().wait_for(wants_newer).await;
     }
 }
 
@@ -72,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_gated_actor_wants_weights_until_it_holds_newer_ones_than_at_the_demand() {
-        let (published, watch) = tokio::sync::watch::channel(None);
+        let (published, watch) = watch::channel(None);
         let publish = |version| {
             published.send_replace(Some(Arc::new(Published::new(WeightsVersion(version), vec![0.0]))));
         };

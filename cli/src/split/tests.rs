@@ -56,7 +56,9 @@ fn a_batch_is_always_filled_within_what_a_machine_can_carry() {
     let demand = Demand { trajectories_per_batch: 6, frames: 80, in_flight_max: 2 };
     assert_eq!(chosen(2, &costs(&[1_000_000], 10), demand).0, 3);
     let absurd = Demand { trajectories_per_batch: 1000, frames: 80, in_flight_max: 1 };
-    assert_eq!(chosen(2, &costs(&[1_000], 10), absurd).0, ACTORS_PER_CORE_MAX * 2);
+    assert_eq!(chosen(2, &costs(&[1_000], 10), absurd).0, ACTORS_MAX);
+    let many = Demand { trajectories_per_batch: 16, ..absurd };
+    assert_eq!(chosen(2, &costs(&[1_000], 10), many).0, 16);
 }
 
 #[test]
