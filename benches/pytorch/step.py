@@ -139,9 +139,20 @@ def rate(work, device, seconds=1.0):
 
 def limits(device, size):
     matrix = torch.full((size, size), 1.0 / size, device=device)
-    array = torch.ones(1 << 26, device=device)
-    flops = 2.0 * size**3 * rate(lambda: matrix @ matrix, device)
-    return flops, 8.0 * array.numel() * rate(lambda: array + 1.0, device)
+    array = torch.ones(30_000_000, device=device)
+    in_a_row = 8
+
+    def products():
+        product = matrix
+        for _ in range(in_a_row):
+            product = product @ matrix
+
+    def copies():
+        for _ in range(in_a_row):
+            array.add_(1.0)
+
+    flops = 2.0 * size**3 * in_a_row * rate(products, device)
+    return flops, 8.0 * array.numel() * in_a_row * rate(copies, device)
 
 
 def floor(args, width, frames):

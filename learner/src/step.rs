@@ -1,4 +1,5 @@
-//! One learner step: forward pass, V-trace, loss, backward pass, clipping, update.
+//! One learner step: forward pass, V-trace, loss, backward pass, clipping, update. The same arithmetic twice: for the CPU in
+//! `host`, and in `device` for accelerators, where nothing but the batch and a few numbers crosses the bus.
 
 mod device;
 mod host;

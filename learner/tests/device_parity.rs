@@ -5,6 +5,7 @@
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, whose figures are worth reading")]
 
+use burn::tensor::{Tensor, TensorData};
 use impala_common::activation::Activation;
 use impala_common::network::NetworkSpec;
 use impala_common::trajectory::Outcome;
@@ -97,6 +98,29 @@ fn close(expected: &[f32], actual: &[f32], what: &str) {
     let worst = expected.iter().zip(actual).map(|(e, a)| (e - a).abs() / e.abs().max(1.0)).fold(0.0, f32::max);
     println!("{what}: worst difference {worst:e}");
     assert!(worst <= TOLERANCE, "{what}: differ by {worst:e}");
+}
+
+/// Large enough for every program that the backend tunes among.
+#[test]
+fn products_of_matrices_agree_with_the_cpu() {
+    let gpu = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap();
+    for [rows, inner, columns] in
+        [[64, 64, 64], [256, 256, 256], [1152, 64, 64], [64, 1152, 64], [1152, 256, 3], [512, 512, 512]]
+    {
+        let matrix = |rows: usize, columns: usize, device: &ComputeDevice| {
+            let numbers: Vec<f32> = (0..rows * columns).map(|i| ((i * 29 % 101) as f32 - 50.0) / 50.0).collect();
+            Tensor::<2>::from_data(TensorData::new(numbers, [rows, columns]), device.plain())
+        };
+        let product = |device: &ComputeDevice| {
+            let data = matrix(rows, inner, device).matmul(matrix(inner, columns, device)).into_data();
+            data.as_slice::<f32>().unwrap().to_vec()
+        };
+        let expected = product(&ComputeDevice::cpu());
+        // Tuned in the first, taken as tuned in the second.
+        for _ in 0..2 {
+            close(&expected, &product(&gpu), &format!("{rows} x {inner} x {columns}"));
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use impala_common::activation::Activation;
 use impala_common::network::NetworkSpec;
+use impala_learner::batch::Batch;
 use impala_learner::calibration::{made_up_batch, made_up_parameters};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
@@ -15,6 +16,7 @@ use impala_learner::device::ComputeDevice;
 use impala_learner::device_limits::DeviceLimits;
 use impala_learner::step::LearnerStep;
 use serde_json::{Value, json};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Bytes of a number.
 const NUMBER: f64 = 4.0;
+/// Most updates that are timed.
+const UPDATES_MAX: usize = 200;
+/// Small: the numbers must stay finite on a batch that is repeated.
+const LEARNING_RATE: f32 = 1e-6;
 
 /// Measures the learner step by width and batch on every device.
 #[derive(Parser)]
@@ -86,8 +92,21 @@ struct Cell {
     width: usize,
     frames: usize,
     floor: Floor,
-    /// Seconds an update and how many were timed; none if skipped.
-    measured: Option<(f64, usize)>,
+    measured: Measured,
+}
+
+/// What became of a cell.
+#[derive(Clone, Copy)]
+enum Measured {
+    Update {
+        seconds: f64,
+        /// That were timed.
+        updates: usize,
+    },
+    /// Its floor alone is longer than the time for a cell.
+    Skipped,
+    /// The device could not do it, for want of memory as a rule; its own message says why.
+    Failed,
 }
 
 /// The least time of an update.
@@ -209,41 +228,48 @@ fn measure_cell(
         action_count: 2,
     };
     let floor = Floor::new(&spec, args.unroll_length, frames, limits);
-    let mut cell = Cell { width, frames, floor, measured: None };
     // Two updates at least.
-    if 2.0 * cell.floor.seconds() > args.cell_time {
-        return Ok(cell);
+    if 2.0 * floor.seconds() > args.cell_time {
+        return Ok(Cell { width, frames, floor, measured: Measured::Skipped });
     }
-    let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);
-    let parameters = made_up_parameters(&spec);
     let config = Config::complete(GivenSettings::default())?.step();
-    let mut step = LearnerStep::new(spec, parameters, config, device.clone());
     let limit = Duration::from_secs_f64(args.cell_time);
+    let measure = || -> anyhow::Result<Measured> {
+        let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);
+        let mut step = LearnerStep::new(spec.clone(), made_up_parameters(&spec), config, device.clone());
+        time_updates(&mut step, &batch, limit)
+    };
+    // The backends panic where memory is at its end; the other cells are still worth having.
+    let measured = std::panic::catch_unwind(AssertUnwindSafe(measure)).unwrap_or(Ok(Measured::Failed))?;
+    Ok(Cell { width, frames, floor, measured })
+}
+
+fn time_updates(step: &mut LearnerStep, batch: &Batch, limit: Duration) -> anyhow::Result<Measured> {
     let began = Instant::now();
     // Programs are compiled and tuned in the first updates.
     for _ in 0..3 {
-        step.run(&batch, 1e-6)?;
+        step.run(batch, LEARNING_RATE)?;
         if began.elapsed() > limit / 2 {
             break;
         }
     }
     let mut updates = 0;
     let since = Instant::now();
-    while updates == 0 || (updates < 200 && began.elapsed() < limit && since.elapsed() < limit / 4) {
-        step.advance(&batch, 1e-6)?;
+    while updates == 0 || (updates < UPDATES_MAX && began.elapsed() < limit && since.elapsed() < limit / 4) {
+        step.advance(batch, LEARNING_RATE)?;
         updates += 1;
     }
     step.finish()?;
-    cell.measured = Some((since.elapsed().as_secs_f64() / updates as f64, updates));
-    Ok(cell)
+    Ok(Measured::Update { seconds: since.elapsed().as_secs_f64() / updates as f64, updates })
 }
 
 fn row(cell: &Cell) -> String {
     let Cell { width, frames, floor, measured } = cell;
     let floors = format!("{:.3} | {:.3}", 1e3 * floor.arithmetic(), 1e3 * floor.memory());
     match measured {
-        None => format!("| {width} | {frames} | skipped | | | {floors} | |"),
-        Some((seconds, _)) => format!(
+        Measured::Skipped => format!("| {width} | {frames} | skipped | | | {floors} | |"),
+        Measured::Failed => format!("| {width} | {frames} | failed | | | {floors} | |"),
+        Measured::Update { seconds, .. } => format!(
             "| {width} | {frames} | {:.3} | {:.0} | {:.3} | {floors} | {:.0} % |",
             1e3 * seconds,
             *frames as f64 / seconds,
@@ -254,12 +280,17 @@ fn row(cell: &Cell) -> String {
 }
 
 fn figures(cell: &Cell) -> Value {
+    let (seconds, updates) = match cell.measured {
+        Measured::Update { seconds, updates } => (Some(seconds), Some(updates)),
+        Measured::Skipped | Measured::Failed => (None, None),
+    };
     json!({
         "hidden": cell.width,
         "frames": cell.frames,
-        "seconds": cell.measured.map(|(seconds, _)| seconds),
-        "updates": cell.measured.map(|(_, updates)| updates),
-        "frames_per_second": cell.measured.map(|(seconds, _)| cell.frames as f64 / seconds),
+        "seconds": seconds,
+        "updates": updates,
+        "frames_per_second": seconds.map(|seconds| cell.frames as f64 / seconds),
+        "failed": matches!(cell.measured, Measured::Failed),
         "flops": cell.floor.flops,
         "bytes": cell.floor.bytes,
         "floor_arithmetic_seconds": cell.floor.arithmetic(),

@@ -19,7 +19,7 @@ use crate::loss::Losses;
 use crate::model::floats;
 use burn::tensor::{Device, Tensor};
 use impala_common::network::NetworkSpec;
-use loss::Outputs;
+use loss::{Constants, LossTensors, Outputs};
 use network::DeviceNetwork;
 use optimiser::DeviceOptimiser;
 use upload::Upload;
@@ -32,6 +32,7 @@ pub(super) struct DeviceStep {
     device: Device,
     network: DeviceNetwork,
     optimiser: DeviceOptimiser,
+    constants: Constants,
     /// `[P]`, in the network's device order.
     parameters: Tensor<1>,
     /// `[P]`, of the newest update, before clipping, with the factor `[1]` that clips it.
@@ -53,6 +54,7 @@ impl DeviceStep {
         let optimiser = DeviceOptimiser::new(config.optimiser, network.len(), &device);
         Self {
             config,
+            constants: Constants::new(spec.action_count, config.costs, &device),
             device,
             network,
             optimiser,
@@ -129,23 +131,32 @@ impl DeviceStep {
         let outputs = Outputs::new(&pass, upload, self.network.action_count());
         let returns =
             vtrace::vtrace(&outputs.vtrace_inputs(upload, self.config.correction), &self.config.clipping, &scan);
-        let (losses, output_gradient) = outputs.loss(upload, &returns, self.config.costs);
+        let loss = outputs.loss(upload, &returns, self.config.costs, &self.constants);
+        let LossTensors { means, total, gradient: output_gradient } = loss;
         let gradient = self.network.backward(&layers, pass, output_gradient, &self.device);
 
         let squares = (gradient.clone() * gradient.clone()).sum();
+        join_up_to_here(&squares);
         // A norm of 0 gives infinity, and no clipping.
         let clip = squares.clone().sqrt().recip().mul_scalar(self.config.gradient_norm_max).clamp_max(1.0);
-        let is_finite = optimiser::is_finite(squares.clone()) * optimiser::is_finite(losses.clone().narrow(0, 3, 1));
+        let is_finite = optimiser::is_finite(squares.clone()) * optimiser::is_finite(total.clone());
+        join_up_to_here(&is_finite);
         let clipped = gradient.clone() * clip.clone();
         let accepted = self.optimiser.step(&mut self.parameters, clipped, learning_rate, is_finite);
 
         self.gradient = Some((gradient, clip));
         self.parameters_read = None;
         self.scan = Some(scan);
-        self.pending = Some(Tensor::cat(vec![losses, squares, accepted], 0));
-        // Only hands the work over. An error here is one of the device and comes back with the numbers.
-        let _ = self.device.flush();
+        self.pending = Some(Tensor::cat(vec![means, total, squares, accepted], 0));
+        join_up_to_here(&self.parameters);
     }
+}
+
+/// Hands over what is queued. A backend that fuses joins neighbouring operations of one shape to one kernel; where shapes
+/// alternate it may find no order for its kernels and then joins nothing at all, so such places are cut by hand.
+fn join_up_to_here<const D: usize>(newest: &Tensor<D>) {
+    // An error here is one of the device and comes back with the numbers.
+    let _ = newest.device().flush();
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::network::Pass;
 use super::upload::Upload;
 use super::vtrace::{ReturnsTensors, VtraceTensors};
 use crate::loss::LossCosts;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// Policy and values of a batch.
 #[derive(Debug)]
@@ -19,6 +19,37 @@ pub(super) struct Outputs {
     action_log_probs: Tensor<2>,
     /// `[rows]`
     values: Tensor<1>,
+}
+
+/// Arrays that do not change during a run.
+#[derive(Debug)]
+pub(super) struct Constants {
+    /// `[1, A]`: 0, 1, ..
+    all_actions: Tensor<2>,
+    /// `[3]`, of the policy's, the baseline's and the entropy's mean in the loss.
+    loss_weights: Tensor<1>,
+}
+
+/// What the loss gives.
+#[derive(Debug)]
+pub(super) struct LossTensors {
+    /// `[3]`: policy, baseline, entropy.
+    pub(super) means: Tensor<1>,
+    /// `[1]`
+    pub(super) total: Tensor<1>,
+    /// `[rows, A + 1]`, 0 in the rows behind the frames.
+    pub(super) gradient: Tensor<2>,
+}
+
+impl Constants {
+    pub(super) fn new(action_count: usize, costs: LossCosts, device: &Device) -> Self {
+        let actions: Vec<f32> = (0..action_count).map(|action| action as f32).collect();
+        let weights = vec![1.0, costs.baseline, -costs.entropy];
+        Self {
+            all_actions: Tensor::from_data(TensorData::new(actions, [1, action_count]), device),
+            loss_weights: Tensor::from_data(TensorData::new(weights, [3]), device),
+        }
+    }
 }
 
 impl Outputs {
@@ -59,12 +90,14 @@ impl Outputs {
         }
     }
 
-    /// The losses and the gradient of their sum with respect to the outputs.
-    ///
-    /// # Shapes
-    /// - losses: `[4]`: policy, baseline, entropy, total
-    /// - gradient: `[rows, A + 1]`, 0 in the rows behind the frames
-    pub(super) fn loss(self, upload: &Upload, returns: &ReturnsTensors, costs: LossCosts) -> (Tensor<1>, Tensor<2>) {
+    /// The losses and the gradient of the whole one with respect to the outputs.
+    pub(super) fn loss(
+        self,
+        upload: &Upload,
+        returns: &ReturnsTensors,
+        costs: LossCosts,
+        constants: &Constants,
+    ) -> LossTensors {
         let (frames, [_, action_count]) = (upload.frames(), self.log_probs.dims());
         let device = self.log_probs.device();
         let scale = 1.0 / frames as f32;
@@ -77,15 +110,13 @@ impl Outputs {
         let baseline = (errors.clone() * errors.clone()).mul_scalar(0.5);
         let terms = Tensor::cat(vec![policy, baseline, entropies.clone()], 1);
         let means = terms.sum_dim(0).reshape([3]).mul_scalar(scale);
-        let of = |index: usize| means.clone().narrow(0, index, 1);
-        let total = of(0) + of(1).mul_scalar(costs.baseline) - of(2).mul_scalar(costs.entropy);
+        let total = (means.clone() * constants.loss_weights.clone()).sum();
 
-        let all_actions = Tensor::<1, Int>::arange(0..action_count as i64, &device).float().reshape([1, action_count]);
-        let is_taken = upload.actions.clone().equal(all_actions).float();
+        let is_taken = probs.zeros_like().mask_fill(upload.actions.clone().equal(constants.all_actions.clone()), 1.0);
         let bonus = probs.clone() * (self.log_probs + entropies);
         let logits = advantages * (probs - is_taken) + bonus.mul_scalar(costs.entropy);
         let gradient = Tensor::cat(vec![logits, errors.mul_scalar(costs.baseline)], 1).mul_scalar(scale);
         let behind = Tensor::zeros([self.rows - frames, action_count + 1], &device);
-        (Tensor::cat(vec![means, total], 0), Tensor::cat(vec![gradient, behind], 0))
+        LossTensors { means, total, gradient: Tensor::cat(vec![gradient, behind], 0) }
     }
 }

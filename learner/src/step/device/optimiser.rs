@@ -1,6 +1,7 @@
 //! The optimisers of [`crate::optim`] on one array in device memory, and the guard that keeps numbers that are not finite
 //! out of it.
 
+use super::join_up_to_here;
 use crate::optim::OptimiserKind;
 use burn::tensor::{Device, Tensor};
 
@@ -37,8 +38,10 @@ impl DeviceOptimiser {
         let (new, first, second) = self.updated(parameters.clone(), gradient, learning_rate);
         // A sum of ones, not of the numbers: large ones may well add up to infinity.
         let unfit = is_finite(new.clone()).neg().add_scalar(1.0).sum();
-        let accepted = is_sound * unfit.equal_elem(0.0).float();
-        let keeps_old = accepted.clone().equal_elem(0.0).expand(parameters.dims());
+        join_up_to_here(&unfit);
+        let accepted = is_sound.mask_fill(unfit.greater_elem(0.0), 0.0);
+        let keeps_old = accepted.clone().lower_elem(0.5).expand(parameters.dims());
+        join_up_to_here(&accepted);
         let choose = |new: Tensor<1>, old: &Tensor<1>| new.mask_where(keeps_old.clone(), old.clone());
         *parameters = choose(new, parameters);
         self.first = choose(first, &self.first);
@@ -79,7 +82,8 @@ impl DeviceOptimiser {
 }
 
 /// 1 where a number is finite, else 0. By comparison, which is false for what is not a number: shader compilers may assume
-/// that tests for infinity and NaN never succeed.
-pub(super) fn is_finite(numbers: Tensor<1>) -> Tensor<1> {
-    numbers.abs().lower_equal_elem(f32::MAX).float()
+/// that tests for infinity and NaN never succeed. Filled in by mask: a conversion from truth values is not fused.
+pub(super) fn is_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D> {
+    let zeros = numbers.zeros_like();
+    zeros.mask_fill(numbers.abs().lower_equal_elem(f32::MAX), 1.0)
 }

@@ -12,6 +12,7 @@
 //! division and no logarithm: a discount of 0 is nothing special. A hand-written kernel would need burn's feature
 //! `extension` and the kernel language as a dependency of its own, to save a handful of launches.
 
+use super::join_up_to_here;
 use crate::vtrace::VtraceClipping;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -19,16 +20,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 #[derive(Debug)]
 pub(super) struct Scan {
     steps: usize,
-    /// Beginning with s = 1; never empty.
-    shifts: Vec<Shift>,
-}
-
-#[derive(Debug)]
-struct Shift {
-    /// `[T]`: `t + s`, or the last step where that is outside.
-    sources: Tensor<1, Int>,
-    /// `[T, 1]`: 1 where `t + s` is inside, else 0.
-    is_inside: Tensor<2>,
+    /// `[T + 1]` each: `t + s`, or T where that is outside.
+    sources: Vec<Tensor<1, Int>>,
 }
 
 /// Arguments of [`vtrace`], all but the first `[T, B]`.
@@ -53,16 +46,12 @@ pub(super) struct ReturnsTensors {
 
 impl Scan {
     pub(super) fn new(steps: usize, device: &Device) -> Self {
-        let shift = |by: usize| {
-            let sources: Vec<i32> = (0..steps).map(|t| (t + by).min(steps - 1) as i32).collect();
-            let is_inside: Vec<f32> = (0..steps).map(|t| f32::from(t + by < steps)).collect();
-            Shift {
-                sources: Tensor::from_data(TensorData::new(sources, [steps]), device),
-                is_inside: Tensor::from_data(TensorData::new(is_inside, [steps, 1]), device),
-            }
+        let sources = |by: &usize| {
+            let sources: Vec<i32> = (0..=steps).map(|t| (t + by).min(steps) as i32).collect();
+            Tensor::from_data(TensorData::new(sources, [steps + 1]), device)
         };
-        let reaches = std::iter::successors(Some(1), |by| Some(2 * by)).take_while(|by| *by == 1 || *by < steps);
-        Self { steps, shifts: reaches.map(shift).collect() }
+        let reaches = std::iter::successors(Some(1), |by| Some(2 * by)).take_while(|by| *by < steps);
+        Self { steps, sources: reaches.collect::<Vec<usize>>().iter().map(sources).collect() }
     }
 
     /// T
@@ -70,16 +59,30 @@ impl Scan {
         self.steps
     }
 
-    /// Solves `acc_t = d_t + a_t acc_{t+1}`.
-    fn solve(&self, mut d: Tensor<2>, mut a: Tensor<2>) -> Tensor<2> {
-        for (index, shift) in self.shifts.iter().enumerate() {
-            // Cut off at the end here, so that `d` needs no cut of its own.
-            let reach = a.clone() * shift.is_inside.clone();
-            let is_last = index + 1 == self.shifts.len();
-            let next = (!is_last).then(|| reach.clone() * a.select(0, shift.sources.clone()));
-            d = d.clone() + reach.clone() * d.select(0, shift.sources.clone());
-            a = next.unwrap_or(reach);
+    /// Solves `acc_t = d_t + a_t acc_{t+1}`, `acc_T = 0`.
+    ///
+    /// # Shapes
+    /// - d, a: `[T, B]`
+    /// - result: `[T + 1, B]`
+    fn solve(&self, d: Tensor<2>, a: Tensor<2>) -> Tensor<2> {
+        let [_, columns] = d.dims();
+        // A row of zeros behind the last step, for all that reach out of the array.
+        let with_end = |array: Tensor<2>| {
+            let end = Tensor::zeros([1, columns], &array.device());
+            Tensor::cat(vec![array, end], 0)
+        };
+        let (mut d, mut a) = (with_end(d), with_end(a));
+        for (index, sources) in self.sources.iter().enumerate() {
+            // One kernel may not read an array both in place and at other places; the copies are made in the kernel before.
+            let (d_behind, a_behind) = (d.clone().mul_scalar(1.0), a.clone().mul_scalar(1.0));
+            join_up_to_here(&d);
+            let is_last = index + 1 == self.sources.len();
+            d = d + a.clone() * d_behind.select(0, sources.clone());
+            if !is_last {
+                a = a * a_behind.select(0, sources.clone());
+            }
         }
+        join_up_to_here(&d);
         d
     }
 }
@@ -91,10 +94,9 @@ pub(super) fn vtrace(inputs: &VtraceTensors, clipping: &VtraceClipping, scan: &S
     let rho = ratios.clone().clamp_max(clipping.rho_bar);
     let c = ratios.clone().clamp_max(clipping.c_bar).mul_scalar(clipping.lambda);
     let delta = rho * (rewards.clone() + discounts.clone() * next_values.clone() - values.clone());
-    let corrections = scan.solve(delta, discounts.clone() * c);
-
-    let behind = &scan.shifts[0];
-    let next_corrections = corrections.clone().select(0, behind.sources.clone()) * behind.is_inside.clone();
+    let all_corrections = scan.solve(delta, discounts.clone() * c);
+    let corrections = all_corrections.clone().narrow(0, 0, scan.steps());
+    let next_corrections = all_corrections.narrow(0, 1, scan.steps());
     let q = rewards.clone() + discounts.clone() * (next_values.clone() + next_corrections);
     ReturnsTensors {
         vs: values.clone() + corrections,
