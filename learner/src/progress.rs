@@ -1,11 +1,13 @@
 //! What a run has reached: written by the trainer once an update, read by reports. Decides when the task is solved.
 
 mod clock;
+mod saved;
 
 use crate::step::StepReport;
 use clock::TrainerClock;
 use impala_common::trajectory::{Episode, RolloutTime};
-use serde::Serialize;
+pub use saved::SavedProgress;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ pub const SOLVED_EPISODES: usize = 100;
 const CURVE_POINTS_MAX: usize = 4096;
 
 /// A point of the learning curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
     /// Frames trained.
     pub frames: u64,
@@ -24,7 +26,8 @@ pub struct CurvePoint {
 }
 
 /// Distribution of policy lags, updates.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LagHistogram {
     counts: Vec<u64>,
 }
@@ -70,11 +73,11 @@ impl LagHistogram {
 }
 
 /// Where and when the task was solved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Solved {
     /// Frames trained until then.
     pub frames: u64,
-    /// Seconds since the start of the learner.
+    /// Seconds since the start of the run.
     pub seconds: f64,
 }
 
@@ -82,6 +85,8 @@ pub struct Solved {
 #[derive(Clone, Debug)]
 pub struct Progress {
     started: Instant,
+    /// What earlier processes of a resumed run took.
+    before: Duration,
     first_batch: Option<Duration>,
     trained_until: Duration,
     solved_return: f64,
@@ -120,6 +125,7 @@ impl Progress {
         let started = Instant::now();
         Self {
             started,
+            before: Duration::ZERO,
             first_batch: None,
             trained_until: Duration::ZERO,
             solved_return,
@@ -141,17 +147,22 @@ impl Progress {
         }
     }
 
-    /// Time since the start of the learner.
+    /// Time since the start of the run, without that in which no learner was up.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.before + self.started.elapsed()
     }
 
-    /// Time from the start of the learner until the trainer had its first batch.
+    /// What earlier processes of a resumed run took of it.
+    pub fn before(&self) -> Duration {
+        self.before
+    }
+
+    /// Time from the start of the run until the trainer had its first batch.
     pub fn first_batch(&self) -> Option<Duration> {
         self.first_batch
     }
 
-    /// Time from the start of the learner until the last update.
+    /// Time from the start of the run until the last update.
     pub fn trained_until(&self) -> Duration {
         self.trained_until
     }

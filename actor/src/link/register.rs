@@ -4,7 +4,7 @@ use super::{Client, Connection, Identity, LearnerUrl, LinkError, chain, describe
 use crate::backoff::Backoff;
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
-use impala_common::spec::{Agreement, EnvironmentName, MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
+use impala_common::spec::{Agreement, EnvironmentName, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TakeUp};
 use impala_common::wire::{Registration, pb};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -79,10 +79,12 @@ async fn attempt(url: &LearnerUrl, identity: &Identity, produced: Sequence) -> R
         }
         _ => Failure::Passing(describe(&status)),
     })?;
-    let agreement = Agreement::try_from(reply.into_inner())
+    let mut reply = reply.into_inner();
+    let take_up = reply.take_up.take().map(TakeUp::from);
+    let agreement = Agreement::try_from(reply)
         .map_err(|reason| Failure::Fatal(LinkError::Agreement { url: url.clone(), reason }))?;
     let environment = check(url, identity, &agreement).map_err(Failure::Fatal)?;
-    Ok(Connection { client, agreement, environment })
+    Ok(Connection { client, agreement, environment, take_up })
 }
 
 fn registration(identity: &Identity, produced: Sequence) -> Registration {

@@ -2,6 +2,7 @@
 
 use super::doctor::{Circumstances, Diagnosis, diagnose};
 use super::shares::Shares;
+use crate::checkpoint::writer::CheckpointReport;
 use crate::ledger::Account;
 use crate::progress::{Progress, Solved};
 use serde::Serialize;
@@ -69,6 +70,10 @@ pub struct Summary {
     pub policy_lag_max: u64,
     /// Every trajectory.
     pub account: Account,
+    /// Update from which this process took the run up.
+    pub resumed_from: Option<u64>,
+    /// Of this process.
+    pub checkpoints: CheckpointReport,
 }
 
 impl Summary {
@@ -99,6 +104,8 @@ impl Summary {
             policy_lag_p99: progress.lag.quantile(0.99),
             policy_lag_max: progress.lag.max(),
             account,
+            resumed_from: None,
+            checkpoints: CheckpointReport::default(),
         }
     }
 
@@ -114,6 +121,9 @@ impl fmt::Display for Summary {
         writeln!(f, "result        {}", self.end)?;
         if let Some(Solved { frames, seconds }) = self.solved {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
+        }
+        if let Some(update) = self.resumed_from {
+            writeln!(f, "resumed       behind update {update}; times and counts are those of the whole run")?;
         }
         writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
         writeln!(f, "mean return   {} over the last 100 episodes", mean(self.mean_return))?;
@@ -134,6 +144,7 @@ impl fmt::Display for Summary {
             "policy lag    mean {:.2}, 99 % within {}, at most {} updates",
             self.policy_lag_mean, self.policy_lag_p99, self.policy_lag_max
         )?;
-        write!(f, "trajectories  {}", self.account)
+        writeln!(f, "trajectories  {}", self.account)?;
+        write!(f, "checkpoints   {}", self.checkpoints)
     }
 }
