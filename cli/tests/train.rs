@@ -85,6 +85,17 @@ fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
 }
 
 #[test]
+fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
+    let run = Run::new();
+    // A hundred episodes of any kind solve this.
+    let goal = ["--solved-return", "1", "--frames-after-solved", "1000000000000", "--time-max", "10"];
+    let output = run.train(&goal).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("result        solved; the time budget ended"), "{text}");
+}
+
+#[test]
 fn bad_settings_are_refused_before_anything_starts() {
     let run = Run::new();
     let refused = |arguments: &[&str]| {

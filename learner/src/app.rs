@@ -312,11 +312,18 @@ impl Running {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
                 }
                 () = stop.cancelled() => break RunEnd::Interrupted,
-                () = &mut deadline => break RunEnd::TimeBudget,
+                () = &mut deadline => break self.out_of_time(),
                 _ = tick.tick() => self.report(),
             }
         };
         Ended { end, trained: None }
+    }
+
+    fn out_of_time(&self) -> RunEnd {
+        match self.progress.lock().expect("no holder of the progress panics").solved {
+            Some(_) => RunEnd::SolvedTimeBudget,
+            None => RunEnd::TimeBudget,
+        }
     }
 
     fn report(&mut self) {
@@ -347,9 +354,13 @@ impl Running {
     async fn shut_down(mut self, ended: Ended) -> anyhow::Result<Outcome> {
         let Ended { mut end, trained } = ended;
         self.health.set_not_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
-        // Who leaves with the end is not missing.
-        let Circumstances { actors, actors_needed, is_lockstep } = self.circumstances();
-        self.at_the_end = Some(Circumstances { actors: actors.max(actors_needed), actors_needed, is_lockstep });
+        let circumstances = self.circumstances();
+        // Who leaves with the end is not missing; who was not there when the time ran out is.
+        let actors = match end {
+            RunEnd::TimeBudget => circumstances.actors,
+            _ => circumstances.actors.max(circumstances.actors_needed),
+        };
+        self.at_the_end = Some(Circumstances { actors, ..circumstances });
         let _ = self.shared.finish_reason.set(end.to_string());
         self.shared.finishing.cancel();
         self.stop_batcher.cancel();

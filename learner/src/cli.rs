@@ -97,7 +97,7 @@ pub async fn serve_metrics(config: &Config, stop: CancellationToken) -> anyhow::
 /// 0 for a solved task.
 pub fn exit_code(outcome: &Outcome) -> ExitCode {
     match outcome.summary.end {
-        RunEnd::Solved => ExitCode::SUCCESS,
+        RunEnd::Solved | RunEnd::SolvedTimeBudget => ExitCode::SUCCESS,
         RunEnd::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
         RunEnd::FramesBudget | RunEnd::TimeBudget | RunEnd::Failed(_) => ExitCode::from(EXIT_UNSOLVED),
     }

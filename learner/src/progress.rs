@@ -88,7 +88,7 @@ pub struct Progress {
     /// What earlier processes of a resumed run took.
     before: Duration,
     first_batch: Option<Duration>,
-    trained_until: Duration,
+    ended: Option<Duration>,
     solved_return: f64,
     /// Frames trained.
     pub frames: u64,
@@ -127,7 +127,7 @@ impl Progress {
             started,
             before: Duration::ZERO,
             first_batch: None,
-            trained_until: Duration::ZERO,
+            ended: None,
             solved_return,
             frames: 0,
             updates: 0,
@@ -162,11 +162,6 @@ impl Progress {
         self.first_batch
     }
 
-    /// Time from the start of the run until the last update.
-    pub fn trained_until(&self) -> Duration {
-        self.trained_until
-    }
-
     /// The trainer has a batch; `actors` is the time that went into what has arrived since the one before.
     pub fn begin_work(&mut self, actors: RolloutTime) {
         self.clock.work(Instant::now());
@@ -185,6 +180,12 @@ impl Progress {
     /// The trainer has ended.
     pub fn end_work(&mut self) {
         self.clock.stop(Instant::now());
+        self.ended = Some(self.elapsed());
+    }
+
+    /// Time from the start of the run until the trainer ended.
+    pub fn ended(&self) -> Option<Duration> {
+        self.ended
     }
 
     /// Mean return of the last 100 episodes, or of as many as there are; `None` before the first.
@@ -202,7 +203,6 @@ impl Progress {
     pub fn record_update(&mut self, frames: u64, episodes: impl Iterator<Item = Episode>) {
         self.updates += 1;
         self.frames += frames;
-        self.trained_until = self.elapsed();
         let before = self.episodes;
         for episode in episodes {
             self.record_episode(episode);

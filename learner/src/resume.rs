@@ -106,14 +106,7 @@ impl Beginning {
     pub fn check(&self, config: &Config) -> Result<(), ResumeError> {
         let (Some(found), Some(store)) = (&self.found, &self.store) else { return Ok(()) };
         let trained = &found.checkpoint.config;
-        let fixed: [(&'static str, fn(&Settings) -> String); 4] = [
-            ("environment", |s| s.environment.to_string()),
-            ("hidden", |s| format!("{:?}", s.hidden.0)),
-            ("activation", |s| s.activation.to_string()),
-            ("optimiser", |s| format!("{:?}", s.optimiser).to_lowercase()),
-        ];
-        for (key, value) in fixed {
-            let (given, trained) = (value(config), value(trained));
+        for ((key, given), (_, trained)) in fixed(config).into_iter().zip(fixed(trained)) {
             if given != trained {
                 let checkpoint = format!("{store}/{}", found.name);
                 return Err(ResumeError::Conflict { key, given, trained, checkpoint });
@@ -138,6 +131,16 @@ impl Beginning {
         }
         Some(note)
     }
+}
+
+/// Settings that what was trained depends on.
+fn fixed(settings: &Settings) -> [(&'static str, String); 4] {
+    [
+        ("environment", settings.environment.to_string()),
+        ("hidden", format!("{:?}", settings.hidden.0)),
+        ("activation", settings.activation.to_string()),
+        ("optimiser", format!("{:?}", settings.optimiser).to_lowercase()),
+    ]
 }
 
 /// Where the checkpoints of the run in a directory lie: where its configuration says, else in the directory.

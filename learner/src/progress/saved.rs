@@ -72,7 +72,6 @@ impl Progress {
             episodes: saved.episodes,
             before: seconds(saved.seconds),
             first_batch: saved.seconds_to_first_batch.map(seconds),
-            trained_until: seconds(saved.seconds),
             solved: saved.solved.filter(|_| is_same_goal),
             worst_after_solved: saved.worst_after_solved.filter(|_| is_same_goal),
             recent: saved.recent_episodes.into_iter().map(episode).collect(),

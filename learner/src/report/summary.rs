@@ -14,6 +14,8 @@ use std::fmt;
 pub enum RunEnd {
     /// The task is solved.
     Solved,
+    /// The task is solved, but the budget of time ended before the frames that were to be trained after it.
+    SolvedTimeBudget,
     /// The budget of frames ended first.
     FramesBudget,
     /// The budget of time ended first.
@@ -28,6 +30,9 @@ impl fmt::Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Solved => f.write_str("solved"),
+            Self::SolvedTimeBudget => {
+                f.write_str("solved; the time budget ended before --frames-after-solved (raise --time-max)")
+            }
             Self::FramesBudget => f.write_str("not solved: the frame budget ended (raise --frames-max)"),
             Self::TimeBudget => f.write_str("not solved: the time budget ended (raise --time-max)"),
             Self::Interrupted => f.write_str("interrupted"),
@@ -85,9 +90,8 @@ impl Summary {
         shares: Shares,
         circumstances: &Circumstances,
     ) -> Self {
-        let until = if progress.frames == 0 { progress.elapsed() } else { progress.trained_until() };
-        let seconds = until.as_secs_f64();
-        let first = progress.first_batch().unwrap_or_default().as_secs_f64();
+        let seconds = progress.ended().unwrap_or_else(|| progress.elapsed()).as_secs_f64();
+        let first = progress.first_batch().map_or(seconds, |first| first.as_secs_f64());
         Self {
             end,
             solved: progress.solved,

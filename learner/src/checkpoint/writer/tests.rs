@@ -13,7 +13,7 @@ fn write(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (slot, writer) = channel(store.clone(), kept_max, resumed);
     let handle = runtime.handle().clone();
-    let thread = std::thread::spawn(move || writer.run(&handle));
+    let thread = std::thread::Builder::new().spawn(move || writer.run(&handle)).unwrap();
     checkpoints.into_iter().for_each(|checkpoint| slot.put(checkpoint));
     drop(slot);
     thread.join().unwrap()
