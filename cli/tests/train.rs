@@ -98,4 +98,5 @@ fn bad_settings_are_refused_before_anything_starts() {
     assert!(refused(&["--learning-rte", "1"]).contains("--learning-rate"));
     assert!(refused(&["--device", "wgpu:x"]).contains("use auto, cpu, wgpu or wgpu:<n>"));
     assert!(refused(&["--config", "no-such.toml"]).contains("no-such.toml"));
+    assert!(refused(&["--keep-serving"]).contains("use `impala learner --keep-serving`"));
 }
