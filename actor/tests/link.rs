@@ -3,6 +3,10 @@
 
 #[path = "link/learner.rs"]
 mod learner;
+#[path = "link/proxy.rs"]
+mod proxy;
+#[path = "link/reach.rs"]
+mod reach;
 
 use impala_actor::app::{self, ActorConfig, ActorError, ActorReport};
 use impala_actor::link::Receipts;
@@ -29,9 +33,9 @@ impl Actor {
         Self::start_with(learner, |_| {})
     }
 
-    fn start_with(learner: &FakeLearner, change: fn(&mut ActorConfig)) -> Self {
+    fn start_with(learner: &FakeLearner, change: impl FnOnce(&mut ActorConfig)) -> Self {
         let url = format!("http://{}", learner.address).parse().unwrap();
-        let mut config = ActorConfig { learner: url, name: "tester".into(), index: None, environment: None };
+        let mut config = ActorConfig::new(url, "tester".into());
         change(&mut config);
         let shutdown = CancellationToken::new();
         Self { run: tokio::spawn(app::run(config, shutdown.clone())), shutdown }

@@ -48,6 +48,11 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
     if !open.actors {
         config.check_actors()?;
     }
+    if config.keep_serving {
+        anyhow::bail!(
+            "keep_serving = true: `train` ends with its run; use `impala learner --keep-serving` and start actors beside it"
+        );
+    }
     if print_config {
         print_text(&config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
@@ -95,7 +100,7 @@ async fn train(
     let learner = Learner::bind(config, checkpoint).await?;
     let (learner, choice) = tokio::task::spawn_blocking(move || settle_split(learner, open)).await??;
     let config = &learner.config().clone();
-    let metrics = serve_metrics(config, stop.child_token()).await?;
+    let metrics = serve_metrics(&learner, stop.child_token()).await?;
     let run_dir = RunDir::create(config, beginning.run_dir.as_deref())?;
     let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
     telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;

@@ -176,6 +176,14 @@ impl Learner for Service {
         Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
     }
 
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
+        Err(Status::unimplemented("no actor asks"))
+    }
+
+    async fn get_model(&self, _: Request<pb::GetModelRequest>) -> Result<Response<pb::GetModelReply>, Status> {
+        Err(Status::unimplemented("no actor asks"))
+    }
+
     type WatchWeightsStream = Replying<pb::Snapshot>;
 
     async fn watch_weights(
@@ -232,6 +240,15 @@ pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> pb::PushRe
 }
 
 pub(crate) fn finish(reason: &str) -> pb::PushReply {
-    let finish = pb::Finish { reason: reason.into() };
+    finish_with(reason, false)
+}
+
+/// Ends the session; the actor is to register again.
+pub(crate) fn wait(reason: &str) -> pb::PushReply {
+    finish_with(reason, true)
+}
+
+fn finish_with(reason: &str, wait: bool) -> pb::PushReply {
+    let finish = pb::Finish { reason: reason.into(), wait };
     pb::PushReply { message: Some(pb::push_reply::Message::Finish(finish)) }
 }

@@ -26,6 +26,13 @@ pub enum RunEnd {
     Failed(String),
 }
 
+impl RunEnd {
+    /// Whether training came to an end of its own: another start would only come to the same.
+    pub fn is_completion(&self) -> bool {
+        matches!(self, Self::Solved | Self::SolvedTimeBudget | Self::FramesBudget | Self::TimeBudget)
+    }
+}
+
 impl fmt::Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -111,6 +118,11 @@ impl Summary {
             resumed_from: None,
             checkpoints: CheckpointReport::default(),
         }
+    }
+
+    /// For scripts.
+    pub fn to_json(&self) -> String {
+        format!("{}\n", serde_json::to_string_pretty(self).expect("numbers and words are JSON"))
     }
 
     /// Frames trained a second, since the first batch was complete.
