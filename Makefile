@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu bench-gpu ladder peers seeds deny
+.PHONY: check-object-store build test lint ci check-gpu bench-gpu ladder peers seeds deny
 
 build:
 	cargo build --release --workspace
@@ -32,6 +32,10 @@ peers:
 # Trains 20 seeds with the real `impala train` and prints the table.
 seeds: build
 	cargo run --release -p impala-benches --bin seeds --
+
+# Checkpoints in a real S3-compatible server on loopback; needs Python 3.
+check-object-store:
+	scripts/check-object-store.sh
 
 # Needs `cargo install cargo-deny`.
 deny:
