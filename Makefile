@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu bench-gpu ladder peers seeds deny
+.PHONY: build test lint ci check-gpu check-manifests bench-gpu ladder peers seeds deny
 
 build:
 	cargo build --release --workspace
@@ -16,6 +16,10 @@ ci:
 # One learner step on the GPU backend against the CPU's; builds the feature `wgpu`, which takes long.
 check-gpu:
 	scripts/check-gpu.sh
+
+# The Kubernetes manifests as far as they can be checked without a cluster; fetches its tools the first time.
+check-manifests:
+	scripts/check-manifests.sh
 
 # Frames/s of the learner step by width and batch on every device, and PyTorch's beside it.
 bench-gpu:
