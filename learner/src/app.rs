@@ -40,7 +40,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 /// Time that actors have to say farewell and the server to close its connections.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 /// A silent peer is noticed after the sum of these.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);

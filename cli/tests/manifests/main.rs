@@ -1,0 +1,13 @@
+//! The Kubernetes manifests say what the programs do: what no schema knows. Schemas, best practices and builds of the overlays
+//! are the business of `scripts/check-manifests.sh`.
+//!
+//! Each rule stands beside changes to the manifests that must break it, so that no rule is true of everything.
+
+mod actors;
+mod learner;
+mod network;
+mod objects;
+mod overlays;
+mod programs;
+mod queries;
+mod tree;
