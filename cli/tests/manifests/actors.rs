@@ -36,7 +36,7 @@ fn variables_are_settings_of_the_actor() {
             ("base/actors.yml", "dns:///impala-learner:50051", "dns:///impala-learner:9090"),
             ("base/actors.yml", "fieldPath: metadata.name", "fieldPath: spec.nodeName"),
             ("base/actors.yml", "value: 0.0.0.0:9091", "value: \"9091\""),
-            ("base/learner.yml", "      port: 50051\n", "      port: 50052\n"),
+            ("base/learner.yml", "- name: grpc\n      port: 50051", "- name: grpc\n      port: 50052"),
         ],
     );
 }

@@ -3,6 +3,8 @@
 //!
 //! Each rule stands beside changes to the manifests that must break it, so that no rule is true of everything.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod actors;
 mod learner;
 mod network;
@@ -10,4 +12,7 @@ mod objects;
 mod overlays;
 mod programs;
 mod queries;
+mod running;
+#[path = "../support/mod.rs"]
+mod support;
 mod tree;

@@ -48,7 +48,7 @@ pub(crate) fn learner(tree: &Tree, workload: &Value) -> anyhow::Result<Config> {
 }
 
 /// What a pod reads at a path below the mount of a ConfigMap.
-fn mounted_file(tree: &Tree, workload: &Value, path: &str) -> anyhow::Result<String> {
+pub(crate) fn mounted_file(tree: &Tree, workload: &Value, path: &str) -> anyhow::Result<String> {
     let pod = &workload["spec"]["template"]["spec"];
     let mounts = list(&container(workload)?["volumeMounts"]);
     let below = |mount: &Value| Some(path.strip_prefix(mount["mountPath"].as_str()?)?.strip_prefix('/')?.to_owned());

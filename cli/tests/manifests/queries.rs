@@ -4,13 +4,12 @@
 use crate::tree::{Tree, holds, list};
 use anyhow::{Context, ensure};
 use impala_learner::ledger::Disposition;
+use impala_learner::standing::RunState;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Metrics of others: Prometheus itself, and kube-state-metrics.
 const FOREIGN: [&str; 2] = ["up", "kube_pod_container_status_restarts_total"];
-/// States of a run, as `impala_learner_run_state` tells them.
-const STATES: [&str; 4] = ["waiting", "training", "completed", "stopping"];
 
 /// Every query, with where it stands.
 fn queries(tree: &Tree) -> anyhow::Result<Vec<(String, String)>> {
@@ -27,14 +26,21 @@ fn queries(tree: &Tree) -> anyhow::Result<Vec<(String, String)>> {
     Ok(queries)
 }
 
-/// The metrics of a query: every name before a selector in braces.
+/// Every sentence for people, with where it stands.
+fn annotations(tree: &Tree) -> anyhow::Result<Vec<String>> {
+    let resources = tree.custom_resources()?;
+    let rules =
+        resources.iter().flat_map(|object| list(&object["spec"]["groups"])).flat_map(|group| list(&group["rules"]));
+    let texts = rules.flat_map(|rule| [&rule["annotations"]["summary"], &rule["annotations"]["description"]]);
+    texts.map(|text| text.as_str().map(str::to_owned).context("an alert lacks summary or description")).collect()
+}
+
+/// The metrics of a query: every name of ours, and every name before a selector in braces.
 fn metrics(query: &str) -> BTreeSet<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    query
-        .split('{')
-        .map(|before| before.rsplit(|c| !is_part(c)).next().unwrap_or_default())
-        .filter(|name| !name.is_empty())
-        .collect()
+    let ours = query.split(|c| !is_part(c)).filter(|word| word.starts_with("impala_"));
+    let selected = query.match_indices('{').filter_map(|(at, _)| query[..at].rsplit(|c| !is_part(c)).next());
+    ours.chain(selected).collect()
 }
 
 /// The values that a query accepts of a label.
@@ -49,6 +55,7 @@ fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
     let exported: BTreeSet<&str> =
         impala_learner::metrics::names().chain(impala_actor::metrics::NAMES).chain(FOREIGN).collect();
     let dispositions: BTreeSet<&str> = Disposition::ALL.iter().map(|d| d.name()).chain(["lost"]).collect();
+    let states = RunState::ALL.map(RunState::name);
     let queries = queries(tree)?;
     ensure!(queries.len() == 12, "{} queries: ten alerts and two triggers are expected", queries.len());
     for (place, query) in &queries {
@@ -61,7 +68,11 @@ fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
             "{place} asks other namespaces too"
         );
         ensure!(values(query, "disposition").iter().all(|value| dispositions.contains(value)), "{place}: {query}");
-        ensure!(values(query, "state").iter().all(|value| STATES.contains(value)), "{place}: {query}");
+        ensure!(values(query, "state").iter().all(|value| states.contains(value)), "{place}: {query}");
+    }
+    for sentence in annotations(tree)? {
+        let named: BTreeSet<&str> = metrics(&sentence).into_iter().filter(|name| !name.is_empty()).collect();
+        ensure!(named.is_subset(&exported), "a metric that nothing exports: {sentence}");
     }
     let is_about = |place: &str, metric: &str| {
         queries.iter().any(|(name, query)| name == place && metrics(query).contains(metric))
@@ -80,7 +91,9 @@ fn alerts_and_autoscaling_use_exported_metrics() {
         queries_ask_for_what_is_exported,
         &[
             (alerts, "impala_learner_updates_total", "impala_learner_steps_total"),
-            (alerts, "impala_actor_reconnects_total", "impala_actor_reconnect_total"),
+            (alerts, "impala_actor_reconnects_total and", "impala_actor_reconnect_total and"),
+            (alerts, "impala_actor_reconnects_total{", "impala_actor_reconnect_total{"),
+            (alerts, "            description: Nothing is trained.", "            runbook: Nothing is trained."),
             (alerts, "disposition=\"lost\"", "disposition=\"dropped\""),
             (alerts, "state=~\"waiting|training\"", "state=~\"waiting|running\""),
             (alerts, "{namespace=\"impala\"}", "{}"),

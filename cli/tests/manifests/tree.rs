@@ -38,7 +38,8 @@ pub(crate) fn holds(rule: Rule, breaking_changes: &[Change]) {
 }
 
 impl Tree {
-    fn read() -> Self {
+    /// All of them.
+    pub(crate) fn read() -> Self {
         let directory = root().join("k8s");
         let mut files = BTreeMap::new();
         let mut directories = vec![directory.clone()];
