@@ -31,7 +31,8 @@ readonly ACTOR_SIZE_MAX=20000000
 # Stands for the Prometheus image where no registry is reached.
 readonly PROMETHEUS_STANDIN=impala-standin-prometheus:bookworm
 
-compose() { docker compose -f docker/compose.yaml -p "$PROJECT" --profile monitoring "$@"; }
+# With the base images of docker/.env, but not a person's settings in it.
+compose() { docker compose --env-file "$work/env" -f docker/compose.yaml -p "$PROJECT" "$@"; }
 scrape() { curl -fsS --max-time 2 "http://127.0.0.1:$METRICS_PORT/metrics" 2>/dev/null; }
 container() { compose ps --all --quiet "$1" | sed -n "${2:-1}p"; }
 learner() { container learner; }
@@ -43,7 +44,7 @@ is_state() { [[ $(metric "impala_learner_run_state{state=\"$1\"}") == 1 ]]; }
 # As a crash: docker does not know of it, so its restart policy acts.
 crash() { kill -KILL "$(of_container "$1" '{{.State.Pid}}')"; }
 up() { compose up --detach --no-build --quiet-pull "$@" 2>"$work/up.log" || { cat "$work/up.log" >&2; fail "compose up $*"; }; }
-down() { compose down --volumes --timeout 10 >/dev/null 2>&1 || true; }
+down() { compose --profile monitoring down --volumes --timeout 10 >/dev/null 2>&1 || true; }
 # Actors that this learner process has welcomed.
 joins() { docker logs "$(learner)" 2>&1 | grep -c 'an actor connected'; }
 joins_above() { (($(joins) > $1)); }
@@ -65,7 +66,8 @@ build_images() {
     local image size
     say 'building the images; 10 minutes and more on 2 cores the first time'
     compose build learner actor
-    docker build --quiet -f docker/Dockerfile --target impala -t impala:latest "${build_flags[@]}" . >/dev/null
+    docker build --quiet -f docker/Dockerfile --target impala -t impala:latest --build-arg "BUILDER_IMAGE=$IMPALA_BUILDER_IMAGE" \
+        --secret "id=ca,src=${IMPALA_BUILD_CA:-/dev/null}" . >/dev/null
     for image in impala-learner impala-actor impala; do
         size=$(of_container "$image:latest" '{{.Size}}')
         [[ $(of_container "$image:latest" '{{.Config.User}}') == 65532:65532 ]] || fail "$image does not run as 65532:65532"
@@ -96,13 +98,13 @@ solve() {
 
 prometheus_image() {
     local image
-    image=$(compose config --images prometheus | grep prometheus)
+    image=$(compose --profile monitoring config --images prometheus | grep prometheus)
     if docker image inspect "$image" >/dev/null 2>&1 || timeout 120 docker pull -q "$image" >/dev/null 2>&1; then return; fi
     say "no registry has $image for us: Debian's package instead"
     export IMPALA_PROMETHEUS_IMAGE=$PROMETHEUS_STANDIN
     if docker image inspect "$PROMETHEUS_STANDIN" >/dev/null 2>&1; then return; fi
     docker build --quiet -t "$PROMETHEUS_STANDIN" - >/dev/null <<DOCKERFILE
-FROM $runtime_image
+FROM $IMPALA_GPU_RUNTIME_IMAGE
 RUN apt-get update && apt-get install -y --no-install-recommends prometheus && mkdir -p /prometheus && chown 65534 /prometheus
 USER 65534
 ENTRYPOINT ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
@@ -288,12 +290,10 @@ steps=("$@")
 ((${#steps[@]} > 0)) || steps=(build solve monitoring faults)
 [[ $EUID -eq 0 ]] || fail 'run this as root: it kills processes of containers'
 scripts/docker-setup.sh
-# shellcheck source=/dev/null
-source docker/.env
-runtime_image=$IMPALA_GPU_RUNTIME_IMAGE
-build_flags=(--build-arg "BUILDER_IMAGE=$IMPALA_BUILDER_IMAGE" --build-arg "GPU_RUNTIME_IMAGE=$IMPALA_GPU_RUNTIME_IMAGE"
-    --secret "id=ca,src=${IMPALA_BUILD_CA:-/dev/null}")
 trap clean_up EXIT
+grep -E '^IMPALA_(BUILDER_IMAGE|GPU_RUNTIME_IMAGE|BUILD_CA)=' docker/.env >"$work/env"
+# shellcheck source=/dev/null
+source "$work/env"
 for step in "${steps[@]}"; do
     case $step in
         build) build_images ;;

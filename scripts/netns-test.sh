@@ -22,8 +22,8 @@ declare -rA HOSTS=([learner]=1 [spare]=2 [actor1]=11 [actor2]=12 [actor3]=13)
 readonly ACTORS=3
 # Longer than both sides' keepalive takes to notice, and the most that noticing may take.
 readonly OUTAGE=45 NOTICE_MAX=30
-# How long a link is lossy, and the share of packets that it loses, each way.
-readonly LOSSY_TIME=30 LOSSES=(0.05 0.20)
+# How long a link is lossy, and the per cent of packets that it loses, each way.
+readonly LOSSY_TIME=30 LOSSES=(5 20)
 
 work=$(mktemp -d)
 # Process of each host.
@@ -150,19 +150,19 @@ learner_outage() {
 
 # Packets of one actor lost at random, each way: it goes on, slower.
 lossy_link() {
-    local share=$1 host=$2 before after chain since sound lossy
+    local loss=$1 host=$2 before after chain since sound lossy
     before=$(actor_frames "$host") since=$(now_ms)
     sleep 5
     sound=$((($(actor_frames "$host") - before) * 1000 / ($(now_ms) - since)))
     for chain in INPUT OUTPUT; do
-        inside "$host" iptables -A "$chain" -m statistic --mode random --probability "$share" -j DROP
+        inside "$host" iptables -A "$chain" -m statistic --mode random --probability "$(printf '0.%02d' "$loss")" -j DROP
     done
     before=$(actor_frames "$host") since=$(now_ms)
-    training_goes_on 10 "one link loses $share"
+    training_goes_on 10 "one link loses $loss %"
     sleep "$LOSSY_TIME"
     after=$(actor_frames "$host")
     lossy=$(((after - before) * 1000 / ($(now_ms) - since)))
-    ((after > before)) || fail "$host made nothing on a link that loses $share"
+    ((after > before)) || fail "$host made nothing on a link that loses $loss %"
     drop_none "$host"
     since=$(now_ms)
     wait_until 30 'all actors are connected' is_connected "$ACTORS"
@@ -170,7 +170,7 @@ lossy_link() {
     wait_until 30 "$host goes on" actor_goes_on "$host" "$before"
     local back=$(($(now_ms) - since))
     training_goes_on 10 'after the lossy link'
-    row "one link loses ${share#0.} % of all packets each way for $LOSSY_TIME s" \
+    row "one link loses $loss % of all packets each way for $LOSSY_TIME s" \
         "its actor went on with $lossy instead of $sound frames/s; the others were not disturbed" "$(seconds "$back") s"
 }
 actor_goes_on() { (($(actor_frames "$1") > $2)); }
@@ -194,6 +194,13 @@ learner_moves() {
         "trains after $(seconds "$trains") s, all actors after $(seconds "$back") s"
 }
 
+# What the actors themselves say at their end: each has lived from the first to the last.
+made_by_actors() {
+    cat "$work"/actor*.log | sed 's/\x1b\[[0-9;]*m//g' | awk '/the run is over/ {
+        for (i = 1; i <= NF; i++) if (sub(/^trajectories=/, "", $i)) sum += $i
+    } END { print sum + 0 }'
+}
+
 # Actors first, so that the learner hears every farewell: then nothing may be on its way.
 stop_all() {
     local number longest=0
@@ -204,9 +211,10 @@ stop_all() {
     done
     wait_until 10 'no actor is connected' is_connected 0
     wait_until 10 'the account closes' account_is_closed
+    (($(made_by_actors) == produced)) || fail "the learner knows of $produced trajectories, the actors made $(made_by_actors)"
     stop "$learner_host" TERM
     ((stop_ms < 10000)) || fail "the learner took $stop_ms ms to stop"
-    row 'all stopped (SIGTERM)' "actors left with 0; account closed: $(account_text)" \
+    row 'all stopped (SIGTERM)' "actors left with 0; account closed: $(account_text); the actors count the same" \
         "each actor $(seconds "$longest") s at most, learner $(seconds "$stop_ms") s"
 }
 
