@@ -2,9 +2,10 @@
 //! when the learner was lost. No global state: several actors run in one process.
 
 use crate::backoff::Backoff;
-use crate::link::{self, Connection, Identity, LearnerUrl, LinkError, Receipts, SessionEnd, Streams};
+use crate::link::{self, Connection, Dialler, Identity, LearnerUrl, LinkError, Receipts, SessionEnd, Streams};
 use crate::metrics;
 use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutThread};
+use crate::standing::{Standing, StandingSlot};
 use crate::window::Window;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::spec::{Agreement, EnvironmentName};
@@ -20,14 +21,24 @@ const TRAJECTORY_QUEUE_LEN: usize = 2;
 /// What an actor is told from outside; everything else it learns from the learner.
 #[derive(Clone, Debug)]
 pub struct ActorConfig {
-    /// Where the learner listens.
-    pub learner: LearnerUrl,
+    /// How the learner is reached.
+    pub learner: Dialler,
     /// Stable across restarts, e.g. the pod's name.
     pub name: String,
     /// The wanted place in the run, from 0; the learner chooses without one.
     pub index: Option<u32>,
     /// The only environment to work for; all without one.
     pub environment: Option<EnvironmentName>,
+    /// Where it is told what the actor is about.
+    pub standing: StandingSlot,
+}
+
+impl ActorConfig {
+    /// An actor that takes any place and any environment.
+    pub fn new(learner: LearnerUrl, name: String) -> Self {
+        let standing = StandingSlot::new(Standing::default());
+        Self { learner: Dialler::new(learner), name, index: None, environment: None, standing }
+    }
 }
 
 /// What an actor has done.
@@ -58,7 +69,7 @@ pub enum ActorError {
     Rollout(#[from] RolloutError),
 }
 
-/// Works for the learner until it ends the run or `shutdown` is cancelled; waits for it whenever it is away.
+/// Works for the learner until it ends the run or `shutdown` is cancelled; waits for it whenever it is away, or asks to wait.
 ///
 /// # Errors
 /// The learner refuses this actor for good, one of the two breaks the contract, or the rollout fails.
@@ -70,6 +81,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
         index: config.index.map(ActorIndex),
         environments: config.environment.map_or(EnvironmentName::ALL.to_vec(), |name| vec![name]),
     };
+    let standing = config.standing;
     let mut backoff = Backoff::new(incarnation.0);
     let mut report = ActorReport::default();
     let mut kept = None;
@@ -78,16 +90,20 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
         let connection = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(report),
-            connection = link::register(&config.learner, &identity, produced, &mut backoff) => connection?,
+            connection = link::register(&config.learner, &identity, produced, &mut backoff, &standing) => connection?,
         };
-        log_agreement(&config.learner, &connection.agreement);
+        log_agreement(&config.learner.url, &connection.agreement);
         let (end, made_progress) = serve(connection, &mut kept, &mut report, shutdown.child_token()).await?;
+        standing.send_replace(Standing::Waiting);
         match end {
             SessionEnd::Finished(reason) => {
                 report.finish_reason = Some(reason);
                 return Ok(report);
             }
             SessionEnd::Stopped => return Ok(report),
+            SessionEnd::ToldToWait(reason) => {
+                tracing::info!(reason, "the learner ended the session; waiting to register again");
+            }
             SessionEnd::Disconnected(reason) => {
                 tracing::warn!(reason, lost_total = report.lost, "lost the learner, registering anew");
                 report.reconnects += 1;

@@ -26,9 +26,14 @@ impl Backoff {
 
     /// The time to wait before the next attempt: between half of the current step and all of it.
     pub fn next_wait(&mut self) -> Duration {
-        let wait = self.next.mul_f64(self.rng.random_range(0.5..=1.0));
+        let wait = self.spread(self.next);
         self.next = self.next.mul_f64(FACTOR).min(LONGEST);
         wait
+    }
+
+    /// A wait of its own, between half of `longest` and all of it; the series stays where it is.
+    pub fn spread(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64(self.rng.random_range(0.5..=1.0))
     }
 
     /// Starts again with the shortest wait, after an attempt that led somewhere.

@@ -1,15 +1,17 @@
 //! The command line of an actor, as a program of its own and as a part of the person's tool.
 
 use crate::app::{self, ActorConfig, ActorReport};
+use crate::health;
 use crate::link::LearnerUrl;
 use crate::metrics;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use impala_common::shutdown;
 use impala_common::spec::EnvironmentName;
 use impala_common::telemetry::{self, LogFormat};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +21,8 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(3);
 /// Steps environments for a learner until it ends the run. All hyperparameters come from the learner.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ActorArgs {
-    /// Where the learner listens: http://HOST:PORT or HOST:PORT. The actor waits for it, at the start and whenever it goes
-    /// away.
+    /// Where the learner listens: http://HOST:PORT, dns:///HOST:PORT or HOST:PORT. A name is looked up anew at every attempt
+    /// and all of its addresses are tried. The actor waits for the learner, at the start and whenever it goes away.
     #[arg(long, value_name = "URL", env = "IMPALA_LEARNER", default_value = "http://127.0.0.1:50051")]
     pub learner: LearnerUrl,
 
@@ -38,7 +40,7 @@ pub struct ActorArgs {
     #[arg(long, value_name = "NAME", env = "IMPALA_ENVIRONMENT")]
     pub environment: Option<EnvironmentName>,
 
-    /// Address that serves Prometheus metrics at /metrics; port 0 takes a free one, which the log names; `off` serves none
+    /// Address that serves Prometheus metrics at /metrics, and /livez and /readyz for probes; port 0 takes a free one, which the log names; `off` serves none
     #[arg(long, value_name = "HOST:PORT|off", env = "IMPALA_METRICS_LISTEN", default_value = "127.0.0.1:0")]
     pub metrics_listen: MetricsListen,
 
@@ -49,6 +51,33 @@ pub struct ActorArgs {
     /// End when standard input closes, as it does when the parent process dies
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
+}
+
+/// Whether an actor on this machine lives: for health checks of containers.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HealthArgs {
+    /// Address that the actor serves its metrics on; a wildcard means loopback
+    #[arg(long, value_name = "IP:PORT", env = "IMPALA_METRICS_LISTEN")]
+    pub metrics_listen: Option<MetricsListen>,
+
+    /// An actor that waits for its learner is not healthy either
+    #[arg(long)]
+    pub ready: bool,
+}
+
+/// Asks the actor for its health and says it in a sentence. Takes a few seconds at most.
+///
+/// # Errors
+/// It is not healthy, does not answer, or serves no metrics.
+pub fn health(args: &HealthArgs) -> anyhow::Result<()> {
+    let Some(MetricsListen(Some(listen))) = args.metrics_listen else {
+        bail!(
+            "give the address of the actor's metrics: --metrics-listen or IMPALA_METRICS_LISTEN, e.g. 127.0.0.1:9091"
+        );
+    };
+    let sentence = health::health(listen, args.ready)?;
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{sentence}").context("cannot write to standard output")
 }
 
 /// Where to serve metrics, if anywhere.
@@ -75,8 +104,10 @@ pub fn run(args: ActorArgs) -> anyhow::Result<()> {
     telemetry::init_logs(args.log_format, None)?;
     // One thread: the rollout has its own, and the sockets of one actor keep no second one busy.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let report = runtime.block_on(run_async(args))?;
-    log_report(&report);
+    let report = runtime.block_on(run_async(args));
+    // A look-up that hangs in the system's resolver must not hold up the end.
+    runtime.shutdown_background();
+    log_report(&report?);
     Ok(())
 }
 
@@ -85,18 +116,19 @@ async fn run_async(args: ActorArgs) -> anyhow::Result<ActorReport> {
     if args.exit_with_parent {
         exit_with_parent(shutdown.clone())?;
     }
+    let config = ActorConfig {
+        index: args.index,
+        environment: args.environment,
+        ..ActorConfig::new(args.learner, args.name.unwrap_or_else(default_name))
+    };
     if let MetricsListen(Some(address)) = args.metrics_listen {
         let handle = telemetry::install_recorder(&metrics::BUCKETS)?;
         metrics::describe();
-        let address = telemetry::serve_metrics(address, handle, shutdown.clone()).await?;
+        let standing = config.standing.clone();
+        let readiness = Arc::new(move || standing.borrow().readiness());
+        let address = telemetry::serve_metrics(address, handle, readiness, shutdown.clone()).await?;
         tracing::info!("metrics at http://{address}/metrics");
     }
-    let config = ActorConfig {
-        learner: args.learner,
-        name: args.name.unwrap_or_else(default_name),
-        index: args.index,
-        environment: args.environment,
-    };
     Ok(app::run(config, shutdown).await?)
 }
 

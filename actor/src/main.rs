@@ -1,7 +1,7 @@
 //! The program `impala-actor`.
 
-use clap::Parser;
-use impala_actor::cli::{self, ActorArgs};
+use clap::{Parser, Subcommand};
+use impala_actor::cli::{self, ActorArgs, HealthArgs};
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to
@@ -13,12 +13,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "impala-actor", version)]
 struct Program {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     args: ActorArgs,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Tell whether the actor on this machine lives: exit code 0 or 1.
+    Health(HealthArgs),
+}
+
 fn main() -> ExitCode {
-    match cli::run(Program::parse().args) {
+    let Program { command, args } = Program::parse();
+    let result = match command {
+        None => cli::run(args),
+        Some(Command::Health(args)) => cli::health(&args),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[allow(clippy::print_stderr, reason = "the one line that tells a person why the program ended")]

@@ -31,7 +31,7 @@ impl Actor {
 
     fn start_with(learner: &FakeLearner, change: fn(&mut ActorConfig)) -> Self {
         let url = format!("http://{}", learner.address).parse().unwrap();
-        let mut config = ActorConfig { learner: url, name: "tester".into(), index: None, environment: None };
+        let mut config = ActorConfig::new(url, "tester".into());
         change(&mut config);
         let shutdown = CancellationToken::new();
         Self { run: tokio::spawn(app::run(config, shutdown.clone())), shutdown }

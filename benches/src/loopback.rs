@@ -3,20 +3,22 @@
 
 use anyhow::Context;
 use impala_actor::backoff::Backoff;
-use impala_actor::link::{self, Identity, LearnerUrl, Streams};
+use impala_actor::link::{self, Dialler, Identity, Streams};
+use impala_actor::standing::{Standing, StandingSlot};
 use impala_actor::weights::Weights;
 use impala_actor::window::Window;
 use impala_common::ids::{Incarnation, Sequence, WeightsVersion};
 use impala_common::trajectory::Trajectory;
 use impala_learner::admission::{Admitted, PolicyLagGate};
-use impala_learner::app;
+use impala_learner::app::{self, Keepalive};
 use impala_learner::config::Config;
 use impala_learner::ledger::{Disposition, Ledger};
+use impala_learner::progress::Progress;
 use impala_learner::publisher::{Publisher, WantedEncodings, WeightsSlot};
 use impala_learner::registry::Registry;
 use impala_learner::service::Shared;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -56,15 +58,16 @@ impl LoopbackLearner {
             queue,
             published,
             wanted,
-            finishing: CancellationToken::new(),
-            finish_reason: OnceLock::new(),
+            standing: Arc::default(),
+            actors_needed: 1,
+            progress: Arc::new(Mutex::new(Progress::new(config.solved_return))),
             lockstep_broken: mpsc::channel(1).0,
         });
         let stop = CancellationToken::new();
         let address = runtime.block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no loopback port is to be had")?;
             let address = listener.local_addr()?;
-            app::serve(listener, shared, stop.clone())?;
+            app::serve(listener, shared, Keepalive::default(), stop.clone())?;
             anyhow::Ok(address)
         })?;
         let handle = runtime.handle().clone();
@@ -122,7 +125,8 @@ impl LoopbackActor {
     fn join(learner: SocketAddr, name: u32) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let url: LearnerUrl = learner.to_string().parse().map_err(anyhow::Error::msg)?;
+        let dialler = Dialler::new(learner.to_string().parse().map_err(anyhow::Error::msg)?);
+        let standing = StandingSlot::new(Standing::default());
         let identity = Identity {
             name: format!("loopback-{name}"),
             incarnation: Incarnation(u64::from(name)),
@@ -135,7 +139,7 @@ impl LoopbackActor {
         let body = move || {
             runtime.block_on(async {
                 let mut backoff = Backoff::new(u64::from(name));
-                match link::register(&url, &identity, Sequence(0), &mut backoff).await {
+                match link::register(&dialler, &identity, Sequence(0), &mut backoff, &standing).await {
                     Ok(connection) => {
                         let in_flight_max = connection.agreement.in_flight_max;
                         let window = Arc::new(Window::new(in_flight_max));

@@ -2,11 +2,13 @@
 
 mod actors;
 mod split;
+mod status;
 mod train;
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::ActorArgs;
 use impala_learner::cli::LearnerArgs;
+use status::StatusArgs;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -30,6 +32,19 @@ enum Command {
     Learner(LearnerArgs),
     /// Run an actor alone; it waits for its learner, and for the next one after it.
     Actor(ActorArgs),
+    /// Tell how the run of a learner stands.
+    Status(StatusArgs),
+    /// Tell whether a learner or an actor on this machine is healthy: exit code 0 or 1.
+    #[command(subcommand)]
+    Health(Health),
+}
+
+#[derive(Subcommand)]
+enum Health {
+    /// Whether it takes actors or serves weights.
+    Learner(impala_learner::cli::HealthArgs),
+    /// Whether it lives.
+    Actor(impala_actor::cli::HealthArgs),
 }
 
 #[allow(clippy::print_stderr, reason = "the error of the program")]
@@ -39,6 +54,9 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args, started),
         Command::Learner(args) => impala_learner::cli::run(args),
         Command::Actor(args) => impala_actor::cli::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),
+        Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -44,6 +44,11 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
     if !open.actors {
         config.check_actors()?;
     }
+    if config.keep_serving {
+        anyhow::bail!(
+            "keep_serving = true: `train` ends with its run; use `impala learner --keep-serving` and start actors beside it"
+        );
+    }
     if print_config {
         print_text(&config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
@@ -82,7 +87,7 @@ async fn train(config: Config, open: OpenSplit, shows_progress: bool) -> anyhow:
     let learner = Learner::bind(config).await?;
     let (learner, choice) = tokio::task::spawn_blocking(move || settle_split(learner, open)).await??;
     let config = &learner.config().clone();
-    let metrics = serve_metrics(config, stop.child_token()).await?;
+    let metrics = serve_metrics(&learner, stop.child_token()).await?;
     let run_dir = RunDir::create(config)?;
     telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
     tracing::info!("metrics at http://{metrics}/metrics");

@@ -9,6 +9,7 @@ pub mod ids;
 mod named;
 pub mod network;
 pub mod panics;
+pub mod reach;
 pub mod seed;
 pub mod shutdown;
 pub mod snapshot;

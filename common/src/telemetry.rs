@@ -1,13 +1,15 @@
-//! Logs and the Prometheus endpoint, set up the same way in every process. Which metrics exist is the business of each
+//! Logs, the Prometheus endpoint and the probes beside it, set up the same way in every process. Which metrics exist is the business of each
 //! crate's `metrics.rs`.
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
@@ -96,20 +98,32 @@ pub fn install_recorder(buckets: &[(&str, &[f64])]) -> Result<PrometheusHandle, 
     builder.install_recorder().map_err(|e| error(&e))
 }
 
-/// Serves `GET /metrics` until `shutdown`; returns the bound address.
+/// Whether a process is ready, in a sentence either way.
+pub type Readiness = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// Serves `GET /metrics`, `GET /livez` (200 as long as the process answers at all) and `GET /readyz` (200 or 503, as
+/// `readiness` says) until `shutdown`; returns the bound address.
 ///
 /// # Errors
 /// The address cannot be bound.
 pub async fn serve_metrics(
     address: SocketAddr,
     handle: PrometheusHandle,
+    readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<SocketAddr, TelemetryError> {
     let listen_error = |source| TelemetryError::Listen { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     tokio::spawn(upkeep(handle.clone(), shutdown.clone()));
-    let router = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
+    let ready = move || match readiness() {
+        Ok(sentence) => (StatusCode::OK, format!("{sentence}\n")),
+        Err(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")),
+    };
+    let router = Router::new()
+        .route("/metrics", get(move || std::future::ready(handle.render())))
+        .route("/livez", get(|| std::future::ready("alive\n")))
+        .route("/readyz", get(move || std::future::ready(ready())));
     tokio::spawn(async move {
         let stopped = shutdown.cancelled_owned();
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {

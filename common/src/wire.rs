@@ -21,6 +21,11 @@ pub mod pb {
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/impala.v1.bin"));
 }
 
+/// Metadata of a refused registration: how the run stands, where that tells the actor how to go on.
+pub const RUN_STATE_METADATA: &str = "impala-run-state";
+/// Its value where training is over for good and the learner stays.
+pub const RUN_COMPLETED: &str = "completed";
+
 /// Why a message is not what it should be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
@@ -129,18 +134,24 @@ impl From<pb::EnvironmentSpec> for EnvironmentSpec {
     }
 }
 
+impl From<NetworkSpec> for pb::NetworkSpec {
+    fn from(network: NetworkSpec) -> Self {
+        Self {
+            observation_len: wire_len(network.observation_len),
+            hidden: network.hidden.iter().map(|n| wire_len(*n)).collect(),
+            activation: network.activation.name().into(),
+            action_count: wire_len(network.action_count),
+        }
+    }
+}
+
 impl From<Agreement> for pb::RegisterReply {
     fn from(agreement: Agreement) -> Self {
         Self {
             session: agreement.session.0,
             actor_index: agreement.actor_index.0,
             environment: Some(agreement.environment.into()),
-            network: Some(pb::NetworkSpec {
-                observation_len: wire_len(agreement.network.observation_len),
-                hidden: agreement.network.hidden.iter().map(|n| wire_len(*n)).collect(),
-                activation: agreement.network.activation.name().into(),
-                action_count: wire_len(agreement.network.action_count),
-            }),
+            network: Some(agreement.network.into()),
             unroll_length: wire_len(agreement.unroll_length),
             environments_per_actor: wire_len(agreement.environments_per_actor),
             seed: agreement.seed,

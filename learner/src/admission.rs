@@ -4,6 +4,7 @@
 use crate::batch::Batch;
 use crate::demand::WeightsDemand;
 use crate::ledger::{Disposition, Ledger};
+use crate::standing::Finish;
 use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use impala_common::trajectory::{RolloutTime, Trajectory};
 use std::sync::Arc;
@@ -22,11 +23,8 @@ pub enum Reply {
         /// The next trajectory is to be made with this version or a newer one, which is on its way.
         weights_version: WeightsVersion,
     },
-    /// The run is over.
-    Finish {
-        /// In words.
-        reason: String,
-    },
+    /// Training is over.
+    Finish(Finish),
     /// The stream named no registration that could open it; the stream ends.
     UnknownSession(Session),
     /// The actor broke the contract; the stream ends.

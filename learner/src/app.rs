@@ -13,7 +13,7 @@ use crate::model_file::{self, ModelDescription};
 use crate::progress::Progress;
 use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
 use crate::registry::Registry;
-use crate::report::console::Console;
+use crate::report::console::{self, Console};
 use crate::report::csv::MetricsCsv;
 use crate::report::doctor::{Circumstances, diagnose};
 use crate::report::shares::{RecentShares, Shares, Totals};
@@ -22,6 +22,7 @@ use crate::report::{Rates, View, curve};
 use crate::run_dir::RunDir;
 use crate::service::{self, Shared};
 use crate::stage::{self, Stage};
+use crate::standing::{Finish, RunState, Standing};
 use crate::step::LearnerStep;
 use crate::trainer::{Trainer, TrainingEnd};
 use anyhow::Context;
@@ -31,23 +32,43 @@ use impala_common::spec::Agreement;
 use impala_common::wire::pb;
 use rand::RngExt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 
 /// Time that actors have to say farewell and the server to close its connections.
 const GRACE: Duration = Duration::from_secs(2);
-/// A silent peer is noticed after the sum of these.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two reports of a completed run, in which nothing changes but who asks.
+const IDLE_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes in flight on one stream and on one connection: room for a large trajectory, so that the windows that bound the
 /// policy lag are the actors', not HTTP/2's.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// The health service's name for readiness: serving while actors may register or get weights.
+pub const HEALTH_LEARNER: &str = "impala.v1.Learner";
+/// The same for training: serving until it is over.
+pub const HEALTH_TRAINING: &str = "impala.v1.Training";
+
+/// When a peer that has fallen silent is given up: after the sum of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence after which it is asked for a sign of life.
+    pub interval: Duration,
+    /// Time that it has to answer.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(10), timeout: Duration::from_secs(10) }
+    }
+}
 
 /// A learner that has its port but has not begun.
 #[derive(Debug)]
@@ -56,6 +77,8 @@ pub struct Learner {
     listener: TcpListener,
     address: SocketAddr,
     device: ComputeDevice,
+    standing: Arc<Standing>,
+    keepalive: Keepalive,
 }
 
 /// What a run leaves.
@@ -82,7 +105,8 @@ impl Learner {
             .await
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
         let address = listener.local_addr()?;
-        Ok(Self { config, listener, address, device })
+        let (standing, keepalive) = (Arc::default(), Keepalive::default());
+        Ok(Self { config, listener, address, device, standing, keepalive })
     }
 
     /// Where actors reach it.
@@ -93,6 +117,17 @@ impl Learner {
     /// The settings of its run.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How its run stands, from now on.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// Gives up silent actors sooner or later than by default.
+    #[must_use]
+    pub fn with_keepalive(self, keepalive: Keepalive) -> Self {
+        Self { keepalive, ..self }
     }
 
     /// Where it computes.
@@ -107,7 +142,8 @@ impl Learner {
     }
 
     /// Trains until the task is solved, a budget ends, something breaks or `stop` is cancelled; then shuts down cleanly and
-    /// writes the model and the learning curve.
+    /// writes the model and the learning curve. With `keep_serving` a training that came to its own end is written at once,
+    /// and the final model is served until `stop`.
     ///
     /// # Errors
     /// The threads cannot be started or the results not be written. A training that failed is an `Ok` whose summary says so.
@@ -122,7 +158,7 @@ impl Learner {
         }
         let mut running = Running::start(self, run_dir, shows_progress)?;
         let end = running.watch_over(&stop).await;
-        running.shut_down(end).await
+        running.shut_down(end, &stop).await
     }
 }
 
@@ -134,6 +170,7 @@ struct Running {
     shared: Arc<Shared>,
     gate: PolicyLagGate,
     progress: Arc<Mutex<Progress>>,
+    standing: Arc<Standing>,
     slot: WeightsSlot,
     trainer: Stage<(TrainingEnd, LearnerStep)>,
     batcher: Stage<()>,
@@ -156,7 +193,7 @@ struct Ended {
 
 impl Running {
     fn start(learner: Learner, run_dir: RunDir, shows_progress: bool) -> anyhow::Result<Self> {
-        let Learner { config, listener, device, .. } = learner;
+        let Learner { config, listener, device, standing, keepalive, .. } = learner;
         let network = config.network();
         let ledger = Arc::new(Ledger::default());
         let gate = PolicyLagGate::new(config.policy_lag_max);
@@ -201,11 +238,12 @@ impl Running {
             queue,
             published,
             wanted,
-            finishing: CancellationToken::new(),
-            finish_reason: OnceLock::new(),
+            standing: standing.clone(),
+            actors_needed: actors_needed(&config),
+            progress: progress.clone(),
             lockstep_broken: lockstep_sender,
         });
-        let (health, server) = serve(listener, shared.clone(), stop_server.clone())?;
+        let (health, server) = serve(listener, shared.clone(), keepalive, stop_server.clone())?;
         Ok(Self {
             reporter: Reporter::new(&run_dir, shows_progress),
             at_the_end: None,
@@ -218,6 +256,7 @@ impl Running {
             shared,
             gate,
             progress,
+            standing,
             slot,
             stop_batcher,
             server,
@@ -254,17 +293,15 @@ impl Running {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
         let circumstances = self.at_the_end.unwrap_or_else(|| self.circumstances());
         let actors = *self.shared.registry.connected().borrow();
+        metrics::record_state(self.standing.state(actors, self.shared.actors_needed));
         let time_left = self.config.time_max().saturating_sub(progress.elapsed());
         self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, &circumstances, time_left);
     }
 
     /// Who is here.
     fn circumstances(&self) -> Circumstances {
-        let actors_needed = match self.config.lockstep() {
-            Some(lockstep) => lockstep.actors as usize,
-            None => self.config.actors_needed(),
-        };
         let actors = *self.shared.registry.connected().borrow();
+        let actors_needed = self.shared.actors_needed;
         Circumstances { actors, actors_needed, is_lockstep: self.config.deterministic }
     }
 
@@ -274,15 +311,20 @@ impl Running {
         Shares::between(&self.reporter.start, &Totals::now(&progress, &self.shared.ledger.account()))
     }
 
-    /// Follows the data: no new actors, streams end, the queue drains, the step finishes, results are written.
-    async fn shut_down(mut self, ended: Ended) -> anyhow::Result<Outcome> {
+    /// Follows the data: nobody is taken any more, streams end, the queue drains, the step finishes, results are written. A
+    /// completed run that keeps serving stays there until `stop`.
+    async fn shut_down(mut self, ended: Ended, stop: &CancellationToken) -> anyhow::Result<Outcome> {
         let Ended { mut end, trained } = ended;
-        self.health.set_not_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
+        let keeps_serving = self.config.keep_serving;
+        // Without a frame it is a failure, which another start may well mend.
+        let is_completed = end.is_completion() && self.trained_frames() > 0;
+        if !(keeps_serving && is_completed) {
+            self.announce_stop(end.to_string()).await;
+        }
         // Who leaves with the end is not missing.
         let Circumstances { actors, actors_needed, is_lockstep } = self.circumstances();
         self.at_the_end = Some(Circumstances { actors: actors.max(actors_needed), actors_needed, is_lockstep });
-        let _ = self.shared.finish_reason.set(end.to_string());
-        self.shared.finishing.cancel();
+        self.standing.finish(Finish { reason: end.to_string(), actors_wait: keeps_serving });
         self.stop_batcher.cancel();
         let step = match self.trainer.ended().await {
             Ok(at_last) => trained.or(at_last.map(|(_, step)| step)),
@@ -300,21 +342,116 @@ impl Running {
         if tokio::time::timeout_at(deadline, connected.wait_for(|count| *count == 0)).await.is_err() {
             tracing::warn!(actors = *connected.borrow(), "actors did not say farewell in time");
         }
-        self.slot.close();
-        if let Err(panic) = self.publisher.ended().await {
-            end = failed("publisher", &panic);
+        if keeps_serving && is_completed && end.is_completion() {
+            return self.serve_on(end, step, shares, stop).await;
         }
-        self.stop_server.cancel();
-        // What a stubborn peer still holds open ends with the process.
-        if !self.server.is_finished() {
-            let _ = tokio::time::timeout_at(deadline, &mut self.server).await;
+        self.announce_stop(end.to_string()).await;
+        if let Err(panic) = self.close(deadline).await {
+            end = failed("publisher", &panic);
         }
         self.report();
         self.reporter.console.iter().for_each(Console::clear);
         self.write_results(end, step, shares)
     }
 
-    fn write_results(self, end: RunEnd, step: Option<LearnerStep>, shares: Shares) -> anyhow::Result<Outcome> {
+    fn trained_frames(&self) -> u64 {
+        self.progress.lock().expect("no holder of the progress panics").frames
+    }
+
+    /// From now on nobody is to be sent here; those who are here may finish. First of all that a stop does, so that probes
+    /// and load balancers look away while the rest takes its time.
+    async fn announce_stop(&self, reason: String) {
+        self.standing.stop(reason);
+        for service in [HEALTH_LEARNER, HEALTH_TRAINING] {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+        metrics::record_state(RunState::Stopping);
+    }
+
+    /// Ends publisher and server.
+    async fn close(&mut self, deadline: tokio::time::Instant) -> Result<(), String> {
+        self.slot.close();
+        let published = self.publisher.ended().await.map(drop);
+        self.stop_server.cancel();
+        // What a stubborn peer still holds open ends with the process.
+        if !self.server.is_finished() {
+            let _ = tokio::time::timeout_at(deadline, &mut self.server).await;
+        }
+        published
+    }
+
+    /// A completed run: its results are written, its final model is served until `stop`.
+    async fn serve_on(
+        mut self,
+        end: RunEnd,
+        mut step: Option<LearnerStep>,
+        shares: Shares,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Outcome> {
+        if let Some(step) = &mut step {
+            self.publish_final(step).await;
+        }
+        self.report();
+        let has_watcher = self.reporter.end();
+        let reason = end.to_string();
+        let result = self.write_results(end, step, shares);
+        match &result {
+            Ok(Outcome { summary, .. }) => {
+                let (frames, updates, mean_return) = (summary.frames, summary.updates, summary.mean_return);
+                tracing::info!(
+                    result = reason,
+                    frames,
+                    updates,
+                    mean_return,
+                    account = %summary.account,
+                    "training is over; serving the final model until a signal"
+                );
+                if has_watcher {
+                    console::note(&format!("{summary}\nserving the final model until a signal (Ctrl-C)"));
+                }
+            }
+            // What there is can be served all the same; the exit code will tell.
+            Err(error) => tracing::error!("serving the final model, but its results are lost: {error:#}"),
+        }
+        self.standing.complete();
+        self.health.set_service_status(HEALTH_TRAINING, ServingStatus::NotServing).await;
+        let broken = self.idle(stop).await;
+        self.announce_stop(broken.clone().unwrap_or_else(|| "asked to stop, training was over".into())).await;
+        let closed = self.close(tokio::time::Instant::now() + GRACE).await;
+        match broken.or(closed.err()) {
+            Some(reason) => anyhow::bail!("the run was completed, but then {reason}"),
+            None => result,
+        }
+    }
+
+    /// Waits for `stop`; tells what broke before.
+    async fn idle(&mut self, stop: &CancellationToken) -> Option<String> {
+        let mut tick = tokio::time::interval(IDLE_REPORT_INTERVAL);
+        loop {
+            tokio::select! {
+                Err(panic) = self.publisher.ended(), if self.publisher.is_running() => {
+                    return Some(format!("the publisher broke: {panic}"));
+                }
+                served = &mut self.server => return Some(format!("the gRPC server ended: {served:?}")),
+                () = stop.cancelled() => return None,
+                _ = tick.tick() => self.report(),
+            }
+        }
+    }
+
+    /// Brings the last version to whoever asks for weights, also where not every version is published.
+    async fn publish_final(&self, step: &mut LearnerStep) {
+        let last = self.gate.current();
+        let mut published = self.shared.published.clone();
+        if published.borrow().as_ref().is_some_and(|newest| newest.version == last) {
+            return;
+        }
+        self.slot.put(last, step.parameters());
+        // A publisher that broke is noticed by who watches over it.
+        let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
+    }
+
+    fn write_results(&self, end: RunEnd, step: Option<LearnerStep>, shares: Shares) -> anyhow::Result<Outcome> {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
         let needed = self.config.actors_needed();
@@ -334,6 +471,10 @@ impl Running {
         let Some(mut step) = step else {
             anyhow::bail!("{}; no model is left to save", summary.end);
         };
+        for (name, content) in [("summary.txt", format!("{summary}\n")), ("summary.json", summary.to_json())] {
+            let path = self.run_dir.file(name);
+            std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         let description = ModelDescription {
             environment: self.config.environment,
             activation: self.config.activation,
@@ -343,7 +484,7 @@ impl Running {
         let path = self.run_dir.file("model.safetensors");
         model_file::save(&path, &self.network, step.parameters(), &description)
             .with_context(|| format!("{}", path.display()))?;
-        Ok(Outcome { summary, network: self.network, parameters: step.parameters().to_vec() })
+        Ok(Outcome { summary, network: self.network.clone(), parameters: step.parameters().to_vec() })
     }
 }
 
@@ -358,6 +499,11 @@ fn trainer_ended(trained: Result<Option<(TrainingEnd, LearnerStep)>, String>) ->
         Err(panic) => (failed("trainer", &panic), None),
     };
     Ended { end, trained }
+}
+
+/// Actors that must be connected for training to go on.
+fn actors_needed(config: &Config) -> usize {
+    config.lockstep().map_or_else(|| config.actors_needed(), |lockstep| lockstep.actors as usize)
 }
 
 fn failed(stage: &str, reason: &str) -> RunEnd {
@@ -390,6 +536,7 @@ pub type ServerTask = tokio::task::JoinHandle<Result<(), tonic::transport::Error
 pub fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
+    keepalive: Keepalive,
     stop: CancellationToken,
 ) -> anyhow::Result<(tonic_health::server::HealthReporter, ServerTask)> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -399,8 +546,8 @@ pub fn serve(
         .context("cannot describe the service")?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let router = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(keepalive.interval))
+        .http2_keepalive_timeout(Some(keepalive.timeout))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(service::server(shared))
@@ -408,7 +555,9 @@ pub fn serve(
         .add_service(reflection);
     let reporter = health.clone();
     let task = tokio::spawn(async move {
-        reporter.set_serving::<pb::learner_server::LearnerServer<service::Service>>().await;
+        for service in [HEALTH_LEARNER, HEALTH_TRAINING] {
+            reporter.set_service_status(service, ServingStatus::Serving).await;
+        }
         router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
     });
     Ok((health, task))
@@ -431,6 +580,12 @@ impl Reporter {
         let start = Totals::at_the_start();
         let (rates, recent) = (Rates::default(), RecentShares::new(start));
         Self { rates, start, recent, csv, console: shows_progress.then(Console::new) }
+    }
+
+    /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
+    fn end(&mut self) -> bool {
+        self.csv = None;
+        self.console.take().inspect(Console::clear).is_some()
     }
 
     fn report(

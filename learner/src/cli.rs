@@ -1,8 +1,9 @@
 //! The command line of a learner alone.
 
 use crate::app::{Learner, Outcome};
-use crate::config::Config;
 use crate::config::settings::GivenSettings;
+use crate::config::{self, Config};
+use crate::inquiry;
 use crate::metrics;
 use crate::report::summary::RunEnd;
 use crate::run_dir::RunDir;
@@ -12,6 +13,7 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Exit code of a run that ended unsolved.
@@ -39,6 +41,32 @@ pub struct LearnerArgs {
     pub settings: GivenSettings,
 }
 
+/// Whether a learner on this machine takes actors or serves weights: for health checks of containers.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HealthArgs {
+    /// Address that the learner listens on; a wildcard means loopback [default: that of the configuration file, else
+    /// 127.0.0.1:50051]
+    #[arg(long, value_name = "IP:PORT", env = "IMPALA_LISTEN", hide_env_values = true)]
+    pub listen: Option<SocketAddr>,
+
+    /// The learner's configuration file, which may name that address.
+    #[arg(long, env = "IMPALA_CONFIG", hide_env = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Asks the learner for its health and says it in a sentence; exit code 0 or 1. Takes a few seconds at most.
+///
+/// # Errors
+/// It is not healthy, or does not answer; the configuration file cannot be read.
+pub fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
+    let flags = GivenSettings { listen: args.listen, ..GivenSettings::default() };
+    let listen = config::given(flags, args.config.as_deref())?.or_default().listen;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let sentence = runtime.block_on(inquiry::health(listen))?;
+    print_text(&format!("{sentence}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Runs a learner to its end, for the process's `main`.
 ///
 /// # Errors
@@ -53,7 +81,10 @@ pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let stop = shutdown::on_signal()?;
         let learner = Learner::bind(config.clone()).await?;
-        let metrics = serve_metrics(&config, stop.child_token()).await?;
+        // Probes and metrics answer to the last: only the end of this block ends them.
+        let metrics_stop = CancellationToken::new();
+        let _serves_metrics = metrics_stop.clone().drop_guard();
+        let metrics = serve_metrics(&learner, metrics_stop).await?;
         let run_dir = RunDir::create(&config)?;
         // On a terminal the progress line has standard error to itself; elsewhere logs are what is wanted there.
         let is_terminal = std::io::stderr().is_terminal();
@@ -70,14 +101,16 @@ pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Installs the recorder and serves it as the configuration says; gives the bound address.
+/// Installs the recorder and serves it, with probes, as the learner's configuration says; gives the bound address.
 ///
 /// # Errors
 /// The address is taken.
-pub async fn serve_metrics(config: &Config, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
+pub async fn serve_metrics(learner: &Learner, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
     let recorder = telemetry::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
-    Ok(telemetry::serve_metrics(config.metrics_listen, recorder, stop).await?)
+    let standing = learner.standing().clone();
+    let readiness = Arc::new(move || standing.readiness());
+    Ok(telemetry::serve_metrics(learner.config().metrics_listen, recorder, readiness, stop).await?)
 }
 
 /// 0 for a solved task.

@@ -1,7 +1,7 @@
 //! The slim learner: what images carry.
 
-use clap::Parser;
-use impala_learner::cli::{LearnerArgs, run};
+use clap::{Parser, Subcommand};
+use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use std::process::ExitCode;
 
 /// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.
@@ -12,13 +12,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "impala-learner", version)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     args: LearnerArgs,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Tell whether the learner on this machine takes actors or serves weights: exit code 0 or 1.
+    Health(HealthArgs),
+}
+
 #[allow(clippy::print_stderr, reason = "the error of the program")]
 fn main() -> ExitCode {
-    run(Cli::parse().args).unwrap_or_else(|error| {
+    let Cli { command, args } = Cli::parse();
+    let result = match command {
+        None => run(args),
+        Some(Command::Health(args)) => health(&args),
+    };
+    result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

@@ -4,6 +4,7 @@ use crate::admission::PolicyLagGate;
 use crate::ledger::Disposition;
 use crate::report::View;
 use crate::report::doctor::Limit;
+use crate::standing::RunState;
 use impala_common::snapshot::Snapshot;
 use impala_common::trajectory::Episode;
 use metrics::{
@@ -95,6 +96,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "1 for what limits the run at present, 0 for the others, by limit",
     ),
+    (
+        "impala_learner_run_state",
+        Kind::Gauge,
+        Unit::Count,
+        "1 for what the run is about at present, 0 for the others, by state",
+    ),
     ("impala_learner_actors_connected", Kind::Gauge, Unit::Count, "Actors with an open trajectory stream"),
     ("impala_learner_episodes_total", Kind::Counter, Unit::Count, "Episodes that ended in trained trajectories"),
     ("impala_learner_episode_return", Kind::Histogram, Unit::Count, "Undiscounted return of each episode"),
@@ -178,6 +185,13 @@ impl WeightsMetrics {
 impl Default for WeightsMetrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What the run is about.
+pub fn record_state(state: RunState) {
+    for other in RunState::ALL {
+        gauge!("impala_learner_run_state", "state" => other.name()).set(f64::from(u8::from(other == state)));
     }
 }
 

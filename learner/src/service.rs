@@ -1,22 +1,29 @@
-//! The gRPC service: registration, the trajectory streams, the weights streams. It parses, asks the registry and the ledger,
-//! and hands trajectories to the queue; it knows nothing of batches or training.
+//! The gRPC service: registration, the trajectory streams, the weights streams, status and model. It parses, asks the
+//! registry and the ledger, and hands trajectories to the queue; it knows nothing of batches, and of training only what
+//! `Progress` tells.
 
 mod push;
 mod watch;
 
 use crate::admission::{Admitted, PolicyLagGate, Reply};
 use crate::ledger::{Disposition, Ledger};
+use crate::progress::Progress;
 use crate::publisher::{PublishedWatch, WantedEncodings};
 use crate::registry::{RegisterError, Registry};
+use crate::standing::{Finish, RunState, Standing};
 use impala_common::ids::{ActorIndex, Session};
+use impala_common::snapshot::Encoding;
 use impala_common::spec::MESSAGE_BYTES_MAX;
-use impala_common::wire::{Registration, pb};
-use std::sync::{Arc, OnceLock};
-use tokio::sync::mpsc;
+use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status, Streaming};
+
+/// Models that are encoded at once: asking for them must not take the blocking threads from the actors' weights.
+const MODELS_AT_ONCE: usize = 1;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -33,10 +40,12 @@ pub struct Shared {
     pub published: PublishedWatch,
     /// Told which encodings are in use.
     pub wanted: Arc<WantedEncodings>,
-    /// Cancelled when the run is over: actors are told to finish.
-    pub finishing: CancellationToken,
-    /// Why the run is over; set before `finishing`.
-    pub finish_reason: OnceLock<String>,
+    /// How the run stands: whether actors are taken, and what they are told at the end.
+    pub standing: Arc<Standing>,
+    /// Actors that a batch needs.
+    pub actors_needed: usize,
+    /// What has been trained.
+    pub progress: Arc<Mutex<Progress>>,
     /// Told when an actor of a deterministic run is gone before the end: such a run cannot go on.
     pub lockstep_broken: mpsc::Sender<ActorIndex>,
 }
@@ -44,7 +53,7 @@ pub struct Shared {
 /// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
     let message_bytes_max = shared.registry.template().trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
-    pb::learner_server::LearnerServer::new(Service { shared })
+    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Semaphore::new(MODELS_AT_ONCE) })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -53,6 +62,7 @@ pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service>
 #[derive(Debug)]
 pub struct Service {
     shared: Arc<Shared>,
+    model_turns: Semaphore,
 }
 
 #[tonic::async_trait]
@@ -62,8 +72,8 @@ impl pb::learner_server::Learner for Service {
     type WatchWeightsStream = ReceiverStream<Result<pb::Snapshot, Status>>;
 
     async fn register(&self, request: Request<pb::RegisterRequest>) -> Result<Response<pb::RegisterReply>, Status> {
-        if self.shared.finishing.is_cancelled() {
-            return Err(Status::unavailable("the run is over"));
+        if self.shared.standing.is_finished() {
+            return Err(over(&self.shared.standing));
         }
         let registration = Registration::from(request.into_inner());
         let agreement = self.shared.registry.register(&registration).map_err(|error| {
@@ -101,6 +111,56 @@ impl pb::learner_server::Learner for Service {
         tokio::spawn(async move { watch::serve(published, member.encoding, &member.demand, snapshots).await });
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
+
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
+        Ok(Response::new(self.shared.status().into()))
+    }
+
+    async fn get_model(&self, _: Request<pb::GetModelRequest>) -> Result<Response<pb::GetModelReply>, Status> {
+        let none_yet = || Status::unavailable("there are no weights yet: ask again");
+        let newest = self.shared.published.borrow().clone().ok_or_else(none_yet)?;
+        let _turn = self.model_turns.acquire().await.expect("never closed");
+        let encoded = watch::encoded(newest, Encoding::F32, None).await;
+        let snapshot = encoded.ok_or_else(|| Status::internal("encoding the weights failed"))?;
+        let agreement = self.shared.registry.template();
+        Ok(Response::new(pb::GetModelReply {
+            environment: Some(agreement.environment.clone().into()),
+            network: Some(agreement.network.clone().into()),
+            snapshot: Some(snapshot.as_ref().into()),
+        }))
+    }
+}
+
+impl Shared {
+    /// How the run stands now.
+    pub fn status(&self) -> crate::status::Status {
+        let connected = *self.registry.connected().borrow();
+        let progress = self.progress.lock().expect("no holder of the progress panics");
+        crate::status::Status {
+            state: self.standing.state(connected, self.actors_needed),
+            reason: self.standing.reason(connected, self.actors_needed),
+            environment: self.registry.template().environment.name.clone(),
+            frames: progress.frames,
+            updates: progress.updates,
+            episodes: progress.episodes,
+            mean_return: progress.mean_return(),
+            solved: progress.solved.is_some(),
+            actors_connected: u32::try_from(connected).unwrap_or(u32::MAX),
+            account: self.ledger.account(),
+        }
+    }
+}
+
+/// `UNAVAILABLE`: nobody is taken any more. An actor asks a completed run again, but seldom.
+fn over(standing: &Standing) -> Status {
+    let reason = standing.reason(0, 0);
+    let state = standing.state(0, 0);
+    if state != RunState::Completed {
+        return Status::unavailable(format!("the run is over: {reason}"));
+    }
+    let mut status = Status::unavailable(format!("the run is completed: {reason}"));
+    status.metadata_mut().insert(RUN_STATE_METADATA, MetadataValue::from_static(RUN_COMPLETED));
+    status
 }
 
 fn reply_to_pb(reply: Reply) -> Result<pb::PushReply, Status> {
@@ -117,7 +177,7 @@ fn reply_to_pb(reply: Reply) -> Result<pb::PushReply, Status> {
             let weights_version = weights_version.0;
             Message::Receipt(pb::Receipt { sequence: sequence.0, disposition: disposition.into(), weights_version })
         }
-        Reply::Finish { reason } => Message::Finish(pb::Finish { reason }),
+        Reply::Finish(Finish { reason, actors_wait }) => Message::Finish(pb::Finish { reason, wait: actors_wait }),
         Reply::UnknownSession(session) => return Err(unknown_session(session)),
         Reply::Violation(message) => return Err(Status::invalid_argument(message)),
     };

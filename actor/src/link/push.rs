@@ -32,8 +32,8 @@ pub(super) struct Push {
     /// Trajectories on their way, and the weights that made them.
     outstanding: HashMap<u64, WeightsVersion>,
     receipts: Receipts,
-    /// The learner's reason to end the run.
-    finish: Option<String>,
+    /// What the learner said when it ended the run.
+    finish: Option<pb::Finish>,
 }
 
 impl Push {
@@ -66,7 +66,8 @@ impl Push {
             }
         };
         Ok(match self.finish.take() {
-            Some(reason) => SessionEnd::Finished(reason),
+            Some(pb::Finish { reason, wait: false }) => SessionEnd::Finished(reason),
+            Some(pb::Finish { reason, wait: true }) => SessionEnd::ToldToWait(reason),
             None if stop.is_cancelled() => SessionEnd::Stopped,
             None => SessionEnd::Disconnected(reason),
         })
@@ -127,7 +128,7 @@ impl Push {
         match reply.message.ok_or(LinkError::Answer(WireError::Missing("message")))? {
             Reply::Receipt(receipt) => self.take_receipt(receipt),
             Reply::Finish(finish) => {
-                self.finish.get_or_insert(finish.reason);
+                self.finish.get_or_insert(finish);
                 self.stop.cancel();
                 Ok(())
             }

@@ -1,88 +1,149 @@
-//! Registration: connects, introduces the actor, and keeps trying until the learner accepts or refuses for good.
+//! Registration: finds the learner, introduces the actor, and keeps trying until a learner accepts or refuses for good.
 
-use super::{Client, Connection, Identity, LearnerUrl, LinkError, chain, describe};
+use super::{Client, Connection, Dialler, Identity, LearnerUrl, LinkError, describe};
 use crate::backoff::Backoff;
+use crate::standing::{Standing, StandingSlot};
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
 use impala_common::spec::{Agreement, EnvironmentName, MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
-use impala_common::wire::{Registration, pb};
+use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
-use tonic::Code;
-use tonic::transport::Endpoint;
+use tonic::{Code, Status};
 
-/// A host that drops packets is given up after this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A peer that died without closing its connection is noticed after interval and timeout.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Receive windows, bytes. HTTP/2's default of 64 KiB makes a snapshot of megabytes wait for its round trips.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Least time between two messages about waiting for the learner.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Least time between two messages about waiting for a learner.
+const WAITING_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The same about a completed run, which may stay completed for days.
+const IDLE_LOG_INTERVAL: Duration = Duration::from_secs(600);
+/// Addresses that one message tells of.
+const ADDRESSES_TOLD_MAX: usize = 4;
 
-/// Registers at the learner, however long it takes to come up. `produced` trajectories were made so far.
+/// Registers at the learner, however long it takes to come up; `standing` tells what it is waiting for meanwhile.
+/// `produced` trajectories were made so far.
 ///
 /// # Errors
 /// The learner and this actor do not fit together.
 pub async fn register(
-    url: &LearnerUrl,
+    dialler: &Dialler,
     identity: &Identity,
     produced: Sequence,
     backoff: &mut Backoff,
+    standing: &StandingSlot,
 ) -> Result<Connection, LinkError> {
-    let mut last_log: Option<Instant> = None;
+    let mut last_note: Option<(Standing, Instant)> = None;
     loop {
-        let reason = match attempt(url, identity, produced).await {
-            Ok(connection) => return Ok(connection),
+        let Setback { reason, is_completed } = match attempt(dialler, identity, produced).await {
+            Ok(connection) => {
+                standing.send_replace(Standing::Registered);
+                return Ok(connection);
+            }
             Err(Failure::Fatal(error)) => return Err(error),
-            Err(Failure::Passing(reason)) => reason,
+            Err(Failure::Passing(setback)) => setback,
         };
-        if last_log.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
-            tracing::info!("waiting for the learner at {url}: {reason}");
-            last_log = Some(Instant::now());
+        let (now, interval) = match is_completed {
+            true => (Standing::Idle, IDLE_LOG_INTERVAL),
+            false => (Standing::Waiting, WAITING_LOG_INTERVAL),
+        };
+        standing.send_replace(now);
+        if last_note.is_none_or(|(noted, at)| noted != now || at.elapsed() >= interval) {
+            let url = &dialler.url;
+            match now {
+                Standing::Idle => tracing::info!("idle until the learner at {url} has a new run: {reason}"),
+                _ => tracing::info!("waiting for the learner at {url}: {reason}"),
+            }
+            last_note = Some((now, Instant::now()));
         }
-        tokio::time::sleep(backoff.next_wait()).await;
+        let wait = if is_completed {
+            // Should this learner go, its successor is looked for at the usual pace.
+            backoff.reset();
+            backoff.spread(dialler.timing.idle_wait)
+        } else {
+            backoff.next_wait()
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 
 /// Why one attempt failed.
 enum Failure {
     /// The next one may succeed.
-    Passing(String),
+    Passing(Setback),
     /// No other will.
     Fatal(LinkError),
 }
 
-async fn attempt(url: &LearnerUrl, identity: &Identity, produced: Sequence) -> Result<Connection, Failure> {
-    let endpoint = Endpoint::from_shared(url.0.clone())
-        .expect("a learner's URL was parsed before")
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
-    let channel = endpoint.connect().await.map_err(|error| Failure::Passing(chain(&error)))?;
+/// What stood in the way for now.
+struct Setback {
+    reason: String,
+    /// Whether a learner said that its run is completed.
+    is_completed: bool,
+}
+
+impl From<String> for Setback {
+    fn from(reason: String) -> Self {
+        Self { reason, is_completed: false }
+    }
+}
+
+/// Tries every present address of the name, until one accepts or refuses for good.
+async fn attempt(dialler: &Dialler, identity: &Identity, produced: Sequence) -> Result<Connection, Failure> {
+    let addresses = dialler.addresses().await.map_err(|reason| Failure::Passing(reason.into()))?;
+    let (mut reasons, mut is_completed) = (Vec::new(), false);
+    for address in &addresses {
+        match attempt_at(dialler, *address, identity, produced).await {
+            Err(Failure::Passing(setback)) => {
+                is_completed |= setback.is_completed;
+                if reasons.len() < ADDRESSES_TOLD_MAX {
+                    reasons.push(format!("{address}: {}", setback.reason));
+                }
+            }
+            settled => return settled,
+        }
+    }
+    let untold = addresses.len() - reasons.len();
+    if untold > 0 {
+        reasons.push(format!("and {untold} more addresses"));
+    }
+    Err(Failure::Passing(Setback { reason: reasons.join("; "), is_completed }))
+}
+
+async fn attempt_at(
+    dialler: &Dialler,
+    address: SocketAddr,
+    identity: &Identity,
+    produced: Sequence,
+) -> Result<Connection, Failure> {
+    let url = &dialler.url;
+    let channel = dialler.connect(address).await.map_err(|reason| Failure::Passing(reason.into()))?;
     let mut client =
         Client::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
     let request = pb::RegisterRequest::from(registration(identity, produced));
-    let reply = client.register(request).await.map_err(|status| match status.code() {
-        Code::FailedPrecondition | Code::InvalidArgument => {
-            Failure::Fatal(LinkError::Refused { url: url.clone(), message: status.message().to_owned() })
-        }
-        Code::Unimplemented => {
-            let message = format!("it is no IMPALA learner of this version ({})", describe(&status));
-            Failure::Fatal(LinkError::Refused { url: url.clone(), message })
-        }
-        _ => Failure::Passing(describe(&status)),
-    })?;
+    let patience = dialler.timing.register;
+    let reply = tokio::time::timeout(patience, client.register(request)).await;
+    let unanswered = |_| Failure::Passing(format!("no answer to the registration within {patience:?}").into());
+    let reply = reply.map_err(unanswered)?.map_err(|status| refusal(url, &status))?;
     let agreement = Agreement::try_from(reply.into_inner())
         .map_err(|reason| Failure::Fatal(LinkError::Agreement { url: url.clone(), reason }))?;
     let environment = check(url, identity, &agreement).map_err(Failure::Fatal)?;
     Ok(Connection { client, agreement, environment })
+}
+
+/// What a refused registration means.
+fn refusal(url: &LearnerUrl, status: &Status) -> Failure {
+    match status.code() {
+        Code::FailedPrecondition | Code::InvalidArgument => {
+            Failure::Fatal(LinkError::Refused { url: url.clone(), message: status.message().to_owned() })
+        }
+        Code::Unimplemented => {
+            let message = format!("it is no IMPALA learner of this version ({})", describe(status));
+            Failure::Fatal(LinkError::Refused { url: url.clone(), message })
+        }
+        _ => {
+            let is_completed = status.metadata().get(RUN_STATE_METADATA).is_some_and(|state| state == RUN_COMPLETED);
+            Failure::Passing(Setback { reason: describe(status), is_completed })
+        }
+    }
 }
 
 fn registration(identity: &Identity, produced: Sequence) -> Registration {

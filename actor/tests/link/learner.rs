@@ -176,6 +176,14 @@ impl Learner for Service {
         Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
     }
 
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
+        Err(Status::unimplemented("no actor asks"))
+    }
+
+    async fn get_model(&self, _: Request<pb::GetModelRequest>) -> Result<Response<pb::GetModelReply>, Status> {
+        Err(Status::unimplemented("no actor asks"))
+    }
+
     type WatchWeightsStream = Replying<pb::Snapshot>;
 
     async fn watch_weights(
@@ -232,6 +240,6 @@ pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> pb::PushRe
 }
 
 pub(crate) fn finish(reason: &str) -> pb::PushReply {
-    let finish = pb::Finish { reason: reason.into() };
+    let finish = pb::Finish { reason: reason.into(), wait: false };
     pb::PushReply { message: Some(pb::push_reply::Message::Finish(finish)) }
 }

@@ -4,6 +4,7 @@
 use crate::device::DeviceChoice;
 use crate::optim::OptimiserName;
 use crate::step::Correction;
+use clap::builder::BoolishValueParser;
 use impala_common::activation::Activation;
 use impala_common::snapshot::Encoding;
 use impala_common::spec::EnvironmentName;
@@ -71,7 +72,7 @@ settings! {
             "What to learn: cartpole-v1 (500 steps), cartpole-v0 (200 steps) or catch.";
         seed: u64 = 1, "1", "IMPALA_SEED",
             "Seeds every random draw of learner and actors.";
-        #[clap(num_args = 0..=1, default_missing_value = "true")]
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
         deterministic: bool = false, "false", "IMPALA_DETERMINISTIC",
             "Learner and actors in lockstep: two runs with the same seed end with bit-identical parameters. Slower.";
         actors: u32 = 2, "2 (`train` picks unless --deterministic)", "IMPALA_ACTORS",
@@ -84,6 +85,9 @@ settings! {
             "Mean return over the last 100 training episodes from which the task counts as solved.";
         frames_after_solved: u64 = 0, "0", "IMPALA_FRAMES_AFTER_SOLVED",
             "Frames to train on after solving; the summary tells the worst 100-episode mean in them.";
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        keep_serving: bool = false, "false", "IMPALA_KEEP_SERVING",
+            "A learner whose training is over goes on serving its final model until a signal, and tells actors to wait instead of ending.";
     }
     "Data" {
         environments_per_actor: usize = 8, "8", "IMPALA_ENVIRONMENTS_PER_ACTOR",

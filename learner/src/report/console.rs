@@ -32,7 +32,7 @@ impl Console {
         } else if self.last_plain.elapsed() >= LINE_INTERVAL {
             self.last_plain = Instant::now();
             let separator = if limit.is_empty() { "" } else { "; " };
-            eprint_line(&format!("{text}{separator}{limit}"));
+            note(&format!("{text}{separator}{limit}"));
         }
     }
 
@@ -48,8 +48,9 @@ impl Default for Console {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "progress for a person without a terminal")]
-fn eprint_line(text: &str) {
+/// A line for the person who watches; standard output is left to the results.
+#[allow(clippy::print_stderr, reason = "progress for a person")]
+pub fn note(text: &str) {
     eprintln!("{text}");
 }
 

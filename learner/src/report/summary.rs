@@ -23,6 +23,13 @@ pub enum RunEnd {
     Failed(String),
 }
 
+impl RunEnd {
+    /// Whether training came to an end of its own: another start would only come to the same.
+    pub fn is_completion(&self) -> bool {
+        matches!(self, Self::Solved | Self::FramesBudget | Self::TimeBudget)
+    }
+}
+
 impl fmt::Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,6 +107,11 @@ impl Summary {
             policy_lag_max: progress.lag.max(),
             account,
         }
+    }
+
+    /// For scripts.
+    pub fn to_json(&self) -> String {
+        format!("{}\n", serde_json::to_string_pretty(self).expect("numbers and words are JSON"))
     }
 
     /// Frames trained a second, since the first batch was complete.

@@ -71,7 +71,7 @@ async fn report(shared: &Shared, member: &Member, end: &End) {
         End::Broken(error) => tracing::warn!(%actor, %index, %error, "an actor was lost"),
         End::Violation(error) => tracing::warn!(%actor, %index, %error, "an actor broke the contract"),
     }
-    if shared.registry.template().lockstep.is_some() && !shared.finishing.is_cancelled() {
+    if shared.registry.template().lockstep.is_some() && !shared.standing.is_finished() {
         // One place, and one loss is enough to end the run.
         let _ = shared.lockstep_broken.try_send(index);
     }
@@ -91,10 +91,9 @@ impl Connection<'_> {
         loop {
             let message = tokio::select! {
                 biased;
-                () = self.shared.finishing.cancelled(), if !is_finish_sent => {
+                finish = self.shared.standing.finished(), if !is_finish_sent => {
                     is_finish_sent = true;
-                    let reason = self.shared.finish_reason.get().cloned().unwrap_or_default();
-                    let _ = self.replies.send(Reply::Finish { reason }).await;
+                    let _ = self.replies.send(Reply::Finish(finish)).await;
                     continue;
                 }
                 message = inbound.message() => message,
@@ -182,7 +181,7 @@ impl Connection<'_> {
             }
         };
         // Nothing that comes after the finish is trained, however late the batcher hears of it.
-        if self.shared.finishing.is_cancelled() {
+        if self.shared.standing.is_finished() {
             ticket.settle(Disposition::Shutdown);
             return Ok(());
         }

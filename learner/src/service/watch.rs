@@ -2,10 +2,11 @@
 
 use crate::demand::WeightsDemand;
 use crate::metrics::WeightsMetrics;
-use crate::publisher::PublishedWatch;
+use crate::publisher::{Published, PublishedWatch};
 use impala_common::ids::WeightsVersion;
-use impala_common::snapshot::Encoding;
+use impala_common::snapshot::{Encoding, Snapshot};
 use impala_common::wire::pb;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -37,15 +38,21 @@ pub(super) async fn serve(
         let Ok(newest) = changed.map(|newest| newest.clone()) else { return };
         let Some(newest) = newest else { return };
         let version = newest.version;
-        let snapshot = if newest.parameter_count() <= ENCODE_INLINE_MAX {
-            newest.snapshot(encoding, held)
-        } else {
-            let made = tokio::task::spawn_blocking(move || newest.snapshot(encoding, held)).await;
-            let Ok(snapshot) = made else { return };
-            snapshot
-        };
+        let Some(snapshot) = encoded(newest, encoding, held).await else { return };
         metrics.record(&snapshot);
         permit.send(Ok(pb::Snapshot::from(snapshot.as_ref())));
         held = Some(version);
     }
+}
+
+/// The snapshot for who holds `held`; nothing where the runtime is ending.
+pub(super) async fn encoded(
+    published: Arc<Published>,
+    encoding: Encoding,
+    held: Option<WeightsVersion>,
+) -> Option<Arc<Snapshot>> {
+    if published.parameter_count() <= ENCODE_INLINE_MAX {
+        return Some(published.snapshot(encoding, held));
+    }
+    tokio::task::spawn_blocking(move || published.snapshot(encoding, held)).await.ok()
 }
