@@ -71,28 +71,57 @@ build_images() {
     for image in impala-learner impala-actor impala; do
         size=$(of_container "$image:latest" '{{.Size}}')
         [[ $(of_container "$image:latest" '{{.Config.User}}') == 65532:65532 ]] || fail "$image does not run as 65532:65532"
-        say "image $image: $((size / 100000)) x 0.1 MB"
+        say "image $image: $((size / 1000000)).$((size / 100000 % 10)) MB"
     done
+    compose_names_every_setting
     size=$(of_container impala-actor:latest '{{.Size}}')
     ((size < ACTOR_SIZE_MAX)) || fail "impala-actor has $size bytes, $ACTOR_SIZE_MAX are allowed"
 }
 
-# The default: CartPole solved, and a run that is over is no crash loop.
+# Every setting of the learner can be given to compose as an environment variable; what the image or the file fixes is exempt.
+compose_names_every_setting() {
+    local name missing=()
+    for name in $(docker run --rm impala-learner:latest --help | grep -o 'IMPALA_[A-Z][A-Z0-9_]*' | sort -u); do
+        case $name in IMPALA_LISTEN | IMPALA_METRICS_LISTEN | IMPALA_RUNS_DIR | IMPALA_CONFIG) continue ;; esac
+        grep -q "^      $name:" docker/compose.yaml || missing+=("$name")
+    done
+    ((${#missing[@]} == 0)) || fail "docker/compose.yaml does not pass on ${missing[*]}"
+}
+
+# What an actor that has ended says it made.
+made_by() { docker logs "$1" 2>&1 | sed -n 's/.*"the run is over".*"trajectories":\([0-9]*\).*/\1/p' | tail -n 1; }
+
+# CartPole solved by 4 actors together, in batches that need them all; a run that is over is no crash loop; and the actors' own
+# counts add up to the learner's.
 solve() {
-    local index id
+    local index id made sum=0 before
     down
-    up --wait --wait-timeout 60
-    wait_until 60 'the run is completed' is_state completed
-    (($(metric impala_learner_mean_return) >= 475)) || fail "completed with a mean return below 475"
-    row 'none: 4 actors, defaults' "CartPole solved after $(frames) frames; learner and actors healthy, state completed" '-'
+    IMPALA_BATCH_SIZE=32 up --wait --wait-timeout 60
+    wait_until 120 'the run is completed' is_state completed
+    (($(metric impala_learner_mean_return) >= 475)) || fail 'completed with a mean return below 475'
+    before=$(frames)
     docker run --rm --network "$PROJECT" impala:latest status --learner http://learner:50051 >&2
+    row 'none: 4 actors, each in every batch' "CartPole solved after $before frames; all healthy, then completed" '-'
+
+    sleep 10
     for index in 1 2 3 4; do
         id=$(container actor "$index")
         is_healthy "$id" || fail "actor $index is not healthy in a completed run"
         (($(restarts_of "$id") == 0)) || fail "actor $index was started again in a completed run"
     done
+    compose stop actor >/dev/null 2>&1
+    for index in 1 2 3 4; do
+        made=$(made_by "$(container actor "$index")")
+        ((${made:-0} > 0)) || fail "actor $index made nothing"
+        sum=$((sum + made))
+    done
+    account_is_closed || fail "the account does not close: $(account_text)"
+    ((sum == produced)) || fail "the actors made $sum trajectories, the learner knows of $produced"
+
     crash "$(learner)"
     wait_until 30 'a restarted learner says completed' is_state completed
+    (($(restarts_of "$(learner)") == 1)) || fail 'docker did not start the killed learner again'
+    (($(frames) == before)) || fail "$before frames became $(frames): a completed run was trained anew"
     row 'learner killed after completion' 'started again, says completed, trains nothing anew' "$(seconds "$waited_ms") s"
 }
 
@@ -138,10 +167,13 @@ begin_fault_run() {
 }
 
 scale_up() {
+    local since
+    since=$(now_ms)
     up --scale actor=8
     wait_until 30 '8 actors are connected' is_connected 8
+    local joined=$(($(now_ms) - since))
     training_goes_on 10 'with 8 actors'
-    row 'scaled from 4 to 8 actors' 'all work' "$(seconds "$waited_ms") s to frames after the last had joined"
+    row 'scaled from 4 to 8 actors' 'all eight work' "$(seconds "$joined") s from the command"
 }
 
 kill_actor() {
