@@ -25,8 +25,8 @@ export IMPALA_NETWORK=$PROJECT IMPALA_METRICS_PORT=$METRICS_PORT IMPALA_PROMETHE
 readonly OUTAGE=45
 # A peer that vanished must be noticed within this.
 readonly NOTICE_MAX=30
-# Updates between two checkpoints of the fault run, a few seconds; and the frames of an update of the default configuration.
-readonly CHECKPOINT_EVERY=20000 UPDATE_FRAMES=80
+# Frames of an update of the default configuration.
+readonly UPDATE_FRAMES=80
 readonly ACTOR_SIZE_MAX=20000000
 # Stands for the Prometheus image where no registry is reached.
 readonly PROMETHEUS_STANDIN=impala-standin-prometheus:bookworm
@@ -160,7 +160,6 @@ monitoring() {
 begin_fault_run() {
     down
     export IMPALA_RUN=faults IMPALA_FRAMES_MAX=1000000000000 IMPALA_FRAMES_AFTER_SOLVED=1000000000000 IMPALA_TIME_MAX=2h
-    export IMPALA_CHECKPOINT_EVERY=$CHECKPOINT_EVERY
     up --wait --wait-timeout 60
     wait_until 30 '4 actors are connected' is_connected 4
     training_goes_on 10 'after the start'
@@ -215,26 +214,37 @@ unpause_it() { docker unpause "$1" >/dev/null; }
 disconnect_it() { docker network disconnect "$PROJECT" "$1"; }
 connect_it() { docker network connect --alias actor "$PROJECT" "$1"; }
 
-# After the learner was away: it goes on from `least` frames or more and all actors return. Sets `trained_after` and `all_after`.
+# Frames in the checkpoint that the learner went on from last, by its own words.
+resumed_at() {
+    docker logs "$(learner)" 2>&1 | sed -n 's/.*going on behind update [0-9]*, \([0-9]*\) frames.*/\1/p' | tail -n 1
+}
+
+# After the learner was away: it goes on from `least` frames or more and all actors return. Sets `resumed`, `trained_after` and
+# `all_after`.
 learner_is_back() {
     local since=$1 least=$2 what=$3
     wait_until 60 "frames above $least ($what)" frames_above "$least"
-    resumed=$(frames)
     training_goes_on 30 "$what"
     trained_after=$(($(now_ms) - since))
     wait_until 30 "8 actors are connected ($what)" is_connected 8
     all_after=$(($(now_ms) - since))
+    resumed=$(resumed_at)
+    ((${resumed:-0} >= least)) || fail "resumed at ${resumed:-no} frames, expected $least at least ($what)"
 }
 
 kill_learner() {
     local id before least since
-    id=$(learner) before=$(frames) least=$((before - 3 * CHECKPOINT_EVERY * UPDATE_FRAMES))
-    ((least > 0)) || fail "only $before frames: too few to tell a resumed run from a new one"
-    since=$(now_ms)
+    id=$(learner)
+    # What is known to be written must not be lost; a newer checkpoint may be found.
+    wait_until 60 'a checkpoint is written' metric impala_learner_checkpoint_update
+    least=$(($(metric impala_learner_checkpoint_update) * UPDATE_FRAMES))
+    before=$(frames) since=$(now_ms)
+    ((least > 0)) || fail 'the newest checkpoint is of update 0'
     crash "$id"
     learner_is_back "$since" "$least" 'after the learner was killed'
     (($(restarts_of "$id") == 1)) || fail "docker did not start the killed learner again"
-    row 'the learner killed (SIGKILL)' "docker started it again; resumed from its checkpoint (frames $before, then $resumed)" \
+    row 'the learner killed (SIGKILL)' \
+        "docker started it again; went on from the checkpoint at $resumed frames, $((before - resumed)) before the kill" \
         "trains after $(seconds "$trained_after") s, all 8 actors after $(seconds "$all_after") s"
 }
 
@@ -259,8 +269,9 @@ restart_learner() {
     since=$(now_ms)
     docker start "$(learner)" >/dev/null
     learner_is_back "$since" "$at_stop" 'after the learner was stopped'
+    ((resumed == at_stop)) || fail "stopped at $at_stop frames, resumed at $resumed"
     row 'the learner stopped (SIGTERM), 20 s away' \
-        "stopped in $(seconds "$stop_ms") s at $at_stop frames, went on from there; actors waited" \
+        "stopped in $(seconds "$stop_ms") s at $at_stop frames, went on from exactly there; actors waited" \
         "trains after $(seconds "$trained_after") s, all 8 actors after $(seconds "$all_after") s"
 }
 
@@ -272,17 +283,14 @@ move_learner() {
     old=$(address "$(learner)")
     stop_learner
     docker rm "$(learner)" >/dev/null
-    placeholder=$(docker run --detach --network "$PROJECT" --ip "$old" --env IMPALA_LEARNER=http://nobody.invalid:50051 \
-        impala-actor:latest 2>"$work/ip.log") || placeholder=
-    if [[ -z $placeholder ]]; then
-        # A network without a subnet of its own choosing hands out the lowest free address, which is the learner's old one.
-        placeholder=$(docker run --detach --network "$PROJECT" --env IMPALA_LEARNER=http://nobody.invalid:50051 impala-actor:latest)
-    fi
+    # A network hands out the lowest address that is free: the learner's.
+    placeholder=$(docker run --detach --network "$PROJECT" --env IMPALA_LEARNER=http://nobody.invalid:50051 impala-actor:latest)
     since=$(now_ms)
     up --scale actor=8
     [[ $(address "$(learner)") != "$old" ]] || fail "the learner has its old address $old: nothing was moved"
     learner_is_back "$since" "$at_stop" 'after the learner moved'
-    row 'the learner in a new container' "address $old became $(address "$(learner)"); resumed; actors found it by name" \
+    ((resumed == at_stop)) || fail "stopped at $at_stop frames, resumed at $resumed"
+    row 'the learner in a new container' "address $old became $(address "$(learner)"); went on from its last checkpoint; actors found it by name" \
         "trains after $(seconds "$trained_after") s, all 8 actors after $(seconds "$all_after") s"
 }
 

@@ -89,9 +89,9 @@ make_hosts() {
 
 start_learner() {
     learner_host=$1
-    # A run that nothing but a signal ends; a checkpoint every few seconds.
+    # A run that nothing but a signal ends.
     ip netns exec "impala-$learner_host" "$bin_dir/impala-learner" --listen 0.0.0.0:50051 --metrics-listen 127.0.0.1:9090 \
-        --run-dir "$work/run" --checkpoint-every 20000 --keep-serving --frames-max 1000000000000 \
+        --run-dir "$work/run" --keep-serving --frames-max 1000000000000 \
         --frames-after-solved 1000000000000 --time-max 2h >>"$work/$learner_host-result.log" 2>>"$work/learner-$learner_host.log" &
     pids[$learner_host]=$!
 }
@@ -190,7 +190,9 @@ learner_moves() {
     wait_until 30 'all actors are back' is_connected "$ACTORS"
     local back=$(($(now_ms) - since))
     training_goes_on 10 'after the learner moved'
-    row 'the learner moves to another host' "stopped at $at_stop frames, resumed there; actors tried both addresses of its name" \
+    grep -q "going on behind update [0-9]*, $at_stop frames" "$work/learner-spare.log" ||
+        fail "the learner did not go on from $at_stop frames"
+    row 'the learner moves to another host' "stopped at $at_stop frames, went on from exactly there; actors tried both addresses of its name" \
         "trains after $(seconds "$trains") s, all actors after $(seconds "$back") s"
 }
 
