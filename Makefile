@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests bench-gpu ladder peers seeds deny
+.PHONY: build test lint ci check-gpu check-manifests bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
 
 build:
 	cargo build --release --workspace
@@ -40,3 +40,15 @@ seeds: build
 # Needs `cargo install cargo-deny`.
 deny:
 	cargo deny --locked check licenses bans sources
+
+# Docker with compose on a Debian machine, and base images where no registry answers. Needs root for what is missing.
+docker-setup:
+	scripts/docker-setup.sh
+
+# Builds the images, trains with compose, breaks containers and network, prints the table of faults. Needs root.
+docker-test:
+	scripts/docker-test.sh
+
+# The same faults for plain processes in network namespaces. Needs root.
+netns-test:
+	scripts/netns-test.sh

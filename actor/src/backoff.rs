@@ -61,6 +61,16 @@ mod tests {
     }
 
     #[test]
+    fn a_spread_wait_stays_within_its_jitter_and_apart_from_the_series() {
+        let (mut backoff, longest) = (Backoff::new(3), Duration::from_secs(10));
+        for _ in 0..50 {
+            let wait = backoff.spread(longest);
+            assert!(wait >= longest.mul_f64(0.5) && wait <= longest, "{wait:?}");
+        }
+        assert!(backoff.next_wait() <= FIRST);
+    }
+
+    #[test]
     fn two_seeds_wait_differently_and_one_seed_repeats() {
         let waits = |seed| {
             let mut backoff = Backoff::new(seed);

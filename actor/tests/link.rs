@@ -3,6 +3,10 @@
 
 #[path = "link/learner.rs"]
 mod learner;
+#[path = "link/proxy.rs"]
+mod proxy;
+#[path = "link/reach.rs"]
+mod reach;
 
 use impala_actor::app::{self, ActorConfig, ActorError, ActorReport};
 use impala_actor::link::Receipts;
@@ -29,7 +33,7 @@ impl Actor {
         Self::start_with(learner, |_| {})
     }
 
-    fn start_with(learner: &FakeLearner, change: fn(&mut ActorConfig)) -> Self {
+    fn start_with(learner: &FakeLearner, change: impl FnOnce(&mut ActorConfig)) -> Self {
         let url = format!("http://{}", learner.address).parse().unwrap();
         let mut config = ActorConfig::new(url, "tester".into());
         change(&mut config);

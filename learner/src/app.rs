@@ -15,7 +15,7 @@ use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
 use crate::registry::Registry;
 use crate::report::console::{self, Console};
 use crate::report::csv::MetricsCsv;
-use crate::report::doctor::{Circumstances, diagnose};
+use crate::report::doctor::{Circumstances, Diagnosis, diagnose};
 use crate::report::shares::{RecentShares, Shares, Totals};
 use crate::report::summary::{RunEnd, Summary};
 use crate::report::{Rates, View, curve};
@@ -570,6 +570,8 @@ struct Reporter {
     recent: RecentShares,
     csv: Option<MetricsCsv>,
     console: Option<Console>,
+    /// Whether training is over: then nothing limits it any more.
+    is_over: bool,
 }
 
 impl Reporter {
@@ -579,12 +581,12 @@ impl Reporter {
             csv.inspect_err(|error| tracing::warn!(%error, "cannot create metrics.csv; the training goes on")).ok();
         let start = Totals::at_the_start();
         let (rates, recent) = (Rates::default(), RecentShares::new(start));
-        Self { rates, start, recent, csv, console: shows_progress.then(Console::new) }
+        Self { rates, start, recent, csv, console: shows_progress.then(Console::new), is_over: false }
     }
 
     /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
     fn end(&mut self) -> bool {
-        self.csv = None;
+        (self.csv, self.is_over) = (None, true);
         self.console.take().inspect(Console::clear).is_some()
     }
 
@@ -604,7 +606,7 @@ impl Reporter {
         }
         let (frames_per_second, busy) = self.rates.update(progress);
         let shares = self.recent.update(Totals::now(progress, &account));
-        let diagnosis = &diagnose(&shares, circumstances);
+        let diagnosis = &if self.is_over { Diagnosis::default() } else { diagnose(&shares, circumstances) };
         let view = View { progress, account, actors_connected, frames_per_second, busy, shares, diagnosis, time_left };
         metrics::report(&view, gate);
         if let Some(console) = &mut self.console {

@@ -170,3 +170,41 @@ fn check(url: &LearnerUrl, identity: &Identity, agreement: &Agreement) -> Result
         mismatch("environment", agreement.environment.to_string(), offered.join(", "))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Resolver;
+    use impala_common::ids::Incarnation;
+
+    /// What an actor says that finds its learner at `addresses`, where nobody listens.
+    async fn setback(addresses: Vec<SocketAddr>) -> String {
+        let mut dialler = Dialler::new("learner:50051".parse().unwrap());
+        dialler.resolver = Resolver::new(move |_| Box::pin(std::future::ready(Ok(addresses.clone()))));
+        let identity = Identity { name: "a".into(), incarnation: Incarnation(1), index: None, environments: vec![] };
+        match attempt(&dialler, &identity, Sequence(0)).await {
+            Err(Failure::Passing(setback)) => setback.reason,
+            _ => panic!("nobody listens"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_message_names_every_address_once_and_not_too_many() {
+        // Ports that were free a moment ago.
+        let mut addresses = Vec::new();
+        for _ in 0..6 {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+        }
+        addresses.dedup();
+        let two = setback(vec![addresses[0], addresses[1], addresses[0]]).await;
+        assert!(
+            two.contains(&format!("{}: ", addresses[0])) && two.contains(&format!("; {}: ", addresses[1])),
+            "{two}"
+        );
+        assert_eq!(two.matches("Connection refused").count(), 2, "{two}");
+        let many = setback([addresses.as_slice(), &[([127, 0, 0, 1], 1).into()]].concat()).await;
+        assert!(many.contains("more addresses"), "{many}");
+        assert_eq!(setback(vec![]).await, "`learner` has no address");
+    }
+}

@@ -240,6 +240,15 @@ pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> pb::PushRe
 }
 
 pub(crate) fn finish(reason: &str) -> pb::PushReply {
-    let finish = pb::Finish { reason: reason.into(), wait: false };
+    finish_with(reason, false)
+}
+
+/// Ends the session; the actor is to register again.
+pub(crate) fn wait(reason: &str) -> pb::PushReply {
+    finish_with(reason, true)
+}
+
+fn finish_with(reason: &str, wait: bool) -> pb::PushReply {
+    let finish = pb::Finish { reason: reason.into(), wait };
     pb::PushReply { message: Some(pb::push_reply::Message::Finish(finish)) }
 }

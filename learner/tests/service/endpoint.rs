@@ -14,8 +14,8 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 const SERVICE: &str = "impala.v1.Learner";
 
-async fn health(client: &mut HealthClient<tonic::transport::Channel>) -> ServingStatus {
-    let check = client.check(HealthCheckRequest { service: SERVICE.into() });
+async fn health(client: &mut HealthClient<tonic::transport::Channel>, service: &str) -> ServingStatus {
+    let check = client.check(HealthCheckRequest { service: service.into() });
     within("the health check", check).await.unwrap().into_inner().status()
 }
 
@@ -23,12 +23,18 @@ async fn health(client: &mut HealthClient<tonic::transport::Channel>) -> Serving
 async fn health_tells_whether_the_learner_takes_actors() {
     let learner = TestLearner::start(settings()).await;
     let mut client = HealthClient::new(learner.channel().await);
-    assert_eq!(health(&mut client).await, ServingStatus::Serving);
+    for service in ["", SERVICE, "impala.v1.Training"] {
+        assert_eq!(health(&mut client, service).await, ServingStatus::Serving, "`{service}`");
+    }
     let mut actor = learner.actor("a", 1).await;
     actor.train(0).await;
     learner.request_stop();
+    // By the time that actors hear of the end, probes have long been told: the drain comes second.
     actor.finish().await;
-    assert_eq!(health(&mut client).await, ServingStatus::NotServing);
+    for service in [SERVICE, "impala.v1.Training"] {
+        assert_eq!(health(&mut client, service).await, ServingStatus::NotServing, "`{service}`");
+    }
+    assert_eq!(health(&mut client, "").await, ServingStatus::Serving, "the process still lives");
     actor.leave().await;
     learner.ended().await;
 }

@@ -6,13 +6,20 @@ mod actors;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod completed;
+#[cfg(test)]
 mod endpoint;
 #[cfg(test)]
 mod lockstep;
 #[cfg(test)]
+#[path = "../../../actor/tests/link/proxy.rs"]
+mod proxy;
+#[cfg(test)]
 mod registration;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -4,12 +4,14 @@ use impala_common::network::NetworkSpec;
 use impala_common::snapshot::{Decoder, Encoding, Snapshot};
 use impala_common::spec::{EnvironmentName, PROTOCOL_VERSION};
 use impala_common::wire::pb;
-use impala_learner::app::{Learner, Outcome};
+use impala_learner::app::{Keepalive, Learner, Outcome};
 use impala_learner::config::Config;
 use impala_learner::config::settings::{GivenSettings, Hidden};
 use impala_learner::device::DeviceChoice;
 use impala_learner::ledger::Account;
 use impala_learner::run_dir::RunDir;
+use impala_learner::standing::RunState;
+use impala_learner::status::Status;
 use pb::push_reply::Message as Reply;
 use pb::push_request::Message as Request;
 use std::future::Future;
@@ -22,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Streaming};
 
 /// T, N and O of every learner here.
 pub(crate) const UNROLL_LENGTH: usize = 3;
@@ -77,8 +79,12 @@ pub(crate) struct Ended {
 
 impl TestLearner {
     pub(crate) async fn start(given: GivenSettings) -> Self {
+        Self::start_with(given, Keepalive::default()).await
+    }
+
+    pub(crate) async fn start_with(given: GivenSettings, keepalive: Keepalive) -> Self {
         let (learner, run_dir, runs) = bind(given).await;
-        let learner = learner.unwrap();
+        let learner = learner.unwrap().with_keepalive(keepalive);
         let address = learner.address();
         let stop = CancellationToken::new();
         let run = tokio::spawn(learner.run(run_dir.clone(), false, stop.clone()));
@@ -95,9 +101,29 @@ impl TestLearner {
         Client::new(self.channel().await)
     }
 
-    pub(crate) async fn register(&self, request: pb::RegisterRequest) -> Result<pb::RegisterReply, Status> {
+    pub(crate) async fn register(&self, request: pb::RegisterRequest) -> Result<pb::RegisterReply, tonic::Status> {
         let reply = within("registering", self.client().await.register(request)).await;
         reply.map(tonic::Response::into_inner)
+    }
+
+    /// Asks for the status until it is in this state.
+    pub(crate) async fn status_in(&self, state: RunState) -> Status {
+        let mut client = self.client().await;
+        let asking = async {
+            loop {
+                let reply = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
+                let status = Status::try_from(reply).unwrap();
+                if status.state == state {
+                    return status;
+                }
+            }
+        };
+        within(state.name(), asking).await
+    }
+
+    /// The file of a run that goes on.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.run_dir.join(name)
     }
 
     /// A new actor with an open trajectory stream and a weights stream.
@@ -184,9 +210,13 @@ pub(crate) struct TestActor {
 
 impl TestActor {
     pub(crate) async fn join(learner: &TestLearner, request: pb::RegisterRequest) -> Self {
+        Self::join_by(learner.client().await, request).await
+    }
+
+    /// Joins by a connection that the test has made.
+    pub(crate) async fn join_by(mut client: Client, request: pb::RegisterRequest) -> Self {
         let produced = request.produced;
-        let agreement = learner.register(request).await.unwrap();
-        let mut client = learner.client().await;
+        let agreement = within("registering", client.register(request)).await.unwrap().into_inner();
         let (requests, replies) = push_stream(&mut client).await;
         let session = agreement.session;
         let watching = client.watch_weights(pb::WatchRequest { session });
@@ -228,7 +258,7 @@ impl TestActor {
     }
 
     /// The next reply, a receipt without its version: which one is newest is a race.
-    pub(crate) async fn reply(&mut self) -> Result<Option<Reply>, Status> {
+    pub(crate) async fn reply(&mut self) -> Result<Option<Reply>, tonic::Status> {
         let reply = within("a reply", self.replies.message()).await?;
         let mut reply = reply.map(|reply| reply.message.unwrap());
         if let Some(Reply::Receipt(receipt)) = &mut reply {
@@ -244,9 +274,23 @@ impl TestActor {
         }
     }
 
+    /// The reason of a finish that lets the actor end.
     pub(crate) async fn finish(&mut self) -> String {
+        let pb::Finish { reason, wait } = self.any_finish().await;
+        assert!(!wait, "the actor is to wait: {reason}");
+        reason
+    }
+
+    /// The reason of a finish that asks the actor to wait.
+    pub(crate) async fn told_to_wait(&mut self) -> String {
+        let pb::Finish { reason, wait } = self.any_finish().await;
+        assert!(wait, "the actor is to end: {reason}");
+        reason
+    }
+
+    async fn any_finish(&mut self) -> pb::Finish {
         match self.reply().await.unwrap() {
-            Some(Reply::Finish(finish)) => finish.reason,
+            Some(Reply::Finish(finish)) => finish,
             other => panic!("expected the finish, got {other:?}"),
         }
     }
