@@ -57,7 +57,7 @@ fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
     let dispositions: BTreeSet<&str> = Disposition::ALL.iter().map(|d| d.name()).chain(["lost"]).collect();
     let states = RunState::ALL.map(RunState::name);
     let queries = queries(tree)?;
-    ensure!(queries.len() == 12, "{} queries: ten alerts and two triggers are expected", queries.len());
+    ensure!(queries.len() == 13, "{} queries: eleven alerts and two triggers are expected", queries.len());
     for (place, query) in &queries {
         let metrics = metrics(query);
         ensure!(!metrics.is_empty(), "{place} asks for nothing");
@@ -69,6 +69,7 @@ fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
         );
         ensure!(values(query, "disposition").iter().all(|value| dispositions.contains(value)), "{place}: {query}");
         ensure!(values(query, "state").iter().all(|value| states.contains(value)), "{place}: {query}");
+        ensure!(values(query, "result").iter().all(|value| ["written", "failed"].contains(value)), "{place}: {query}");
     }
     for sentence in annotations(tree)? {
         let named: BTreeSet<&str> = metrics(&sentence).into_iter().filter(|name| !name.is_empty()).collect();
@@ -96,6 +97,7 @@ fn alerts_and_autoscaling_use_exported_metrics() {
             (alerts, "            description: Nothing is trained.", "            runbook: Nothing is trained."),
             (alerts, "disposition=\"lost\"", "disposition=\"dropped\""),
             (alerts, "state=~\"waiting|training\"", "state=~\"waiting|running\""),
+            (alerts, "result=\"failed\"", "result=\"lost\""),
             (alerts, "{namespace=\"impala\"}", "{}"),
             (alerts, "kube_pod_container_status_restarts_total", "kube_pod_restarts"),
             (scaler, "impala_learner_busy_seconds", "impala_learner_busy_ratio"),
