@@ -86,7 +86,7 @@ install_promtool() {
 # Everything as kustomize builds it: the base, each overlay, and a copy with all components turned on.
 render() {
     local overlay
-    rm -rf "$tools/rendered"
+    rm -rf "$tools/rendered" "$tools/builtin"
     mkdir "$tools/rendered"
     kubectl kustomize k8s > "$tools/rendered/base.yml"
     for overlay in k8s/overlays/*/; do
