@@ -24,12 +24,12 @@ tools=$(cd "$tools" && pwd)
 # The base's files one after the other, as one.
 joined() {
     local file separator=''
-    printf '# Written by `scripts/check-manifests.sh --write` from the files in k8s/base/, which are the ones to edit.\n'
-    for file in $(sed -n 's/^  - //p' k8s/base/kustomization.yaml); do
+    printf '# Written by "scripts/check-manifests.sh --write" from the files in k8s/base/, which are the ones to edit.\n'
+    while read -r file; do
         printf '%s' "$separator"
         cat "k8s/base/$file"
         separator=$'---\n'
-    done
+    done < <(sed -n 's/^  - //p' k8s/base/kustomization.yaml)
 }
 
 if [[ ${1:-} == --write ]]; then
