@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// Bound on every wait: a guard against hanging, not an expectation.
@@ -116,33 +115,6 @@ impl Run {
         let trained = |csv: String| csv.lines().skip(1).any(|row| row.split(',').nth(1) != Some("0")).then_some(());
         wait_for("a trained frame", || std::fs::read_to_string(&path).ok().and_then(trained));
     }
-}
-
-/// Starts a program; gives its log line by line.
-pub(crate) fn start(command: &mut Command) -> (Child, Receiver<String>) {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let (lines, receiver) = std::sync::mpsc::channel();
-    // Reads on to the end, so that the program never blocks on a full pipe.
-    let read = move || log.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
-    std::thread::Builder::new().name("log".into()).spawn(read).unwrap();
-    (child, receiver)
-}
-
-/// What stands between two texts in the first line of a log that has both.
-pub(crate) fn address(log: &Receiver<String>, before: &str, behind: &str) -> String {
-    let found = log.iter().find_map(|line| Some(line.split_once(before)?.1.split_once(behind)?.0.to_owned()));
-    found.unwrap_or_else(|| panic!("the log ended before `{before}`"))
-}
-
-/// Status code and text of `GET path`.
-pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let code = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    (code.unwrap_or_else(|| panic!("no HTTP: {answer}")), answer)
 }
 
 /// Waits for the end of a process.
