@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: check-object-store build test lint ci check-gpu bench-gpu ladder peers seeds deny
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
 
 build:
 	cargo build --release --workspace
@@ -16,6 +16,10 @@ ci:
 # One learner step on the GPU backend against the CPU's; builds the feature `wgpu`, which takes long.
 check-gpu:
 	scripts/check-gpu.sh
+
+# The Kubernetes manifests as far as they can be checked without a cluster; fetches its tools the first time.
+check-manifests:
+	scripts/check-manifests.sh
 
 # Frames/s of the learner step by width and batch on every device, and PyTorch's beside it.
 bench-gpu:
@@ -40,3 +44,15 @@ check-object-store:
 # Needs `cargo install cargo-deny`.
 deny:
 	cargo deny --locked check licenses bans sources
+
+# Docker with compose on a Debian machine, and base images where no registry answers. Needs root for what is missing.
+docker-setup:
+	scripts/docker-setup.sh
+
+# Builds the images, trains with compose, breaks containers and network, prints the table of faults. Needs root.
+docker-test:
+	scripts/docker-test.sh
+
+# The same faults for plain processes in network namespaces. Needs root.
+netns-test:
+	scripts/netns-test.sh

@@ -15,6 +15,7 @@ use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::spec::{Agreement, EnvironmentName, TakeUp};
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{WireError, pb};
+pub use push::FAREWELL_GRACE;
 pub use register::register;
 use std::fmt;
 use std::str::FromStr;
