@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
 
 build:
 	cargo build --release --workspace
@@ -36,6 +36,10 @@ peers:
 # Trains 20 seeds with the real `impala train` and prints the table.
 seeds: build
 	cargo run --release -p impala-benches --bin seeds --
+
+# Checkpoints in a real S3-compatible server on loopback; needs Python 3.
+check-object-store:
+	scripts/check-object-store.sh
 
 # Needs `cargo install cargo-deny`.
 deny:
