@@ -68,7 +68,7 @@ fn kustomizations_name_what_is_there(tree: &Tree) -> anyhow::Result<()> {
         for patch in list(&component["patches"]) {
             match patch["path"].as_str() {
                 Some(path) => {
-                    merges(tree, &format!("{directory}/{path}")).with_context(|| format!("{directory}/{path}"))?
+                    merges(tree, &format!("{directory}/{path}")).with_context(|| format!("{directory}/{path}"))?;
                 }
                 None => edits(tree, patch).with_context(|| file.to_owned())?,
             }
