@@ -4,7 +4,7 @@ use crate::objects::workload;
 use crate::programs;
 use crate::tree::{Tree, container, holds, list, named, port_number};
 use anyhow::{Context, ensure};
-use impala_common::wire::pb::learner_server::SERVICE_NAME;
+use impala_learner::app::{GRACE, HEALTH_LEARNER};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -95,7 +95,7 @@ fn probes_are_health_services(tree: &Tree) -> anyhow::Result<()> {
     let workload = workload(tree, "learner")?;
     let container = container(&workload)?;
     let port = programs::learner(tree, &workload)?.listen.port();
-    for (probe, service) in [("startupProbe", ""), ("livenessProbe", ""), ("readinessProbe", SERVICE_NAME)] {
+    for (probe, service) in [("startupProbe", ""), ("livenessProbe", ""), ("readinessProbe", HEALTH_LEARNER)] {
         let health = &container[probe]["grpc"];
         ensure!(health["port"].as_u64() == Some(port.into()), "{probe} asks at {}", health["port"]);
         ensure!(health["service"] == service, "{probe} asks for {}", health["service"]);
@@ -170,7 +170,7 @@ fn the_run_lies_on_the_persistent_volume() {
 fn grace_covers_the_shutdown(tree: &Tree) -> anyhow::Result<()> {
     let workload = workload(tree, "learner")?;
     let grace = workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().context("no grace")?;
-    let needed = impala_learner::app::GRACE + CHECKPOINT_ALLOWANCE;
+    let needed = GRACE + CHECKPOINT_ALLOWANCE;
     ensure!(Duration::from_secs(grace) >= needed, "{grace} s of grace, a shutdown takes up to {needed:?}");
     Ok(())
 }
