@@ -141,7 +141,11 @@ async fn serve(
     // Also when this future is dropped, the thread must not wait for a window that nobody opens.
     let stop_on_drop = stop.clone().drop_guard();
     let frames_per_trajectory = (plan.unroll_length * plan.environments) as u64;
-    let produced = Sequence(report.trajectories);
+    let (next, kept_roller) = match &connection.take_up {
+        // In a deterministic run the place in the run decides what comes next, not what this process did before.
+        Some(take_up) => (take_up.next, take_up_roller(&plan, &take_up.state)?),
+        None => (Sequence(report.trajectories), kept.take()),
+    };
     let (trajectory_sender, trajectories) = mpsc::channel(TRAJECTORY_QUEUE_LEN);
     // A watch holds the newest weights only: an actor that is slow skips versions.
     let (weights, weights_receiver) = watch::channel(None);
@@ -149,22 +153,22 @@ async fn serve(
     let window = Arc::new(Window::new(agreement.in_flight_max));
     let rollout = RolloutThread::spawn(Rollout {
         plan,
-        kept: kept.take(),
-        next: produced,
+        kept: kept_roller,
+        next,
         lockstep: agreement.lockstep,
         weights: weights_receiver.clone(),
         window: Arc::clone(&window),
         trajectories: trajectory_sender,
         stop: stop.clone(),
     })?;
-    let session = link::serve(connection, produced, Streams { trajectories, window, weights, stop }).await;
+    let session = link::serve(connection, next, Streams { trajectories, window, weights, stop }).await;
     drop(stop_on_drop);
     let rolled = rollout.join().await?;
     *kept = Some(rolled.roller);
 
-    let made = rolled.next.0 - produced.0;
+    let made = rolled.next.0 - next.0;
     let lost = made - session.receipts.total();
-    report.trajectories = rolled.next.0;
+    report.trajectories += made;
     report.frames += made * frames_per_trajectory;
     report.receipts += session.receipts;
     report.lost += lost;
@@ -172,6 +176,14 @@ async fn serve(
     rolled.result?;
     let made_progress = session.receipts.total() > 0 || weights_receiver.borrow().is_some();
     Ok((session.end?, made_progress))
+}
+
+/// The roller of the checkpoint; none where the run begins, which makes a new one.
+fn take_up_roller(plan: &RollPlan, state: &[u8]) -> Result<Option<Roller>, RolloutError> {
+    if state.is_empty() {
+        return Ok(None);
+    }
+    Roller::take_up(plan.clone(), state).map(Some).map_err(RolloutError::TakeUp)
 }
 
 fn log_agreement(learner: &LearnerUrl, agreement: &Agreement) {

@@ -9,6 +9,7 @@ mod catch;
 use impala_common::seed::{self, Purpose, Rng};
 use impala_common::spec::EnvironmentName;
 use impala_common::trajectory::Outcome;
+use serde::{Deserialize, Serialize};
 
 /// Where one step of N environments is written.
 #[derive(Debug)]
@@ -39,6 +40,32 @@ pub trait VectorEnvironment: Send {
     /// # Shapes
     /// `actions`: `[N]`, each below the environment's action count; `step`: see [`Step`].
     fn step(&mut self, actions: &[u8], step: Step<'_>);
+
+    /// Everything that the next steps depend on.
+    fn state(&self) -> EnvironmentState;
+
+    /// Goes on from a state that environments of the same kind and number were in.
+    ///
+    /// # Errors
+    /// It is another kind's or number's state, or no step leads to it; the environments are unchanged.
+    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError>;
+}
+
+/// The state of N environments of one kind, with their random sources.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum EnvironmentState {
+    /// Of either version.
+    CartPole(cartpole::State),
+    /// Of Catch.
+    Catch(catch::Catch),
+}
+
+/// A state that cannot be taken up.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the saved state is not one of {environments} {kind} environments")]
+pub struct StateError {
+    kind: &'static str,
+    environments: usize,
 }
 
 /// One environment for each random source, all at the start of an episode.

@@ -12,7 +12,7 @@ use crate::weights::Weights;
 use crate::window::Window;
 pub use dial::{Dialler, Resolver, Resolving, Timing};
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
-use impala_common::spec::{Agreement, EnvironmentName};
+use impala_common::spec::{Agreement, EnvironmentName, TakeUp};
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{WireError, pb};
 pub use register::register;
@@ -100,6 +100,8 @@ pub struct Connection {
     pub agreement: Agreement,
     /// What to step.
     pub environment: EnvironmentName,
+    /// Where to go on; present in deterministic runs.
+    pub take_up: Option<TakeUp>,
 }
 
 /// What one registration works with.

@@ -12,7 +12,7 @@ use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::panics;
 use impala_common::spec::Lockstep;
 use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError};
-pub use roller::{RollPlan, Roller};
+pub use roller::{RollPlan, Roller, TakeUpError};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -48,6 +48,9 @@ pub enum RolloutError {
         /// The version that arrived.
         actual: WeightsVersion,
     },
+    /// The learner hands out a state that this actor cannot go on from.
+    #[error("the learner's checkpoint has no usable state for this actor: {0}; run the release that wrote it")]
+    TakeUp(TakeUpError),
     /// The thread cannot be started.
     #[error("cannot start the thread `{THREAD_NAME}`: {0}")]
     Start(std::io::Error),
@@ -60,7 +63,8 @@ pub enum RolloutError {
 pub struct Rollout {
     /// What to do.
     pub plan: RollPlan,
-    /// Environments and random sources of an earlier registration; they go on if their plan is the same.
+    /// Environments and random sources to go on with, if their plan is the same: those of an earlier registration, or what
+    /// the learner's checkpoint had.
     pub kept: Option<Roller>,
     /// Number of the next trajectory.
     pub next: Sequence,
@@ -153,7 +157,9 @@ impl Rollout {
             let time = RolloutTime { room, weights, unroll: finished - started };
             metrics.record(&trajectory, time);
             idle_since = finished;
-            if self.trajectories.blocking_send(trajectory.with_time(time)).is_err() {
+            // The learner of a deterministic run keeps it for its checkpoints.
+            let state = self.lockstep.map(|_| roller.save().into());
+            if self.trajectories.blocking_send(trajectory.with_time(time).with_actor_state(state)).is_err() {
                 return Ok(());
             }
         }

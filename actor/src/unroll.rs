@@ -43,6 +43,21 @@ impl UnrollBuffer {
         &mut self.parts.observations[..len]
     }
 
+    /// `[N]` each: rewards and steps of the running episodes.
+    pub fn running_episodes(&self) -> (&[f64], &[u32]) {
+        (&self.returns, &self.lengths)
+    }
+
+    /// Goes on with episodes that another buffer counted; false if they are not N finite returns and lengths.
+    pub fn take_up_episodes(&mut self, returns: Vec<f64>, lengths: Vec<u32>) -> bool {
+        let n = self.shape.environments;
+        let is_sound = returns.len() == n && lengths.len() == n && returns.iter().all(|r| r.is_finite());
+        if is_sound {
+            (self.returns, self.lengths) = (returns, lengths);
+        }
+        is_sound
+    }
+
     /// Whether all T steps are done.
     pub fn is_full(&self) -> bool {
         self.time == self.shape.unroll_length

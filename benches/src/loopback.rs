@@ -15,7 +15,7 @@ use impala_learner::config::Config;
 use impala_learner::ledger::{Disposition, Ledger};
 use impala_learner::progress::Progress;
 use impala_learner::publisher::{Publisher, WantedEncodings, WeightsSlot};
-use impala_learner::registry::Registry;
+use impala_learner::registry::{Registry, TakeUps};
 use impala_learner::service::Shared;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ impl LoopbackLearner {
         let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
         let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
-            registry: Registry::new(app::agreement(config), ledger.clone(), published.clone(), 0),
+            registry: Registry::new(app::agreement(config), TakeUps::default(), ledger.clone(), published.clone(), 0),
             ledger,
             gate: PolicyLagGate::new(config.policy_lag_max),
             queue,

@@ -9,6 +9,7 @@ use impala_learner::app::{Learner, Outcome};
 use impala_learner::cli::{LearnerArgs, exit_code, print_note, print_text, serve_metrics};
 use impala_learner::config::{self, Config, OpenSplit};
 use impala_learner::report::summary::{RunEnd, Summary};
+use impala_learner::resume::{Beginning, default_store};
 use impala_learner::run_dir::RunDir;
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,10 +28,12 @@ const DESERTED: Duration = Duration::from_secs(2);
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
 pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCode> {
-    let LearnerArgs { config: file, print_config, quiet, settings } = args;
+    let LearnerArgs { config: file, resume, print_config, quiet, settings } = args;
     // The actors are told the port, so any free one will do; two runs on a machine do not meet.
     let given = config::given(settings, file.as_deref())?;
     let has_listen = given.listen.is_some();
+    let beginning = Beginning::find(given, resume.as_deref())?;
+    let given = beginning.given.clone();
     // The actors of a deterministic run are part of what it computes: they do not depend on the machine.
     let open = OpenSplit {
         actors: given.actors.is_none() && given.deterministic != Some(true),
@@ -41,6 +44,7 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
         config = config.with_derived_listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     }
     config = config.with_open_split(open);
+    beginning.check(&config)?;
     if !open.actors {
         config.check_actors()?;
     }
@@ -54,7 +58,8 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let Trained { outcome, training_end, run_dir } = runtime.block_on(train(config.clone(), open, !quiet))?;
+    let Trained { outcome, training_end, run_dir } =
+        runtime.block_on(train(config.clone(), beginning, open, !quiet))?;
     let trained = started.elapsed();
 
     let network = &outcome.network;
@@ -82,26 +87,35 @@ struct Trained {
 }
 
 /// Runs learner and actors to the end of the run. Nothing is written before the ports are bound.
-async fn train(config: Config, open: OpenSplit, shows_progress: bool) -> anyhow::Result<Trained> {
+async fn train(
+    config: Config,
+    mut beginning: Beginning,
+    open: OpenSplit,
+    shows_progress: bool,
+) -> anyhow::Result<Trained> {
     let stop = shutdown::on_signal()?;
-    let learner = Learner::bind(config).await?;
+    let note = beginning.note();
+    let checkpoint = beginning.found.take().map(|found| found.checkpoint);
+    let seconds_before = checkpoint.as_ref().map_or(0.0, |checkpoint| checkpoint.progress.seconds);
+    let learner = Learner::bind(config, checkpoint).await?;
     let (learner, choice) = tokio::task::spawn_blocking(move || settle_split(learner, open)).await??;
     let config = &learner.config().clone();
     let metrics = serve_metrics(&learner, stop.child_token()).await?;
-    let run_dir = RunDir::create(config)?;
+    let run_dir = RunDir::create(config, beginning.run_dir.as_deref())?;
+    let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
     telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
     tracing::info!("metrics at http://{metrics}/metrics");
-    if let Some(choice) = choice {
-        tracing::info!("{choice}");
+    for note in note.into_iter().chain(choice) {
+        tracing::info!("{note}");
         if shows_progress {
-            print_note(&choice);
+            print_note(&note);
         }
     }
     let mut actors = ActorProcesses::start(config, learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
     let training = async {
-        let outcome = learner.run(run_dir.clone(), shows_progress, stop.clone()).await;
+        let outcome = learner.run(run_dir.clone(), store, shows_progress, stop.clone()).await;
         run_over.cancel();
         outcome
     };
@@ -124,7 +138,7 @@ async fn train(config: Config, open: OpenSplit, shows_progress: bool) -> anyhow:
         let reason = format!("too few actor processes are left; see the logs in {}", run_dir.path().display());
         outcome.summary.end = RunEnd::Failed(reason);
     }
-    let training_end = learner_started + Duration::from_secs_f64(outcome.summary.seconds);
+    let training_end = learner_started + Duration::from_secs_f64((outcome.summary.seconds - seconds_before).max(0.0));
     Ok(Trained { outcome, training_end, run_dir })
 }
 

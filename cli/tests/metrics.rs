@@ -4,10 +4,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use support::{Run, impala, signal, wait_for, wait_for_end};
+use support::{Run, address, get, impala, signal, start, wait_for, wait_for_end};
 
 #[test]
 fn learner_and_actor_serve_every_metric_with_help() {
@@ -24,37 +21,13 @@ fn learner_and_actor_serve_every_metric_with_help() {
         (&actor_metrics, impala_actor::metrics::NAMES.to_vec()),
     ] {
         // Some appear with the first episode or the first report.
-        wait_for(&names.join(", "), || names.iter().all(|name| is_complete(&get(address), name)).then_some(()));
+        wait_for(&names.join(", "), || {
+            names.iter().all(|name| is_complete(&get(address, "/metrics").1, name)).then_some(())
+        });
     }
     signal(learner.id(), "INT");
     wait_for_end(&mut learner);
     assert!(wait_for_end(&mut actor).success());
-}
-
-/// Starts a program; gives its log line by line.
-fn start(command: &mut Command) -> (Child, std::sync::mpsc::Receiver<String>) {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let (lines, receiver) = std::sync::mpsc::channel();
-    // Reads on to the end, so that the program never blocks on a full pipe.
-    let read = move || log.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
-    std::thread::Builder::new().name("log".into()).spawn(read).unwrap();
-    (child, receiver)
-}
-
-/// What stands between two texts in the first line of a log that has both.
-fn address(log: &std::sync::mpsc::Receiver<String>, before: &str, behind: &str) -> String {
-    let found = log.iter().find_map(|line| Some(line.split_once(before)?.1.split_once(behind)?.0.to_owned()));
-    found.unwrap_or_else(|| panic!("the log ended before `{before}`"))
-}
-
-fn get(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
 }
 
 /// Whether a metric has its help and at least one sample.

@@ -85,6 +85,18 @@ fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
 }
 
 #[test]
+fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
+    let run = Run::new();
+    // A hundred episodes of any kind solve this.
+    let goal = ["--solved-return", "1", "--frames-after-solved", "1000000000000", "--time-max", "10"];
+    let mut command = impala(&["train", "--quiet", "--runs-dir"]);
+    let output = command.arg(run.path()).args(goal).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("result        solved; the time budget ended"), "{text}");
+}
+
+#[test]
 fn bad_settings_are_refused_before_anything_starts() {
     let run = Run::new();
     let refused = |arguments: &[&str]| {
@@ -98,4 +110,5 @@ fn bad_settings_are_refused_before_anything_starts() {
     assert!(refused(&["--learning-rte", "1"]).contains("--learning-rate"));
     assert!(refused(&["--device", "wgpu:x"]).contains("use auto, cpu, wgpu or wgpu:<n>"));
     assert!(refused(&["--config", "no-such.toml"]).contains("no-such.toml"));
+    assert!(refused(&["--keep-serving"]).contains("use `impala learner --keep-serving`"));
 }

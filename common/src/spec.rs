@@ -6,6 +6,7 @@ use crate::named::named;
 use crate::network::{NetworkSpec, PARAMETER_COUNT_MAX};
 use crate::snapshot::Encoding;
 use crate::trajectory::TrajectoryShape;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -130,11 +131,26 @@ impl Lockstep {
         sequence.0 * u64::from(self.actors) + u64::from(actor.0)
     }
 
+    /// The actor's first trajectory behind `trained` batches.
+    pub fn first_behind(self, trained: u64, actor: ActorIndex) -> Sequence {
+        let done = trained.saturating_mul(self.trajectories_per_batch.into());
+        Sequence(done.saturating_sub(actor.0.into()).div_ceil(self.actors.into()))
+    }
+
     /// The only version of the weights that may make this trajectory: the number of whole batches before its position.
     /// Training cannot get past this version without the trajectory, so the newest published version reaches exactly it.
     pub fn version_for(self, actor: ActorIndex, sequence: Sequence) -> WeightsVersion {
         WeightsVersion(self.position(actor, sequence) / u64::from(self.trajectories_per_batch))
     }
+}
+
+/// Where an actor of a deterministic run goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakeUp {
+    /// Its first trajectory.
+    pub next: Sequence,
+    /// State of the actor behind the trajectory before, in the actor's own format; empty at the start of a run.
+    pub state: Bytes,
 }
 
 /// An agreement that cannot be kept.
@@ -225,6 +241,21 @@ mod tests {
             encoding: Encoding::F16Delta,
             in_flight_max: 2,
             lockstep: None,
+        }
+    }
+
+    #[test]
+    fn a_run_is_taken_up_where_its_order_was_left() {
+        for (actors, trajectories_per_batch) in [(1, 1), (2, 3), (3, 2), (5, 5), (4, 1)] {
+            let lockstep = Lockstep { actors, trajectories_per_batch };
+            for trained in 0..7 {
+                let done = trained * u64::from(trajectories_per_batch);
+                for actor in (0..actors).map(ActorIndex) {
+                    let Sequence(first) = lockstep.first_behind(trained, actor);
+                    assert!(lockstep.position(actor, Sequence(first)) >= done);
+                    assert!(first == 0 || lockstep.position(actor, Sequence(first - 1)) < done);
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! observation beside it. Every array is time-major and flat.
 
 use crate::ids::{Sequence, WeightsVersion};
+use bytes::Bytes;
 use std::time::Duration;
 
 /// How a step left its episode.
@@ -69,7 +70,8 @@ impl TrajectoryShape {
         let frames = self.unroll_length.saturating_mul(self.environments);
         let rows = frames.saturating_mul(2).saturating_add(self.environments);
         let observations = rows.saturating_mul(self.observation_len).saturating_mul(4);
-        observations.saturating_add(frames.saturating_mul(FRAME)).saturating_add(OVERHEAD)
+        let actor_state = actor_state_bytes_max(self.environments);
+        [frames.saturating_mul(FRAME), actor_state, OVERHEAD].into_iter().fold(observations, usize::saturating_add)
     }
 }
 
@@ -129,6 +131,11 @@ impl std::ops::AddAssign for RolloutTime {
     }
 }
 
+/// Largest state of an actor behind a trajectory, bytes: numbers and random states of N environments, with room to spare.
+pub fn actor_state_bytes_max(environments: usize) -> usize {
+    environments.saturating_mul(256).saturating_add(1024)
+}
+
 /// Largest observation, reward or return: one absurd number must not be able to end a training by overflow.
 pub const MAGNITUDE_MAX: f32 = 1e9;
 
@@ -138,6 +145,7 @@ pub struct Trajectory {
     shape: TrajectoryShape,
     parts: TrajectoryParts,
     time: RolloutTime,
+    actor_state: Option<Bytes>,
 }
 
 /// Why arrays do not make a trajectory.
@@ -225,7 +233,18 @@ impl Trajectory {
         }
         let returns: Vec<f32> = parts.episodes.iter().map(|episode| episode.episode_return).collect();
         bounded("episode_returns", &returns)?;
-        Ok(Self { shape, parts, time: RolloutTime::default() })
+        Ok(Self { shape, parts, time: RolloutTime::default(), actor_state: None })
+    }
+
+    /// Adds the state of the actor behind this trajectory.
+    #[must_use]
+    pub fn with_actor_state(self, actor_state: Option<Bytes>) -> Self {
+        Self { actor_state, ..self }
+    }
+
+    /// The state of the actor behind this trajectory, in the actor's own format; in deterministic runs.
+    pub fn actor_state(&self) -> Option<&Bytes> {
+        self.actor_state.as_ref()
     }
 
     /// Notes how the rollout's time went.

@@ -7,8 +7,11 @@ use crate::activation::Activation;
 use crate::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
 use crate::network::NetworkSpec;
 use crate::snapshot::{Encoding, Snapshot};
-use crate::spec::{Agreement, AgreementError, EnvironmentSpec, Lockstep};
-use crate::trajectory::{Episode, Outcome, RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
+use crate::spec::{Agreement, AgreementError, EnvironmentSpec, Lockstep, TakeUp};
+use crate::trajectory::{
+    Episode, Outcome, RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape, actor_state_bytes_max,
+};
+use bytes::Bytes;
 use numbers::{f32s_from_bytes, f32s_to_bytes, micros, u32s_from_bytes, u32s_to_bytes};
 use std::time::Duration;
 
@@ -49,6 +52,16 @@ pub enum WireError {
         actual: usize,
         /// In the agreement.
         agreed: usize,
+    },
+    /// Bytes exceed their bound.
+    #[error("field `{field}` has {actual} bytes, at most {max} are allowed")]
+    TooLong {
+        /// Name of the field.
+        field: &'static str,
+        /// Length in bytes.
+        actual: usize,
+        /// Its bound.
+        max: usize,
     },
     /// Packed bytes do not hold whole numbers.
     #[error("field `{field}` has {bytes} bytes, not a multiple of 4")]
@@ -161,7 +174,20 @@ impl From<Agreement> for pb::RegisterReply {
                 actors: lockstep.actors,
                 trajectories_per_batch: lockstep.trajectories_per_batch,
             }),
+            take_up: None,
         }
+    }
+}
+
+impl From<TakeUp> for pb::TakeUp {
+    fn from(take_up: TakeUp) -> Self {
+        Self { next_sequence: take_up.next.0, actor_state: take_up.state }
+    }
+}
+
+impl From<pb::TakeUp> for TakeUp {
+    fn from(take_up: pb::TakeUp) -> Self {
+        Self { next: Sequence(take_up.next_sequence), state: take_up.actor_state }
     }
 }
 
@@ -222,6 +248,7 @@ impl From<&Trajectory> for pb::Trajectory {
             room_wait_micros: Some(micros(time.room)),
             weights_wait_micros: Some(micros(time.weights)),
             unroll_micros: Some(micros(time.unroll)),
+            actor_state: trajectory.actor_state().cloned(),
         }
     }
 }
@@ -261,7 +288,12 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         weights: duration(message.weights_wait_micros),
         unroll: duration(message.unroll_micros),
     };
-    Ok(Trajectory::try_new(agreed, parts)?.with_time(time))
+    let actor_state = message.actor_state.clone();
+    let (actual, max) = (actor_state.as_ref().map_or(0, Bytes::len), actor_state_bytes_max(agreed.environments));
+    if actual > max {
+        return Err(WireError::TooLong { field: "actor_state", actual, max });
+    }
+    Ok(Trajectory::try_new(agreed, parts)?.with_time(time).with_actor_state(actor_state))
 }
 
 fn episodes_from_pb(message: &pb::Trajectory) -> Result<Vec<Episode>, WireError> {

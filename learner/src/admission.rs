@@ -5,6 +5,7 @@ use crate::batch::Batch;
 use crate::demand::WeightsDemand;
 use crate::ledger::{Disposition, Ledger};
 use crate::standing::Finish;
+use bytes::Bytes;
 use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use impala_common::trajectory::{RolloutTime, Trajectory};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct StagedBatch {
     pub tickets: Vec<Ticket>,
     /// The time that went into every trajectory that was taken from the queue since the batch before: refused ones too.
     pub actors: RolloutTime,
+    /// The state of each actor behind its trajectory, in their order; in deterministic runs.
+    pub actor_states: Vec<(ActorIndex, Bytes)>,
 }
 
 /// The duty to decide one arrived trajectory. Dropped undecided, it counts as refused at shutdown: nothing else drops one.
@@ -62,6 +65,8 @@ pub struct Ticket {
     demand: Arc<WeightsDemand>,
     /// Set when the actor's next weights were demanded.
     next_weights: Option<WeightsVersion>,
+    /// Older weights may not make the actor's next trajectory.
+    oldest: WeightsVersion,
     is_settled: bool,
 }
 
@@ -74,7 +79,17 @@ impl Ticket {
         replies: mpsc::Sender<Reply>,
         demand: Arc<WeightsDemand>,
     ) -> Self {
-        Self { actor, sequence, ledger, replies, window: None, demand, next_weights: None, is_settled: false }
+        Self {
+            actor,
+            sequence,
+            ledger,
+            replies,
+            window: None,
+            demand,
+            next_weights: None,
+            oldest: WeightsVersion(0),
+            is_settled: false,
+        }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
@@ -94,7 +109,16 @@ impl Ticket {
 
     /// The trajectory is about to be trained: its actor is sent the newest weights for the next one.
     pub fn announce(&mut self) {
-        self.next_weights = Some(self.demand.demand());
+        self.next_weights = Some(self.demand.demand(self.oldest));
+    }
+
+    /// Older weights than these, which are published or will be without another trajectory, may not make the actor's next
+    /// one.
+    #[must_use]
+    pub fn asking_for(self, oldest: WeightsVersion) -> Self {
+        let mut ticket = self;
+        ticket.oldest = oldest;
+        ticket
     }
 
     /// Decides the trajectory: counts it and sends the receipt. An invalid one has none: its stream ends with the reason.
@@ -111,8 +135,8 @@ impl Ticket {
             return;
         }
         // Again: a staged batch has waited for the one before it, which has made newer weights.
-        let newest = self.demand.demand();
-        let weights_version = self.next_weights.unwrap_or(newest);
+        let newest = self.demand.demand(self.oldest);
+        let weights_version = self.next_weights.unwrap_or(newest).max(self.oldest);
         // The channel holds more than an actor's window; a failed send means that the actor is gone.
         let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition, weights_version });
     }
@@ -177,6 +201,9 @@ mod tests {
         };
         assert_eq!(receipts.try_recv(), Ok(receipt(0, Disposition::Trained)));
         assert_eq!(receipts.try_recv(), Ok(receipt(1, Disposition::Shutdown)));
+        ticket(2).asking_for(WeightsVersion(7)).settle(Disposition::Trained);
+        let Ok(Reply::Receipt { weights_version, .. }) = receipts.try_recv() else { panic!("no receipt") };
+        assert_eq!(weights_version, WeightsVersion(7));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 
 use crate::admission::PolicyLagGate;
 use crate::batcher::Batcher;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::store::CheckpointStore;
+use crate::checkpoint::writer::{self, CheckpointReport, CheckpointSlot};
 use crate::config::Config;
 use crate::device::ComputeDevice;
 use crate::device_choice;
@@ -12,7 +15,7 @@ use crate::metrics;
 use crate::model_file::{self, ModelDescription};
 use crate::progress::Progress;
 use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
-use crate::registry::Registry;
+use crate::registry::{Registry, TakeUps};
 use crate::report::console::{self, Console};
 use crate::report::csv::MetricsCsv;
 use crate::report::doctor::{Circumstances, Diagnosis, diagnose};
@@ -24,9 +27,9 @@ use crate::service::{self, Shared};
 use crate::stage::{self, Stage};
 use crate::standing::{Finish, RunState, Standing};
 use crate::step::LearnerStep;
-use crate::trainer::{Trainer, TrainingEnd};
+use crate::trainer::{Trained, Trainer, TrainingEnd};
 use anyhow::Context;
-use impala_common::ids::{ActorIndex, Session};
+use impala_common::ids::{ActorIndex, Session, WeightsVersion};
 use impala_common::network::NetworkSpec;
 use impala_common::spec::Agreement;
 use impala_common::wire::pb;
@@ -74,6 +77,7 @@ impl Default for Keepalive {
 #[derive(Debug)]
 pub struct Learner {
     config: Config,
+    checkpoint: Option<Checkpoint>,
     listener: TcpListener,
     address: SocketAddr,
     device: ComputeDevice,
@@ -93,11 +97,12 @@ pub struct Outcome {
 }
 
 impl Learner {
-    /// Chooses and opens the device and binds the port. Must be called inside a tokio runtime.
+    /// Chooses and opens the device and binds the port, for a run that begins or goes on from `checkpoint`. Must be called
+    /// inside a tokio runtime.
     ///
     /// # Errors
     /// The device is not to be had, or the port is taken.
-    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+    pub async fn bind(config: Config, checkpoint: Option<Checkpoint>) -> anyhow::Result<Self> {
         let choosing = config.clone();
         let device = tokio::task::spawn_blocking(move || device_choice::open(&choosing)).await??;
         let listen = config.listen;
@@ -106,7 +111,7 @@ impl Learner {
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
         let address = listener.local_addr()?;
         let (standing, keepalive) = (Arc::default(), Keepalive::default());
-        Ok(Self { config, listener, address, device, standing, keepalive })
+        Ok(Self { config, checkpoint, listener, address, device, standing, keepalive })
     }
 
     /// Where actors reach it.
@@ -147,7 +152,13 @@ impl Learner {
     ///
     /// # Errors
     /// The threads cannot be started or the results not be written. A training that failed is an `Ok` whose summary says so.
-    pub async fn run(self, run_dir: RunDir, shows_progress: bool, stop: CancellationToken) -> anyhow::Result<Outcome> {
+    pub async fn run(
+        self,
+        run_dir: RunDir,
+        store: CheckpointStore,
+        shows_progress: bool,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Outcome> {
         // 0 takes one per core. A second learner in the process, as in tests, keeps the pool of the first.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(self.config.learner_threads).build_global();
         tracing::info!("{}", self.device.note());
@@ -156,7 +167,7 @@ impl Learner {
         if needed > 1 {
             tracing::info!("a batch needs {needed} actors: training waits while fewer are connected");
         }
-        let mut running = Running::start(self, run_dir, shows_progress)?;
+        let mut running = Running::start(self, run_dir, store, shows_progress)?;
         let end = running.watch_over(&stop).await;
         running.shut_down(end, &stop).await
     }
@@ -172,7 +183,12 @@ struct Running {
     progress: Arc<Mutex<Progress>>,
     standing: Arc<Standing>,
     slot: WeightsSlot,
-    trainer: Stage<(TrainingEnd, LearnerStep)>,
+    /// Updates done by earlier processes of the run.
+    updates_before: u64,
+    /// Dropped when the last one is handed over.
+    checkpoints: Option<CheckpointSlot>,
+    checkpointer: Stage<CheckpointReport>,
+    trainer: Stage<(TrainingEnd, Trained)>,
     batcher: Stage<()>,
     publisher: Stage<()>,
     stop_batcher: CancellationToken,
@@ -185,19 +201,54 @@ struct Running {
     at_the_end: Option<Circumstances>,
 }
 
+/// What a run begins with: the numbers of a checkpoint, or those of the start.
+struct Origin {
+    step: LearnerStep,
+    progress: Progress,
+    account: Account,
+    take_ups: TakeUps,
+}
+
+impl Origin {
+    fn new(config: &Config, device: ComputeDevice, checkpoint: Option<Checkpoint>) -> Self {
+        let (network, progress) = (config.network(), Progress::new(config.solved_return));
+        let Some(checkpoint) = checkpoint else {
+            let parameters = initial_parameters(&network, config.seed);
+            let step = LearnerStep::new(network, parameters, config.step(), device);
+            return Self { step, progress, account: Account::default(), take_ups: TakeUps::default() };
+        };
+        let updates = checkpoint.progress.updates;
+        tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
+        let is_same_goal = checkpoint.config.solved_return == config.solved_return;
+        let mut step = LearnerStep::new(network, checkpoint.parameters, config.step(), device);
+        step.restore_optimiser(checkpoint.optimiser);
+        Self {
+            step,
+            progress: progress.resume(checkpoint.progress, is_same_goal),
+            account: checkpoint.account,
+            take_ups: TakeUps { updates, states: checkpoint.actor_states },
+        }
+    }
+}
+
 /// Why watching ended, with the trainer's result if it ended by itself.
 struct Ended {
     end: RunEnd,
-    trained: Option<LearnerStep>,
+    trained: Option<Trained>,
 }
 
 impl Running {
-    fn start(learner: Learner, run_dir: RunDir, shows_progress: bool) -> anyhow::Result<Self> {
-        let Learner { config, listener, device, standing, keepalive, .. } = learner;
+    fn start(learner: Learner, run_dir: RunDir, store: CheckpointStore, shows_progress: bool) -> anyhow::Result<Self> {
+        let Learner { config, checkpoint, listener, device, standing, keepalive, .. } = learner;
         let network = config.network();
-        let ledger = Arc::new(Ledger::default());
+        let (checkpoints, checkpointer) = writer::channel(store, config.checkpoints_kept, checkpoint.as_ref());
+        let resumes = checkpoint.is_some();
+        let Origin { step, progress, account, take_ups } = Origin::new(&config, device, checkpoint);
+        let ledger = Arc::new(Ledger::resumed(account));
         let gate = PolicyLagGate::new(config.policy_lag_max);
-        let progress = Arc::new(Mutex::new(Progress::new(config.solved_return)));
+        let updates_before = progress.updates;
+        gate.advance(WeightsVersion(updates_before));
+        let progress = Arc::new(Mutex::new(progress));
         let slot = WeightsSlot::default();
         let wanted = Arc::new(WantedEncodings::default());
         let stop_batcher = CancellationToken::new();
@@ -215,11 +266,14 @@ impl Running {
 
         let trainer = Trainer {
             config: config.clone(),
-            step: LearnerStep::new(network.clone(), initial_parameters(&network, config.seed), config.step(), device),
+            step,
             staged,
             slot: slot.clone(),
             gate: gate.clone(),
             progress: progress.clone(),
+            ledger: ledger.clone(),
+            actor_states: take_ups.states.clone(),
+            checkpoints: checkpoints.clone(),
         };
         let batcher = Batcher {
             queue: admitted,
@@ -227,12 +281,19 @@ impl Running {
             gate: gate.clone(),
             trajectories_per_batch: config.trajectories_per_batch(),
             lockstep: config.lockstep(),
+            updates_before,
             stop: stop_batcher.clone(),
         };
         let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
         let runtime = tokio::runtime::Handle::current();
         let shared = Arc::new(Shared {
-            registry: Registry::new(agreement(&config), ledger.clone(), published.clone(), rand::rng().random()),
+            registry: Registry::new(
+                agreement(&config),
+                take_ups,
+                ledger.clone(),
+                published.clone(),
+                rand::rng().random(),
+            ),
             ledger,
             gate: gate.clone(),
             queue,
@@ -245,7 +306,13 @@ impl Running {
         });
         let (health, server) = serve(listener, shared.clone(), keepalive, stop_server.clone())?;
         Ok(Self {
-            reporter: Reporter::new(&run_dir, shows_progress),
+            reporter: Reporter::new(&run_dir, resumes, shows_progress),
+            updates_before,
+            checkpoints: Some(checkpoints),
+            checkpointer: stage::spawn("checkpointer", {
+                let runtime = runtime.clone();
+                move || checkpointer.run(&runtime)
+            })?,
             at_the_end: None,
             trainer: stage::spawn("trainer", move || trainer.run())?,
             batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
@@ -269,7 +336,8 @@ impl Running {
     /// Reports until something ends the run.
     async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
         let mut tick = tokio::time::interval(self.config.report_interval());
-        let deadline = tokio::time::sleep(self.config.time_max());
+        let taken = self.progress.lock().expect("no holder of the progress panics").before();
+        let deadline = tokio::time::sleep(self.config.time_max().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
             tokio::select! {
@@ -277,16 +345,24 @@ impl Running {
                 // The batcher also ends when the trainer does, whose own end is then about to be told.
                 Err(panic) = self.batcher.ended(), if self.batcher.is_running() => break failed("batcher", &panic),
                 Err(panic) = self.publisher.ended(), if self.publisher.is_running() => break failed("publisher", &panic),
+                Err(panic) = self.checkpointer.ended(), if self.checkpointer.is_running() => break failed("checkpointer", &panic),
                 served = &mut self.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
                 Some(index) = self.lockstep_broken.recv() => {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
                 }
                 () = stop.cancelled() => break RunEnd::Interrupted,
-                () = &mut deadline => break RunEnd::TimeBudget,
+                () = &mut deadline => break self.out_of_time(),
                 _ = tick.tick() => self.report(),
             }
         };
         Ended { end, trained: None }
+    }
+
+    fn out_of_time(&self) -> RunEnd {
+        match self.progress.lock().expect("no holder of the progress panics").solved {
+            Some(_) => RunEnd::SolvedTimeBudget,
+            None => RunEnd::TimeBudget,
+        }
     }
 
     fn report(&mut self) {
@@ -321,13 +397,17 @@ impl Running {
         if !(keeps_serving && is_completed) {
             self.announce_stop(end.to_string()).await;
         }
-        // Who leaves with the end is not missing.
-        let Circumstances { actors, actors_needed, is_lockstep } = self.circumstances();
-        self.at_the_end = Some(Circumstances { actors: actors.max(actors_needed), actors_needed, is_lockstep });
+        let circumstances = self.circumstances();
+        // Who leaves with the end is not missing; who was not there when the time ran out is.
+        let actors = match end {
+            RunEnd::TimeBudget => circumstances.actors,
+            _ => circumstances.actors.max(circumstances.actors_needed),
+        };
+        self.at_the_end = Some(Circumstances { actors, ..circumstances });
         self.standing.finish(Finish { reason: end.to_string(), actors_wait: keeps_serving });
         self.stop_batcher.cancel();
-        let step = match self.trainer.ended().await {
-            Ok(at_last) => trained.or(at_last.map(|(_, step)| step)),
+        let trained = match self.trainer.ended().await {
+            Ok(at_last) => trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => {
                 end = failed("trainer", &panic);
                 None
@@ -342,8 +422,14 @@ impl Running {
         if tokio::time::timeout_at(deadline, connected.wait_for(|count| *count == 0)).await.is_err() {
             tracing::warn!(actors = *connected.borrow(), "actors did not say farewell in time");
         }
+        let mut trained = trained;
+        let checkpoints = self.write_last_checkpoint(trained.as_mut()).await.unwrap_or_else(|panic| {
+            end = failed("checkpointer", &panic);
+            CheckpointReport::default()
+        });
+        let step = trained.map(|trained| trained.step);
         if keeps_serving && is_completed && end.is_completion() {
-            return self.serve_on(end, step, shares, stop).await;
+            return self.serve_on(end, step, shares, checkpoints, stop).await;
         }
         self.announce_stop(end.to_string()).await;
         if let Err(panic) = self.close(deadline).await {
@@ -351,7 +437,22 @@ impl Running {
         }
         self.report();
         self.reporter.console.iter().for_each(Console::clear);
-        self.write_results(end, step, shares)
+        self.write_results(end, step, shares, checkpoints)
+    }
+
+    /// Everything is decided by now, so nothing is in flight in it.
+    async fn write_last_checkpoint(&mut self, trained: Option<&mut Trained>) -> Result<CheckpointReport, String> {
+        let Some(checkpoints) = self.checkpoints.take() else { return Ok(CheckpointReport::default()) };
+        let progress = self.progress.lock().expect("no holder of the progress panics").clone();
+        if let Some(Trained { step, actor_states }) = trained.filter(|_| progress.updates > self.updates_before) {
+            let account = self.shared.ledger.account();
+            let last = Checkpoint::new(&self.config, step, &progress, account, std::mem::take(actor_states));
+            let slot = checkpoints.clone();
+            // The writer may still be at work on the one before; without a writer its end tells why.
+            let _ = tokio::task::spawn_blocking(move || slot.put(last)).await;
+        }
+        drop(checkpoints);
+        self.checkpointer.ended().await.map(Option::unwrap_or_default)
     }
 
     fn trained_frames(&self) -> u64 {
@@ -386,6 +487,7 @@ impl Running {
         end: RunEnd,
         mut step: Option<LearnerStep>,
         shares: Shares,
+        checkpoints: CheckpointReport,
         stop: &CancellationToken,
     ) -> anyhow::Result<Outcome> {
         if let Some(step) = &mut step {
@@ -394,7 +496,7 @@ impl Running {
         self.report();
         let has_watcher = self.reporter.end();
         let reason = end.to_string();
-        let result = self.write_results(end, step, shares);
+        let result = self.write_results(end, step, shares, checkpoints);
         match &result {
             Ok(Outcome { summary, .. }) => {
                 let (frames, updates, mean_return) = (summary.frames, summary.updates, summary.mean_return);
@@ -451,7 +553,13 @@ impl Running {
         let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
     }
 
-    fn write_results(&self, end: RunEnd, step: Option<LearnerStep>, shares: Shares) -> anyhow::Result<Outcome> {
+    fn write_results(
+        &self,
+        end: RunEnd,
+        step: Option<LearnerStep>,
+        shares: Shares,
+        checkpoints: CheckpointReport,
+    ) -> anyhow::Result<Outcome> {
         let progress = self.progress.lock().expect("no holder of the progress panics").clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
         let needed = self.config.actors_needed();
@@ -462,7 +570,10 @@ impl Running {
             false => end,
         };
         let circumstances = self.at_the_end.unwrap_or_default();
-        let summary = Summary::new(end, &progress, self.shared.ledger.account(), shares, &circumstances);
+        let account = self.shared.ledger.account();
+        let mut summary = Summary::new(end, &progress, account, shares, &circumstances);
+        summary.checkpoints = checkpoints;
+        summary.resumed_from = (self.updates_before > 0).then_some(self.updates_before);
         let title = format!("{}, seed {}", self.config.environment, self.config.seed);
         let svg = self.run_dir.file("learning_curve.svg");
         if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return) {
@@ -488,7 +599,7 @@ impl Running {
     }
 }
 
-fn trainer_ended(trained: Result<Option<(TrainingEnd, LearnerStep)>, String>) -> Ended {
+fn trainer_ended(trained: Result<Option<(TrainingEnd, Trained)>, String>) -> Ended {
     let (end, trained) = match trained {
         Ok(Some((TrainingEnd::Solved, step))) => (RunEnd::Solved, Some(step)),
         Ok(Some((TrainingEnd::FramesBudget, step))) => (RunEnd::FramesBudget, Some(step)),
@@ -575,10 +686,9 @@ struct Reporter {
 }
 
 impl Reporter {
-    fn new(run_dir: &RunDir, shows_progress: bool) -> Self {
-        let csv = MetricsCsv::create(&run_dir.file("metrics.csv"));
-        let csv =
-            csv.inspect_err(|error| tracing::warn!(%error, "cannot create metrics.csv; the training goes on")).ok();
+    fn new(run_dir: &RunDir, resumes: bool, shows_progress: bool) -> Self {
+        let csv = MetricsCsv::open(&run_dir.file("metrics.csv"), resumes);
+        let csv = csv.inspect_err(|error| tracing::warn!(%error, "cannot open metrics.csv; the training goes on")).ok();
         let start = Totals::at_the_start();
         let (rates, recent) = (Rates::default(), RecentShares::new(start));
         Self { rates, start, recent, csv, console: shows_progress.then(Console::new), is_over: false }

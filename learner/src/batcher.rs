@@ -24,6 +24,8 @@ pub struct Batcher {
     pub trajectories_per_batch: usize,
     /// The order of a deterministic run; first come, first trained without it.
     pub lockstep: Option<Lockstep>,
+    /// Updates that were done before, by the learner that a run is resumed from.
+    pub updates_before: u64,
     /// Ends the thread.
     pub stop: CancellationToken,
 }
@@ -38,7 +40,7 @@ impl Batcher {
     }
 
     fn batch_until_the_end(&mut self, runtime: &Handle) {
-        let mut order = Order::new(self.lockstep);
+        let mut order = Order::new(self.lockstep, self.updates_before);
         let mut ready = Vec::with_capacity(self.trajectories_per_batch);
         let mut actors = RolloutTime::default();
         while let Some(admitted) = runtime.block_on(self.stop.run_until_cancelled(self.queue.recv())).flatten() {
@@ -63,7 +65,11 @@ impl Batcher {
         let (trajectories, mut tickets): (Vec<_>, Vec<_>) = ready.drain(..).map(|a| (a.trajectory, a.ticket)).unzip();
         tickets.iter_mut().for_each(Ticket::announce);
         let batch = Batch::join(&trajectories);
-        self.staged.send(StagedBatch { batch, tickets, actors }).is_ok()
+        let states = tickets.iter().zip(&trajectories);
+        let actor_states =
+            states.filter_map(|(ticket, trajectory)| Some((ticket.actor(), trajectory.actor_state()?.clone())));
+        let actor_states = actor_states.collect();
+        self.staged.send(StagedBatch { batch, tickets, actors, actor_states }).is_ok()
     }
 }
 
@@ -75,10 +81,13 @@ enum Order {
 }
 
 impl Order {
-    fn new(lockstep: Option<Lockstep>) -> Self {
+    fn new(lockstep: Option<Lockstep>, updates_before: u64) -> Self {
         match lockstep {
             None => Self::Arrival(None),
-            Some(lockstep) => Self::Lockstep { lockstep, next: 0, waiting: BTreeMap::new() },
+            Some(lockstep) => {
+                let next = updates_before.saturating_mul(lockstep.trajectories_per_batch.into());
+                Self::Lockstep { lockstep, next, waiting: BTreeMap::new() }
+            }
         }
     }
 
@@ -132,6 +141,7 @@ mod tests {
             gate: gate.clone(),
             trajectories_per_batch: 2,
             lockstep,
+            updates_before: 0,
             stop: CancellationToken::new(),
         };
         Bench { queue, staged, ledger: Arc::default(), gate, batcher }

@@ -6,6 +6,7 @@ use crate::config::{self, Config};
 use crate::inquiry;
 use crate::metrics;
 use crate::report::summary::RunEnd;
+use crate::resume::{Beginning, default_store};
 use crate::run_dir::RunDir;
 use anyhow::Context;
 use impala_common::{shutdown, telemetry};
@@ -27,6 +28,11 @@ pub struct LearnerArgs {
     /// TOML file with the same settings, keys with `_` for `-`. Flags and IMPALA_* environment variables win over it.
     #[arg(long, env = "IMPALA_CONFIG", hide_env = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Go on with a run that has a checkpoint: the run's directory, or the URL of its checkpoints. Its settings hold where
+    /// none are given.
+    #[arg(long, env = "IMPALA_RESUME", hide_env_values = true, value_name = "RUN")]
+    pub resume: Option<String>,
 
     /// Print the resolved configuration as TOML and exit.
     #[arg(long)]
@@ -72,7 +78,10 @@ pub fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// The configuration is refused, or the learner cannot start or write its results.
 pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::resolve(args.settings, args.config.as_deref())?;
+    let given = config::given(args.settings, args.config.as_deref())?;
+    let mut beginning = Beginning::find(given, args.resume.as_deref())?;
+    let config = Config::complete(beginning.given.clone())?;
+    beginning.check(&config)?;
     if args.print_config {
         print_text(&config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
@@ -80,22 +89,27 @@ pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let stop = shutdown::on_signal()?;
-        let learner = Learner::bind(config.clone()).await?;
+        let note = beginning.note();
+        let checkpoint = beginning.found.take().map(|found| found.checkpoint);
+        let learner = Learner::bind(config.clone(), checkpoint).await?;
         // Probes and metrics answer to the last: only the end of this block ends them.
         let metrics_stop = CancellationToken::new();
         let _serves_metrics = metrics_stop.clone().drop_guard();
         let metrics = serve_metrics(&learner, metrics_stop).await?;
-        let run_dir = RunDir::create(&config)?;
+        let run_dir = RunDir::create(&config, beginning.run_dir.as_deref())?;
+        let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
         // On a terminal the progress line has standard error to itself; elsewhere logs are what is wanted there.
         let is_terminal = std::io::stderr().is_terminal();
         let log_file = is_terminal.then(|| run_dir.file("learner.log"));
         telemetry::init_logs(config.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{metrics}/metrics");
+        note.iter().for_each(|note| tracing::info!("{note}"));
         if is_terminal {
             let (address, run) = (learner.address(), run_dir.path().display());
+            note.iter().for_each(|note| print_note(note));
             print_note(&format!("learner at {address}, metrics at http://{metrics}/metrics, logs in {run}"));
         }
-        let outcome = learner.run(run_dir.clone(), is_terminal && !args.quiet, stop).await?;
+        let outcome = learner.run(run_dir.clone(), store, is_terminal && !args.quiet, stop).await?;
         print_text(&format!("{}\nrun           {}\n", outcome.summary, run_dir.path().display()))?;
         Ok(exit_code(&outcome))
     })
@@ -116,7 +130,7 @@ pub async fn serve_metrics(learner: &Learner, stop: CancellationToken) -> anyhow
 /// 0 for a solved task.
 pub fn exit_code(outcome: &Outcome) -> ExitCode {
     match outcome.summary.end {
-        RunEnd::Solved => ExitCode::SUCCESS,
+        RunEnd::Solved | RunEnd::SolvedTimeBudget => ExitCode::SUCCESS,
         RunEnd::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
         RunEnd::FramesBudget | RunEnd::TimeBudget | RunEnd::Failed(_) => ExitCode::from(EXIT_UNSOLVED),
     }

@@ -8,6 +8,7 @@ use crate::loss::LossCosts;
 use crate::optim::{OptimiserKind, OptimiserName};
 use crate::step::StepConfig;
 use crate::vtrace::VtraceClipping;
+use impala_common::ids::WeightsVersion;
 use impala_common::network::{NetworkSpec, PARAMETER_COUNT_MAX};
 use impala_common::spec::{
     ENVIRONMENTS_MAX, HIDDEN_LAYERS_MAX, IN_FLIGHT_MAX, Lockstep, MESSAGE_BYTES_MAX, UNROLL_LENGTH_MAX,
@@ -24,6 +25,10 @@ const BATCH_FRAMES_MAX: usize = 1 << 26;
 
 /// Most threads of the learner; guards against a typing error.
 const LEARNER_THREADS_MAX: usize = 1024;
+
+/// The part of `policy_lag_max` by which published weights may be behind when an actor begins a trajectory: 5 updates of the
+/// default's 100. Where the publisher keeps up, they are one or two behind.
+const PUBLISHED_LAG_PART: u64 = 20;
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +151,11 @@ impl Config {
         text.lines().map(line).collect()
     }
 
+    /// The settings as if each had been given, but for those that follow from others.
+    pub fn given(&self) -> GivenSettings {
+        parse("of a run".as_ref(), &self.to_toml()).expect("a configuration reads back")
+    }
+
     /// Takes `listen` for a setting that nobody gave.
     #[must_use]
     pub fn with_derived_listen(mut self, listen: SocketAddr) -> Self {
@@ -194,6 +204,15 @@ impl Config {
     /// Time between two reports.
     pub fn report_interval(&self) -> Duration {
         Duration::from_secs_f64(self.settings.report_interval.0)
+    }
+
+    /// The oldest weights that may make a trajectory that begins when the trainer is at `current`. Updates can be so short
+    /// that hundreds are done before the publisher's thread gets a core on a busy machine; without this bound an actor
+    /// would go on with its old policy meanwhile. These weights are always among those that are published.
+    pub fn oldest_weights_at(&self, WeightsVersion(current): WeightsVersion) -> WeightsVersion {
+        let behind_max = (self.policy_lag_max / PUBLISHED_LAG_PART).max(1);
+        let oldest = current.saturating_sub(behind_max);
+        WeightsVersion(oldest - oldest % self.publish_every)
     }
 
     /// Learning rate after `frames` trained frames.
@@ -257,9 +276,21 @@ pub fn given(flags: GivenSettings, file: Option<&Path>) -> Result<GivenSettings,
     Ok(flags.or(file.map(read).transpose()?.unwrap_or_default()))
 }
 
-fn read(path: &Path) -> Result<GivenSettings, ConfigError> {
+/// What a configuration file gives.
+///
+/// # Errors
+/// It cannot be read, or is no configuration; names the position in it.
+pub fn read(path: &Path) -> Result<GivenSettings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
-    toml::from_str(&text).map_err(|e| ConfigError::Parse { path: path.into(), reason: e.to_string() })
+    parse(path, &text)
+}
+
+/// What the text of a configuration file gives; `path` is for the message.
+///
+/// # Errors
+/// It is no configuration; names the position in it.
+pub fn parse(path: &Path, text: &str) -> Result<GivenSettings, ConfigError> {
+    toml::from_str(text).map_err(|e| ConfigError::Parse { path: path.into(), reason: e.to_string() })
 }
 
 fn network(settings: &Settings) -> NetworkSpec {
@@ -290,6 +321,7 @@ fn counts(s: &Settings) -> Result<(), ConfigError> {
         ("batch_size", s.batch_size, 1 << 24),
         ("in_flight_max", s.in_flight_max, IN_FLIGHT_MAX),
         ("publish_every", s.publish_every as usize, 1 << 20),
+        ("checkpoints_kept", s.checkpoints_kept, 1 << 20),
     ];
     for (key, value, max) in bounded {
         if !(1..=max).contains(&value) {

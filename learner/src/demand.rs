@@ -49,10 +49,11 @@ impl WeightsDemand {
         self.wanted.send_replace(Wanted::All);
     }
 
-    /// The actor will want the newest weights soon, and the version after them; returns the version of the newest.
-    pub fn demand(&self) -> WeightsVersion {
+    /// The actor will want the newest weights soon, and the version after them, and in any case `oldest` or newer ones;
+    /// returns the version of the newest.
+    pub fn demand(&self, oldest: WeightsVersion) -> WeightsVersion {
         let newest = self.published.borrow().as_ref().map_or(WeightsVersion(0), |newest| newest.version);
-        let next = WeightsVersion(newest.0.saturating_add(1));
+        let next = WeightsVersion(newest.0.saturating_add(1)).max(oldest);
         self.wanted.send_if_modified(|wanted| match wanted {
             Wanted::From(version) if *version < next => {
                 *version = next;
@@ -99,11 +100,15 @@ mod tests {
         assert!(is_wanted(&demand, 4));
         demand.gate();
         assert!(!is_wanted(&demand, 3));
-        assert_eq!(demand.demand(), WeightsVersion(4));
+        assert_eq!(demand.demand(WeightsVersion(0)), WeightsVersion(4));
         assert!(is_wanted(&demand, 3) && is_wanted(&demand, 4));
         assert!(!is_wanted(&demand, 5));
         publish(6);
         assert!(!is_wanted(&demand, 5));
+        // A publisher that is behind may publish something that is too old still.
+        assert_eq!(demand.demand(WeightsVersion(9)), WeightsVersion(6));
+        assert!(is_wanted(&demand, 7) && is_wanted(&demand, 8));
+        assert!(!is_wanted(&demand, 9));
         demand.ungate();
         assert!(is_wanted(&demand, 6));
     }

@@ -6,7 +6,7 @@
 //! heard of: at most `in_flight_max + 1` trajectories.
 
 use impala_common::ids::{Incarnation, Sequence};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
@@ -43,7 +43,7 @@ impl Disposition {
 }
 
 /// The account at one moment, in trajectories.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Known to have been produced.
     pub produced: u64,
@@ -121,6 +121,13 @@ struct State {
 }
 
 impl Ledger {
+    /// Goes on with a checkpoint's account. What was in flight then is lost: no learner of this run will decide it.
+    pub fn resumed(account: Account) -> Self {
+        let lost = account.lost.saturating_add(account.in_flight());
+        let account = Account { lost, ..account };
+        Self { state: Mutex::new(State { account, next: HashMap::new() }) }
+    }
+
     /// An incarnation registers, having produced `produced` so far. If it is new here, its past was another learner's.
     pub fn register(&self, incarnation: Incarnation, produced: Sequence) {
         let mut state = self.lock();
@@ -213,6 +220,18 @@ mod tests {
         ledger.register(Incarnation(11), Sequence(500));
         ledger.arrive(Incarnation(11), Sequence(500)).unwrap();
         assert_eq!(ledger.account().produced, 3);
+    }
+
+    #[test]
+    fn a_resumed_account_closes_over_what_was_in_flight() {
+        let before = Account { produced: 10, trained: 6, refused_stale: 1, lost: 1, ..Account::default() };
+        let ledger = Ledger::resumed(before);
+        assert_eq!(ledger.account(), Account { lost: 3, ..before });
+        assert_eq!(ledger.account().in_flight(), 0);
+        // An actor that survived its learner is new here.
+        ledger.register(FIRST, Sequence(40));
+        ledger.arrive(FIRST, Sequence(41)).unwrap();
+        assert_eq!(ledger.account(), Account { produced: 12, lost: 4, ..before });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use impala_common::trajectory::Episode;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const LAG_BOUNDS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0, 256.0];
 const RETURN_BOUNDS: &[f64] = &[-1.0, 0.0, 1.0, 10.0, 20.0, 50.0, 100.0, 150.0, 200.0, 300.0, 400.0, 475.0, 500.0];
@@ -107,6 +107,15 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("impala_learner_episode_return", Kind::Histogram, Unit::Count, "Undiscounted return of each episode"),
     ("impala_learner_episode_length_steps", Kind::Histogram, Unit::Count, "Length of each episode"),
     ("impala_learner_mean_return", Kind::Gauge, Unit::Count, "Mean return of the last 100 episodes"),
+    ("impala_learner_checkpoints_total", Kind::Counter, Unit::Count, "Checkpoints by result: written, failed"),
+    (
+        "impala_learner_checkpoint_update",
+        Kind::Gauge,
+        Unit::Count,
+        "Update behind which the newest checkpoint was made",
+    ),
+    ("impala_learner_checkpoint_bytes", Kind::Gauge, Unit::Bytes, "Size of the newest checkpoint"),
+    ("impala_learner_checkpoint_seconds", Kind::Gauge, Unit::Seconds, "Time that writing the newest checkpoint took"),
 ];
 
 /// The name of every metric.
@@ -192,6 +201,48 @@ impl Default for WeightsMetrics {
 pub fn record_state(state: RunState) {
     for other in RunState::ALL {
         gauge!("impala_learner_run_state", "state" => other.name()).set(f64::from(u8::from(other == state)));
+    }
+}
+
+/// Handles for written checkpoints.
+#[derive(Clone)]
+pub struct CheckpointMetrics {
+    written: Counter,
+    failed: Counter,
+    update: Gauge,
+    bytes: Gauge,
+    seconds: Gauge,
+}
+
+impl CheckpointMetrics {
+    /// Looks the handles up once.
+    pub fn new() -> Self {
+        Self {
+            written: counter!("impala_learner_checkpoints_total", "result" => "written"),
+            failed: counter!("impala_learner_checkpoints_total", "result" => "failed"),
+            update: gauge!("impala_learner_checkpoint_update"),
+            bytes: gauge!("impala_learner_checkpoint_bytes"),
+            seconds: gauge!("impala_learner_checkpoint_seconds"),
+        }
+    }
+
+    /// The checkpoint behind `update` is written.
+    pub fn record_written(&self, update: u64, bytes: usize, time: Duration) {
+        self.written.increment(1);
+        self.update.set(update as f64);
+        self.bytes.set(bytes as f64);
+        self.seconds.set(time.as_secs_f64());
+    }
+
+    /// A checkpoint could not be written.
+    pub fn record_failed(&self) {
+        self.failed.increment(1);
+    }
+}
+
+impl Default for CheckpointMetrics {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

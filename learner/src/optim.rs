@@ -56,6 +56,17 @@ pub enum OptimiserName {
     Adam,
 }
 
+/// What an optimiser has gathered so far; its next steps depend on nothing else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OptimiserState {
+    /// `[P]`: momentum buffer or running mean.
+    pub first: Vec<f32>,
+    /// `[P]`: running mean of squares.
+    pub second: Vec<f32>,
+    /// Steps done.
+    pub steps: u32,
+}
+
 /// An optimiser with its moments, one number a parameter each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimiser {
@@ -71,6 +82,23 @@ impl Optimiser {
     /// An optimiser at its start.
     pub fn new(kind: OptimiserKind, parameter_count: usize) -> Self {
         Self { kind, second: vec![0.0; parameter_count], first: vec![0.0; parameter_count], steps: 0 }
+    }
+
+    /// What it has gathered.
+    pub fn state(&self) -> OptimiserState {
+        let steps = self.steps.unsigned_abs();
+        OptimiserState { first: self.first.clone(), second: self.second.clone(), steps }
+    }
+
+    /// Goes on from what an optimiser of the same kind had gathered.
+    ///
+    /// # Panics
+    /// If the lengths differ from the parameter count given at the start.
+    pub fn restore(&mut self, state: OptimiserState) {
+        let OptimiserState { first, second, steps } = state;
+        assert_eq!((first.len(), second.len()), (self.first.len(), self.second.len()));
+        self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
+        (self.first, self.second) = (first, second);
     }
 
     /// One update of `parameters` against `gradient`.

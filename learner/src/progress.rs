@@ -1,11 +1,13 @@
 //! What a run has reached: written by the trainer once an update, read by reports. Decides when the task is solved.
 
 mod clock;
+mod saved;
 
 use crate::step::StepReport;
 use clock::TrainerClock;
 use impala_common::trajectory::{Episode, RolloutTime};
-use serde::Serialize;
+pub use saved::SavedProgress;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ pub const SOLVED_EPISODES: usize = 100;
 const CURVE_POINTS_MAX: usize = 4096;
 
 /// A point of the learning curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
     /// Frames trained.
     pub frames: u64,
@@ -24,7 +26,8 @@ pub struct CurvePoint {
 }
 
 /// Distribution of policy lags, updates.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LagHistogram {
     counts: Vec<u64>,
 }
@@ -70,11 +73,11 @@ impl LagHistogram {
 }
 
 /// Where and when the task was solved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Solved {
     /// Frames trained until then.
     pub frames: u64,
-    /// Seconds since the start of the learner.
+    /// Seconds since the start of the run.
     pub seconds: f64,
 }
 
@@ -82,8 +85,10 @@ pub struct Solved {
 #[derive(Clone, Debug)]
 pub struct Progress {
     started: Instant,
+    /// What earlier processes of a resumed run took.
+    before: Duration,
     first_batch: Option<Duration>,
-    trained_until: Duration,
+    ended: Option<Duration>,
     solved_return: f64,
     /// Frames trained.
     pub frames: u64,
@@ -120,8 +125,9 @@ impl Progress {
         let started = Instant::now();
         Self {
             started,
+            before: Duration::ZERO,
             first_batch: None,
-            trained_until: Duration::ZERO,
+            ended: None,
             solved_return,
             frames: 0,
             updates: 0,
@@ -141,19 +147,19 @@ impl Progress {
         }
     }
 
-    /// Time since the start of the learner.
+    /// Time since the start of the run, without that in which no learner was up.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.before + self.started.elapsed()
     }
 
-    /// Time from the start of the learner until the trainer had its first batch.
+    /// What earlier processes of a resumed run took of it.
+    pub fn before(&self) -> Duration {
+        self.before
+    }
+
+    /// Time from the start of the run until the trainer had its first batch.
     pub fn first_batch(&self) -> Option<Duration> {
         self.first_batch
-    }
-
-    /// Time from the start of the learner until the last update.
-    pub fn trained_until(&self) -> Duration {
-        self.trained_until
     }
 
     /// The trainer has a batch; `actors` is the time that went into what has arrived since the one before.
@@ -174,6 +180,12 @@ impl Progress {
     /// The trainer has ended.
     pub fn end_work(&mut self) {
         self.clock.stop(Instant::now());
+        self.ended = Some(self.elapsed());
+    }
+
+    /// Time from the start of the run until the trainer ended.
+    pub fn ended(&self) -> Option<Duration> {
+        self.ended
     }
 
     /// Mean return of the last 100 episodes, or of as many as there are; `None` before the first.
@@ -191,7 +203,6 @@ impl Progress {
     pub fn record_update(&mut self, frames: u64, episodes: impl Iterator<Item = Episode>) {
         self.updates += 1;
         self.frames += frames;
-        self.trained_until = self.elapsed();
         let before = self.episodes;
         for episode in episodes {
             self.record_episode(episode);

@@ -4,11 +4,12 @@
 use crate::demand::WeightsDemand;
 use crate::ledger::{Ledger, PRODUCED_MAX};
 use crate::publisher::PublishedWatch;
-use impala_common::ids::{ActorIndex, Incarnation, Sequence, Session};
+use bytes::Bytes;
+use impala_common::ids::{ActorIndex, Incarnation, Session};
 use impala_common::snapshot::Encoding;
-use impala_common::spec::{Agreement, EnvironmentSpec, PROTOCOL_VERSION};
+use impala_common::spec::{Agreement, EnvironmentSpec, Lockstep, PROTOCOL_VERSION, TakeUp};
 use impala_common::wire::Registration;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -69,14 +70,6 @@ pub enum RegisterError {
         /// Actors of the run.
         actors: u32,
     },
-    /// An actor with a past cannot join a lockstep run.
-    #[error(
-        "a deterministic run needs freshly started actors, this one has made {produced} trajectories: start it again"
-    )]
-    Veteran {
-        /// Trajectories that it has made.
-        produced: Sequence,
-    },
     /// Another live process holds the index.
     #[error("actor index {index} is held by the live actor `{holder}`: choose another --index, or none")]
     Taken {
@@ -85,6 +78,22 @@ pub enum RegisterError {
         /// Name of its holder.
         holder: String,
     },
+}
+
+/// Where the actors of a deterministic run go on.
+#[derive(Clone, Debug, Default)]
+pub struct TakeUps {
+    /// Updates done before this learner.
+    pub updates: u64,
+    /// By actor index: the state behind its last trajectory in them.
+    pub states: BTreeMap<u32, Bytes>,
+}
+
+impl TakeUps {
+    fn of(&self, lockstep: Lockstep, actor: ActorIndex) -> TakeUp {
+        let state = self.states.get(&actor.0).cloned().unwrap_or_default();
+        TakeUp { next: lockstep.first_behind(self.updates, actor), state }
+    }
 }
 
 /// One registered actor.
@@ -107,6 +116,7 @@ pub struct Member {
 pub struct Registry {
     /// The agreement of every actor but for session, index and encoding.
     template: Agreement,
+    take_ups: TakeUps,
     ledger: Arc<Ledger>,
     published: PublishedWatch,
     state: Mutex<State>,
@@ -136,9 +146,15 @@ impl Seat {
 impl Registry {
     /// A registry for one run. Sessions count up from `first_session`, a random number, so that those of an earlier
     /// learner are not mistaken for this one's.
-    pub fn new(template: Agreement, ledger: Arc<Ledger>, published: PublishedWatch, first_session: u64) -> Self {
+    pub fn new(
+        template: Agreement,
+        take_ups: TakeUps,
+        ledger: Arc<Ledger>,
+        published: PublishedWatch,
+        first_session: u64,
+    ) -> Self {
         let state = State { next_session: first_session, sessions: HashMap::new(), names: HashMap::new() };
-        Self { template, ledger, published, state: Mutex::new(state), connected: watch::channel(0).0 }
+        Self { template, take_ups, ledger, published, state: Mutex::new(state), connected: watch::channel(0).0 }
     }
 
     /// The agreement that every registration gets, but for session, index and encoding.
@@ -146,11 +162,11 @@ impl Registry {
         &self.template
     }
 
-    /// Admits an actor to the run.
+    /// Admits an actor to the run; tells in a deterministic one where it goes on.
     ///
     /// # Errors
     /// The two sides do not fit together, or the index is taken; the message names both sides' values.
-    pub fn register(&self, registration: &Registration) -> Result<Agreement, RegisterError> {
+    pub fn register(&self, registration: &Registration) -> Result<(Agreement, Option<TakeUp>), RegisterError> {
         self.check(registration)?;
         let encoding = self.encoding_for(registration)?;
         let mut state = self.lock();
@@ -170,8 +186,11 @@ impl Registry {
             state.names.insert(member.name.clone(), actor_index);
         }
         state.sessions.insert(session, Seat { member, registered: Instant::now(), connected: false });
-        self.ledger.register(registration.incarnation, registration.produced);
-        Ok(Agreement { session, actor_index, encoding, ..self.template.clone() })
+        let take_up = self.template.lockstep.map(|lockstep| self.take_ups.of(lockstep, actor_index));
+        // In a deterministic run its trajectories count from the run's start, whichever process makes them.
+        let produced = take_up.as_ref().map_or(registration.produced, |take_up| take_up.next);
+        self.ledger.register(registration.incarnation, produced);
+        Ok((Agreement { session, actor_index, encoding, ..self.template.clone() }, take_up))
     }
 
     /// The registered actor of a session.
@@ -204,9 +223,6 @@ impl Registry {
     fn check(&self, registration: &Registration) -> Result<(), RegisterError> {
         if registration.protocol_version != PROTOCOL_VERSION {
             return Err(RegisterError::Protocol { actor: registration.protocol_version, learner: PROTOCOL_VERSION });
-        }
-        if self.template.lockstep.is_some() && registration.produced != Sequence(0) {
-            return Err(RegisterError::Veteran { produced: registration.produced });
         }
         let name_len = registration.actor_name.len();
         if !(1..=NAME_LEN_MAX).contains(&name_len) {
@@ -265,8 +281,9 @@ impl Registry {
 mod tests {
     use super::*;
     use impala_common::activation::Activation;
+    use impala_common::ids::Sequence;
     use impala_common::network::NetworkSpec;
-    use impala_common::spec::{EnvironmentName, Lockstep};
+    use impala_common::spec::EnvironmentName;
 
     fn registry(lockstep: Option<Lockstep>) -> Registry {
         let environment = EnvironmentName::CartPoleV1.spec();
@@ -282,7 +299,7 @@ mod tests {
             in_flight_max: 1,
             lockstep,
         };
-        Registry::new(template, Arc::default(), watch::channel(None).1, 100)
+        Registry::new(template, TakeUps::default(), Arc::default(), watch::channel(None).1, 100)
     }
 
     fn registration(name: &str, incarnation: u64) -> Registration {
@@ -297,19 +314,37 @@ mod tests {
         }
     }
 
+    fn register(registry: &Registry, registration: &Registration) -> Agreement {
+        registry.register(registration).unwrap().0
+    }
+
+    #[test]
+    fn actors_of_a_resumed_deterministic_run_are_told_where_to_go_on() {
+        let mut registry = registry(Some(Lockstep { actors: 2, trajectories_per_batch: 3 }));
+        let states = BTreeMap::from([(0, Bytes::from_static(b"zero")), (1, Bytes::from_static(b"one"))]);
+        registry.take_ups = TakeUps { updates: 3, states };
+        // Nine trajectories are trained: five of actor 0, four of actor 1. What the process made before does not matter.
+        let veteran = Registration { produced: Sequence(70), ..registration("a", 1) };
+        let take_up = |next, state| Some(TakeUp { next: Sequence(next), state: Bytes::from_static(state) });
+        assert_eq!(registry.register(&veteran).unwrap().1, take_up(5, b"zero"));
+        assert_eq!(registry.register(&registration("b", 2)).unwrap().1, take_up(4, b"one"));
+        registry.ledger.arrive(Incarnation(1), Sequence(5)).unwrap();
+        assert_eq!(registry.ledger.account().produced, 1);
+    }
+
     #[test]
     fn indices_are_distinct_and_return_to_the_same_name() {
         let registry = registry(None);
-        let a = registry.register(&registration("a", 1)).unwrap();
-        let b = registry.register(&registration("b", 2)).unwrap();
+        let a = register(&registry, &registration("a", 1));
+        let b = register(&registry, &registration("b", 2));
         assert_eq!((a.actor_index, b.actor_index), (ActorIndex(0), ActorIndex(1)));
         registry.connect(a.session).unwrap();
         registry.connect(b.session).unwrap();
         assert_eq!(*registry.connected().borrow(), 2);
         registry.disconnect(a.session);
         registry.disconnect(b.session);
-        assert_eq!(registry.register(&registration("b", 3)).unwrap().actor_index, ActorIndex(1));
-        assert_eq!(registry.register(&registration("c", 4)).unwrap().actor_index, ActorIndex(0));
+        assert_eq!(register(&registry, &registration("b", 3)).actor_index, ActorIndex(1));
+        assert_eq!(register(&registry, &registration("c", 4)).actor_index, ActorIndex(0));
     }
 
     #[test]
@@ -317,10 +352,10 @@ mod tests {
         let registry = registry(None);
         let wanted =
             |name, incarnation| Registration { actor_index: Some(ActorIndex(3)), ..registration(name, incarnation) };
-        let first = registry.register(&wanted("a", 1)).unwrap();
+        let first = register(&registry, &wanted("a", 1));
         let error = registry.register(&wanted("b", 2)).unwrap_err();
         assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
-        let again = registry.register(&wanted("a", 1)).unwrap();
+        let again = register(&registry, &wanted("a", 1));
         assert!(registry.connect(first.session).is_none());
         assert_eq!(registry.connect(again.session).unwrap().actor_index, ActorIndex(3));
         assert!(registry.connect(again.session).is_none());
@@ -340,16 +375,15 @@ mod tests {
         let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
         assert!(other_shape.contains("observation length 4") && other_shape.contains("observation length 9"));
         assert!(error(|r| r.encodings = vec![Encoding::Bf16]).contains("f16-delta or f32, the actor decodes [bf16]"));
-        assert!(error(|r| r.produced = Sequence(7)).contains("has made 7 trajectories"));
         assert!(error(|r| r.actor_name.clear()).contains("name of 0 bytes"));
         assert!(error(|r| r.actor_index = Some(ActorIndex(1))).contains("index 1 is out of bounds: below 1"));
-        registry.register(&registration("a", 1)).unwrap();
+        register(&registry, &registration("a", 1));
         assert!(error(|_| ()).contains("all of its 1 actors"));
     }
 
     #[test]
     fn an_actor_without_the_wanted_encoding_gets_f32() {
         let old = Registration { encodings: vec![Encoding::F32], ..registration("old", 1) };
-        assert_eq!(registry(None).register(&old).unwrap().encoding, Encoding::F32);
+        assert_eq!(register(&registry(None), &old).encoding, Encoding::F32);
     }
 }

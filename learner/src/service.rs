@@ -76,7 +76,7 @@ impl pb::learner_server::Learner for Service {
             return Err(over(&self.shared.standing));
         }
         let registration = Registration::from(request.into_inner());
-        let agreement = self.shared.registry.register(&registration).map_err(|error| {
+        let (agreement, take_up) = self.shared.registry.register(&registration).map_err(|error| {
             tracing::warn!(actor = %registration.actor_name, %error, "an actor was turned away");
             register_status(&error)
         })?;
@@ -87,7 +87,8 @@ impl pb::learner_server::Learner for Service {
             encoding = %agreement.encoding,
             "an actor registered"
         );
-        Ok(Response::new(agreement.into()))
+        let reply = pb::RegisterReply { take_up: take_up.map(Into::into), ..agreement.into() };
+        Ok(Response::new(reply))
     }
 
     async fn push_trajectories(
@@ -197,7 +198,6 @@ fn register_status(error: &RegisterError) -> Status {
         RegisterError::Protocol { .. }
         | RegisterError::Environment { .. }
         | RegisterError::Encoding { .. }
-        | RegisterError::Veteran { .. }
         | RegisterError::Full { .. } => Code::FailedPrecondition,
     };
     Status::new(code, error.to_string())

@@ -7,7 +7,7 @@ mod host;
 use crate::batch::Batch;
 use crate::device::ComputeDevice;
 use crate::loss::{LossCosts, Losses};
-use crate::optim::OptimiserKind;
+use crate::optim::{OptimiserKind, OptimiserState};
 use crate::vtrace::VtraceClipping;
 use device::DeviceStep;
 use host::HostStep;
@@ -91,6 +91,25 @@ impl LearnerStep {
         match &mut self.engine {
             Engine::Host(step) => step.parameters(),
             Engine::Device(step) => step.parameters(),
+        }
+    }
+
+    /// What the optimiser has gathered, for a checkpoint; read back from an accelerator.
+    pub fn optimiser_state(&mut self) -> OptimiserState {
+        match &mut self.engine {
+            Engine::Host(step) => step.optimiser_state(),
+            Engine::Device(step) => step.optimiser_state(),
+        }
+    }
+
+    /// Goes on with what the optimiser of a checkpoint had gathered.
+    ///
+    /// # Panics
+    /// If it belongs to another number of parameters.
+    pub fn restore_optimiser(&mut self, state: OptimiserState) {
+        match &mut self.engine {
+            Engine::Host(step) => step.restore_optimiser(state),
+            Engine::Device(step) => step.restore_optimiser(&state),
         }
     }
 

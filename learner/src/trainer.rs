@@ -1,13 +1,17 @@
 //! The trainer thread: owns the model, takes batches, updates, leaves new weights for the publisher.
 
 use crate::admission::{PolicyLagGate, StagedBatch};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::writer::CheckpointSlot;
 use crate::config::Config;
-use crate::ledger::Disposition;
+use crate::ledger::{Disposition, Ledger};
 use crate::metrics::TrainerMetrics;
 use crate::progress::Progress;
 use crate::publisher::WeightsSlot;
 use crate::step::{Diverged, LearnerStep};
+use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
+use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
@@ -39,20 +43,39 @@ pub struct Trainer {
     pub gate: PolicyLagGate,
     /// Read by reports.
     pub progress: Arc<Mutex<Progress>>,
+    /// For checkpoints: what became of every trajectory.
+    pub ledger: Arc<Ledger>,
+    /// For checkpoints of deterministic runs: each actor's state behind its last trained trajectory, by its index.
+    pub actor_states: BTreeMap<u32, Bytes>,
+    /// To the checkpointer.
+    pub checkpoints: CheckpointSlot,
+}
+
+/// What a trainer leaves.
+#[derive(Debug)]
+pub struct Trained {
+    /// Parameters and optimiser.
+    pub step: LearnerStep,
+    /// See [`Trainer::actor_states`].
+    pub actor_states: BTreeMap<u32, Bytes>,
 }
 
 impl Trainer {
     /// Trains until the task is solved, the frames are used up, the batches end or the numbers run away; gives the
     /// parameters back.
-    pub fn run(mut self) -> (TrainingEnd, LearnerStep) {
+    pub fn run(mut self) -> (TrainingEnd, Trained) {
         let metrics = TrainerMetrics::new();
         self.slot.put(self.gate.current(), self.step.parameters());
         let end = self.train_to_the_end(&metrics);
         self.lock_progress().end_work();
-        (end, self.step)
+        (end, Trained { step: self.step, actor_states: self.actor_states })
     }
 
     fn train_to_the_end(&mut self, metrics: &TrainerMetrics) -> TrainingEnd {
+        // A resumed run may be over already.
+        if let Some(end) = self.end() {
+            return end;
+        }
         loop {
             let Ok(staged) = self.staged.recv() else {
                 return TrainingEnd::Stopped;
@@ -71,10 +94,11 @@ impl Trainer {
     }
 
     fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics) -> Result<(), Diverged> {
-        let StagedBatch { mut batch, tickets, .. } = staged;
+        let StagedBatch { mut batch, tickets, actor_states, .. } = staged;
         // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
-        tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
         let current = self.gate.current();
+        let oldest = self.config.oldest_weights_at(current);
+        tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
         let lags: Vec<u64> = batch.weights_versions.iter().map(|version| version.lag_behind(current)).collect();
         let episodes = std::mem::take(&mut batch.episodes);
         let frames = batch.frames() as u64;
@@ -95,8 +119,21 @@ impl Trainer {
         progress.learning_rate = learning_rate;
         lags.iter().for_each(|lag| progress.lag.record(*lag));
         progress.record_update(frames, episodes.into_iter());
-        progress.begin_wait();
+        drop(progress);
+        self.actor_states.extend(actor_states.into_iter().map(|(actor, state)| (actor.0, state)));
+        let every = self.config.checkpoint_every;
+        if every > 0 && version.0.is_multiple_of(every) {
+            self.offer_checkpoint();
+        }
+        self.lock_progress().begin_wait();
         Ok(())
+    }
+
+    /// Leaves a checkpoint for the writer, if it has time.
+    fn offer_checkpoint(&mut self) {
+        let progress = &*self.progress.lock().expect("no holder of the progress panics");
+        let Self { config, step, ledger, actor_states, .. } = self;
+        self.checkpoints.offer(|| Checkpoint::new(config, step, progress, ledger.account(), actor_states.clone()));
     }
 
     fn end(&self) -> Option<TrainingEnd> {

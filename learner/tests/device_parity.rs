@@ -1,6 +1,6 @@
 //! Learner steps on the GPU backend give the CPU's losses, gradient and parameters, from the outside; the cases by kind of
-//! network, optimiser and clipping are the unit tests of `step/device`, which `make check-gpu` runs on the GPU too. Needs the feature `wgpu` and a Vulkan
-//! adapter, be it a software one: `make check-gpu` provides both.
+//! network, optimiser and clipping are the unit tests of `step/device`, which `make check-gpu` runs on the GPU too. Needs the
+//! feature `wgpu` and a Vulkan adapter, be it a software one: `make check-gpu` provides both.
 
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, whose figures are worth reading")]

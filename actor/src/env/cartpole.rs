@@ -3,11 +3,12 @@
 //!
 //! Every array holds one number for each environment, so that a step is a handful of loops that compilers vectorise.
 
-use super::{Step, VectorEnvironment};
+use super::{EnvironmentState, StateError, Step, VectorEnvironment};
 use impala_common::seed::Rng;
 use impala_common::trajectory::Outcome;
 use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 /// Step limit of CartPole-v1.
 pub(super) const STEPS_MAX_V1: u32 = 500;
@@ -47,7 +48,15 @@ pub(super) struct CartPole {
     rngs: Vec<Rng>,
 }
 
-/// The state, `[N]` each.
+/// What the next steps depend on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    poles: Poles,
+    rngs: Vec<Rng>,
+}
+
+/// Carts and poles, `[N]` each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Poles {
     /// m
     position: Vec<f64>,
@@ -124,6 +133,38 @@ impl VectorEnvironment for CartPole {
         if any_ended {
             self.reset_ended(&mut step);
         }
+    }
+
+    fn state(&self) -> EnvironmentState {
+        EnvironmentState::CartPole(State { poles: self.poles.clone(), rngs: self.rngs.clone() })
+    }
+
+    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError> {
+        let environments = self.rngs.len();
+        match state {
+            EnvironmentState::CartPole(state) if state.is_possible(environments, self.steps_max) => {
+                State { poles: self.poles, rngs: self.rngs } = state;
+                Ok(())
+            }
+            _ => Err(StateError { kind: "cartpole", environments }),
+        }
+    }
+}
+
+impl State {
+    /// Whether `environments` running episodes can be in it.
+    fn is_possible(&self, environments: usize, steps_max: u32) -> bool {
+        let Poles { position, velocity, angle, angular_velocity, steps } = &self.poles;
+        let within = |numbers: &[f64], bound: f64| {
+            numbers.len() == environments && numbers.iter().all(|x| x.is_finite() && x.abs() <= bound)
+        };
+        within(position, POSITION_MAX)
+            && within(velocity, f64::MAX)
+            && within(angle, ANGLE_MAX)
+            && within(angular_velocity, f64::MAX)
+            && steps.len() == environments
+            && steps.iter().all(|steps| *steps < steps_max)
+            && self.rngs.len() == environments
     }
 }
 

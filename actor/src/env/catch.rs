@@ -1,16 +1,18 @@
 //! bsuite's Catch: a ball falls one row a step down a board of 10 rows and 5 columns, a paddle in the last row moves
 //! sideways. The order is bsuite's: the paddle moves, the ball falls, then the episode may end.
 
-use super::{Step, VectorEnvironment};
+use super::{EnvironmentState, StateError, Step, VectorEnvironment};
 use impala_common::seed::Rng;
 use impala_common::trajectory::Outcome;
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 const ROWS: usize = 10;
 const COLUMNS: usize = 5;
 
 /// N boards, a struct of arrays.
-pub(super) struct Catch {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Catch {
     ball_rows: Vec<usize>,
     ball_columns: Vec<usize>,
     paddle_columns: Vec<usize>,
@@ -38,6 +40,17 @@ impl Catch {
         self.paddle_columns[i] = moved(self.paddle_columns[i], action);
         self.ball_rows[i] += 1;
         (self.ball_rows[i] == ROWS - 1).then_some(self.ball_columns[i] == self.paddle_columns[i])
+    }
+
+    /// Whether `environments` running episodes can be in this state.
+    fn is_possible(&self, environments: usize) -> bool {
+        let below = |numbers: &[usize], bound: usize| {
+            numbers.len() == environments && numbers.iter().all(|number| *number < bound)
+        };
+        below(&self.ball_rows, ROWS - 1)
+            && below(&self.ball_columns, COLUMNS)
+            && below(&self.paddle_columns, COLUMNS)
+            && self.rngs.len() == environments
     }
 
     fn observe_board(&self, i: usize, row: &mut [f32]) {
@@ -74,6 +87,21 @@ impl VectorEnvironment for Catch {
                 self.reset(i);
             }
             self.observe_board(i, row);
+        }
+    }
+
+    fn state(&self) -> EnvironmentState {
+        EnvironmentState::Catch(self.clone())
+    }
+
+    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError> {
+        let environments = self.rngs.len();
+        match state {
+            EnvironmentState::Catch(state) if state.is_possible(environments) => {
+                *self = state;
+                Ok(())
+            }
+            _ => Err(StateError { kind: "catch", environments }),
         }
     }
 }

@@ -157,6 +157,8 @@ impl Push {
             // Newer weights than the refused ones, else an actor whose weights are held up would make one refused trajectory
             // after the other.
             Ok(pb::Disposition::Stale) => self.window.open_for(next.max(WeightsVersion(version.0.saturating_add(1)))),
+            // The run is over: the place stays taken, for another trajectory would only be refused too.
+            Ok(pb::Disposition::Shutdown) => {}
             _ => self.window.open_for(next),
         }
         Ok(())

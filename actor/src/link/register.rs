@@ -5,7 +5,7 @@ use crate::backoff::Backoff;
 use crate::standing::{Standing, StandingSlot};
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
-use impala_common::spec::{Agreement, EnvironmentName, MESSAGE_BYTES_MAX, PROTOCOL_VERSION};
+use impala_common::spec::{Agreement, EnvironmentName, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TakeUp};
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -123,10 +123,12 @@ async fn attempt_at(
     let reply = tokio::time::timeout(patience, client.register(request)).await;
     let unanswered = |_| Failure::Passing(format!("no answer to the registration within {patience:?}").into());
     let reply = reply.map_err(unanswered)?.map_err(|status| refusal(url, &status))?;
-    let agreement = Agreement::try_from(reply.into_inner())
+    let mut reply = reply.into_inner();
+    let take_up = reply.take_up.take().map(TakeUp::from);
+    let agreement = Agreement::try_from(reply)
         .map_err(|reason| Failure::Fatal(LinkError::Agreement { url: url.clone(), reason }))?;
     let environment = check(url, identity, &agreement).map_err(Failure::Fatal)?;
-    Ok(Connection { client, agreement, environment })
+    Ok(Connection { client, agreement, environment, take_up })
 }
 
 /// What a refused registration means.

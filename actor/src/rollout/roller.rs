@@ -1,6 +1,6 @@
 //! The roller: environments, policy and unroll buffer of one actor, without threads or channels.
 
-use crate::env::{self, VectorEnvironment};
+use crate::env::{self, EnvironmentState, StateError, VectorEnvironment};
 use crate::policy::Policy;
 use crate::unroll::UnrollBuffer;
 use crate::weights::Weights;
@@ -9,6 +9,7 @@ use impala_common::network::NetworkSpec;
 use impala_common::seed::{self, Purpose, Rng};
 use impala_common::spec::EnvironmentName;
 use impala_common::trajectory::{Trajectory, TrajectoryError, TrajectoryShape};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// All that decides what a roller does, given the weights: two rollers of one plan make the same trajectories.
@@ -26,6 +27,35 @@ pub struct RollPlan {
     pub seed: u64,
     /// The actor's place in the run.
     pub actor_index: ActorIndex,
+}
+
+/// Version of a roller's saved state.
+const STATE_FORMAT: u8 = 1;
+
+/// What a roller's next trajectories depend on besides plan and weights.
+#[derive(Serialize, Deserialize)]
+struct State {
+    environment: EnvironmentState,
+    policy: Rng,
+    returns: Vec<f64>,
+    lengths: Vec<u32>,
+}
+
+/// A saved state that cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeUpError {
+    /// Another release wrote it.
+    #[error("its format is {0}, this release reads {STATE_FORMAT}")]
+    Format(u8),
+    /// The bytes are not what [`Roller::save`] writes.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] postcard::Error),
+    /// It belongs to other environments.
+    #[error(transparent)]
+    Environment(#[from] StateError),
+    /// The running episodes are not those of the environments.
+    #[error("its running episodes are not those of {0} environments")]
+    Episodes(usize),
 }
 
 /// Steps all environments of an actor with one policy.
@@ -62,6 +92,39 @@ impl Roller {
         }
     }
 
+    /// The roller that saved `state`, as it was then; `plan` must be that roller's.
+    ///
+    /// # Errors
+    /// The state is damaged or does not belong to the plan.
+    pub fn take_up(plan: RollPlan, state: &[u8]) -> Result<Self, TakeUpError> {
+        let environments = plan.environments;
+        let (format, state) = state.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        if *format != STATE_FORMAT {
+            return Err(TakeUpError::Format(*format));
+        }
+        let State { environment, policy, returns, lengths } = postcard::from_bytes(state)?;
+        let mut roller = Self::new(plan);
+        roller.environment.restore(environment)?;
+        roller.environment.observe(roller.buffer.first_observations());
+        roller.rng = policy;
+        if !roller.buffer.take_up_episodes(returns, lengths) {
+            return Err(TakeUpError::Episodes(environments));
+        }
+        Ok(roller)
+    }
+
+    /// What the next trajectories depend on besides plan and weights: environments, random sources, running episodes.
+    pub fn save(&self) -> Vec<u8> {
+        let (returns, lengths) = self.buffer.running_episodes();
+        let state = State {
+            environment: self.environment.state(),
+            policy: self.rng.clone(),
+            returns: returns.to_vec(),
+            lengths: lengths.to_vec(),
+        };
+        postcard::to_extend(&state, vec![STATE_FORMAT]).expect("plain numbers are written to memory")
+    }
+
     /// What it does.
     pub fn plan(&self) -> &RollPlan {
         &self.plan
@@ -95,7 +158,7 @@ mod tests {
     use super::*;
     use impala_common::activation::Activation;
     use impala_common::ids::WeightsVersion;
-    use impala_common::trajectory::Outcome;
+    use impala_common::trajectory::{Outcome, actor_state_bytes_max};
     use rand::RngExt;
 
     fn plan() -> RollPlan {
@@ -130,6 +193,51 @@ mod tests {
         let [a, b] = [&mut a, &mut b].map(|r| r.unroll(Sequence(0), &weights(0)).unwrap());
         assert_ne!(a.observations, b.observations);
         assert_ne!(a.actions, b.actions);
+    }
+
+    #[test]
+    fn a_saved_roller_goes_on_to_the_bit() {
+        for environment in EnvironmentName::ALL {
+            let spec = environment.spec();
+            let (observation_len, action_count) = (spec.observation_len, spec.action_count);
+            let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, action_count };
+            let parameters = vec![0.05; network.parameter_count()];
+            let weights = Arc::new(Weights { version: WeightsVersion(1), parameters });
+            let plan = RollPlan { environment, network, ..plan() };
+            let mut roller = Roller::new(plan.clone());
+            (0..7).for_each(|sequence| drop(roller.unroll(Sequence(sequence), &weights).unwrap()));
+            let state = roller.save();
+            assert!(state.len() <= actor_state_bytes_max(plan.environments), "{} bytes", state.len());
+            let mut other = Roller::take_up(plan.clone(), &state).unwrap();
+            for sequence in 7..20 {
+                let [a, b] = [&mut roller, &mut other].map(|r| r.unroll(Sequence(sequence), &weights).unwrap());
+                assert_eq!(a, b);
+            }
+            assert_eq!(roller.save(), other.save());
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_damaged_or_another_plans_is_refused() {
+        let state = Roller::new(plan()).save();
+        let refusal = |plan, state: &[u8]| Roller::take_up(plan, state).err().map(|error| error.to_string()).unwrap();
+        assert!(refusal(plan(), &[]).contains("cannot be read"));
+        assert!(refusal(plan(), &state[..state.len() - 9]).contains("cannot be read"));
+        assert!(refusal(plan(), &[9, 1]).contains("format is 9"));
+        let more = RollPlan { environments: 6, ..plan() };
+        assert_eq!(refusal(more, &state), "the saved state is not one of 6 cartpole environments");
+        let catch = RollPlan { environment: EnvironmentName::Catch, ..plan() };
+        let network = NetworkSpec { observation_len: 50, action_count: 3, ..plan().network };
+        assert_eq!(
+            refusal(RollPlan { network, ..catch }, &state),
+            "the saved state is not one of 5 catch environments"
+        );
+        for position in 0..state.len() {
+            let mut damaged = state.clone();
+            damaged[position] ^= 0x80;
+            // Whether it is noticed here depends on the bit: the checkpoint's checksum is what guards it. No panic, at least.
+            let _ = Roller::take_up(plan(), &damaged);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) type Snapshots = mpsc::Sender<Result<pb::Snapshot, Status>>;
 pub(crate) enum Event {
     Register(pb::RegisterRequest, oneshot::Sender<Result<pb::RegisterReply, Status>>),
     Open(u64, Replies),
-    Trajectory(pb::Trajectory),
+    Trajectory(Box<pb::Trajectory>),
     Farewell(u64),
     /// The actor has closed its side of the push stream.
     HalfClose,
@@ -101,7 +101,7 @@ impl FakeLearner {
 
     pub(crate) async fn trajectory(&mut self) -> pb::Trajectory {
         match self.event().await {
-            Event::Trajectory(trajectory) => trajectory,
+            Event::Trajectory(trajectory) => *trajectory,
             other => panic!("expected a trajectory, got {other:?}"),
         }
     }
@@ -166,7 +166,7 @@ impl Learner for Service {
             while let Ok(Some(request)) = requests.message().await {
                 let event = match request.message.expect("a message in every request") {
                     Message::Open(open) => Event::Open(open.session, sender.take().expect("one open a stream")),
-                    Message::Trajectory(trajectory) => Event::Trajectory(trajectory),
+                    Message::Trajectory(trajectory) => Event::Trajectory(Box::new(trajectory)),
                     Message::Farewell(farewell) => Event::Farewell(farewell.produced),
                 };
                 let _ = events.send(event).await;

@@ -38,8 +38,10 @@ async fn forward(mut peer: TcpStream, target: SocketAddr, mut silence: watch::Re
         if let Ok(mut other) = TcpStream::connect(target).await {
             let copying = copy_bidirectional(&mut peer, &mut other);
             tokio::select! {
-                _ = copying => return,
+                // Nothing may slip through behind the silence.
+                biased;
                 () = fallen(&mut silence) => {}
+                _ = copying => return,
             }
             std::future::pending::<()>().await;
         }

@@ -47,18 +47,22 @@ impl Names {
     }
 }
 
-/// An actor that asks these names and is quick to give up on silence.
+/// Quick enough for a test to wait for, slow enough for a machine that is busy with others.
+const IMPATIENT: Timing = Timing {
+    resolve: Duration::from_secs(5),
+    connect: Duration::from_secs(5),
+    register: Duration::from_secs(3),
+    keepalive_interval: Duration::from_secs(1),
+    keepalive_timeout: Duration::from_secs(2),
+    idle_wait: Duration::from_millis(20),
+};
+
+/// An actor that asks these names.
 fn start(learner: &FakeLearner, names: &Names) -> (Actor, tokio::sync::watch::Receiver<Standing>) {
     let mut standing = None;
     let actor = Actor::start_with(learner, |config: &mut ActorConfig| {
         config.learner.resolver = names.resolver();
-        config.learner.timing = Timing {
-            register: Duration::from_secs(1),
-            keepalive_interval: Duration::from_millis(100),
-            keepalive_timeout: Duration::from_millis(500),
-            idle_wait: Duration::from_millis(20),
-            ..Timing::default()
-        };
+        config.learner.timing = IMPATIENT;
         standing = Some(config.standing.subscribe());
     });
     (actor, standing.unwrap())

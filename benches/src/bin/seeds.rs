@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 #[derive(Parser)]
 struct Args {
     /// Number of seeds, from 1 on.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
 
     /// The `impala` program; by default the one beside this program.

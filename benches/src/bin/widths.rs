@@ -35,7 +35,7 @@ const LEARNING_RATE: f32 = 1e-6;
 #[derive(Parser)]
 struct Args {
     /// Widths of the hidden layers.
-    #[arg(long, value_delimiter = ',', default_values_t = [64, 256, 1024, 4096])]
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 256, 1024, 4096], value_parser = at_least_one)]
     widths: Vec<usize>,
 
     /// Number of hidden layers.
@@ -43,11 +43,11 @@ struct Args {
     layers: usize,
 
     /// Frames of a batch, multiples of the unroll length.
-    #[arg(long, value_delimiter = ',', default_values_t = [4096, 16384, 65536])]
+    #[arg(long, value_delimiter = ',', default_values_t = [4096, 16384, 65536], value_parser = at_least_one)]
     frames: Vec<usize>,
 
     /// T: steps of a trajectory.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = at_least_one)]
     unroll_length: usize,
 
     /// tanh or relu.
@@ -150,6 +150,10 @@ impl Floor {
     fn seconds(&self) -> f64 {
         self.arithmetic().max(self.memory())
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "choose a whole number from 1 on".into())
 }
 
 fn main() -> anyhow::Result<()> {

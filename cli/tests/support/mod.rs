@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +16,58 @@ pub(crate) fn impala(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_impala"));
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// A program that ends with the test, however that ends.
+pub(crate) struct Process(Child);
+
+impl std::ops::Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails for one that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program; gives its log line by line.
+pub(crate) fn start(command: &mut Command) -> (Process, std::sync::mpsc::Receiver<String>) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let (lines, receiver) = std::sync::mpsc::channel();
+    // Reads on to the end, so that the program never blocks on a full pipe.
+    let read = move || log.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
+    std::thread::Builder::new().name("log".into()).spawn(read).unwrap();
+    (Process(child), receiver)
+}
+
+/// What stands between two texts in the first line of a log that has both.
+pub(crate) fn address(log: &std::sync::mpsc::Receiver<String>, before: &str, behind: &str) -> String {
+    let found = log.iter().find_map(|line| Some(line.split_once(before)?.1.split_once(behind)?.0.to_owned()));
+    found.unwrap_or_else(|| panic!("the log ended before `{before}`"))
+}
+
+/// Status line and body of `GET path`.
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
 /// A place for one run.

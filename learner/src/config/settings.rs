@@ -1,6 +1,7 @@
 //! Every setting of the learner, declared once: key, type, default, help. From this table come the command line flags, the
 //! environment variables, the keys of the TOML file and the resolved configuration.
 
+use crate::checkpoint::store::StoreLocation;
 use crate::device::DeviceChoice;
 use crate::optim::OptimiserName;
 use crate::step::Correction;
@@ -155,6 +156,14 @@ settings! {
         gradient_norm_max: f32 = 0.5, "0.5", "IMPALA_GRADIENT_NORM_MAX",
             "Global norm to which gradients are clipped.";
     }
+    "Checkpoints" {
+        checkpoint_every: u64 = 1000, "1000", "IMPALA_CHECKPOINT_EVERY",
+            "Updates between two checkpoints; 0 for none but the last, which is written when the run ends or is asked to stop.";
+        checkpoints_kept: usize = 3, "3", "IMPALA_CHECKPOINTS_KEPT",
+            "Newest checkpoints to keep, besides the one with the best mean return.";
+        checkpoint_store: StoreLocation = StoreLocation::default(), "checkpoints/ in the run's directory", "IMPALA_CHECKPOINT_STORE",
+            "Where checkpoints go: a directory, or file://, s3://BUCKET/PREFIX, gs:// or az:// with the provider's own environment variables. One for each run: a learner that finds checkpoints there continues them.";
+    }
     "Network and output" {
         #[clap(value_parser = socket_address)]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 50051)), "127.0.0.1:50051", "IMPALA_LISTEN",
@@ -168,8 +177,10 @@ settings! {
             "Updates between two published versions of the weights.";
         report_interval: Seconds = Seconds(0.2), "0.2", "IMPALA_REPORT_INTERVAL",
             "Seconds between two rows of metrics.csv and two refreshes of the progress line.";
+        run_dir: PathBuf = PathBuf::new(), "a new one below runs-dir", "IMPALA_RUN_DIR",
+            "The run's own directory. One that holds a checkpoint is continued, under its settings where none are given.";
         runs_dir: PathBuf = PathBuf::from("runs"), "runs", "IMPALA_RUNS_DIR",
-            "Directory that takes the run's own directory.";
+            "Directory that takes the run's own directory, where --run-dir names none.";
         #[clap(value_enum)]
         log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",
             "Log lines for people or as JSON.";

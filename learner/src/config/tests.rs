@@ -147,10 +147,28 @@ fn the_help_texts_tell_the_true_defaults() {
         assert_eq!(*env, format!("IMPALA_{}", key.to_uppercase()));
         let value = &defaults[*key];
         let plain = value.to_string().replace(['"', '[', ']', ' '], "");
-        // Two defaults follow from other settings; their texts say from which.
-        let derived = ["solved_return", "learning_rate_end"].contains(key);
+        // Some defaults follow from other settings; their texts say from which.
+        let derived = ["solved_return", "learning_rate_end", "run_dir", "checkpoint_store"].contains(key);
         let number = |t: &str| t.split(' ').next().and_then(|n| n.parse::<f64>().ok());
         let same_number = || (number(text)? - number(&plain)?).abs().lt(&1e-7).then_some(());
         assert!(derived || *text == plain || same_number().is_some(), "{key}: `{text}` is not {plain}");
     }
+}
+
+#[test]
+fn the_oldest_weights_are_published_ones_and_not_far_behind() {
+    let config = |policy_lag_max, publish_every| {
+        let given = GivenSettings {
+            policy_lag_max: Some(policy_lag_max),
+            publish_every: Some(publish_every),
+            ..GivenSettings::default()
+        };
+        Config::complete(given).unwrap()
+    };
+    let oldest = |config: &Config, current| config.oldest_weights_at(WeightsVersion(current)).0;
+    let every = config(100, 1);
+    assert_eq!([0, 3, 5, 6, 200].map(|current| oldest(&every, current)), [0, 0, 0, 1, 195]);
+    let seldom = config(100, 50);
+    assert_eq!([54, 55, 104, 105].map(|current| oldest(&seldom, current)), [0, 50, 50, 100]);
+    assert_eq!(oldest(&config(1, 1), 10), 9);
 }

@@ -2,12 +2,13 @@
 
 use super::View;
 use serde::Serialize;
+use std::fs::File;
 use std::path::Path;
 
 /// Appends rows to the file.
 #[derive(Debug)]
 pub struct MetricsCsv {
-    writer: csv::Writer<std::fs::File>,
+    writer: csv::Writer<File>,
 }
 
 #[derive(Serialize)]
@@ -40,12 +41,15 @@ struct Row {
 }
 
 impl MetricsCsv {
-    /// Creates the file.
+    /// Creates the file, or goes on behind the rows that the earlier processes of a resumed run wrote.
     ///
     /// # Errors
-    /// The file cannot be created.
-    pub fn create(path: &Path) -> csv::Result<Self> {
-        Ok(Self { writer: csv::Writer::from_path(path)? })
+    /// The file cannot be opened.
+    pub fn open(path: &Path, resumes: bool) -> csv::Result<Self> {
+        let mut options = File::options();
+        let file = options.create(true).write(true).append(resumes).truncate(!resumes).open(path)?;
+        let has_header = file.metadata()?.len() > 0;
+        Ok(Self { writer: csv::WriterBuilder::new().has_headers(!has_header).from_writer(file) })
     }
 
     /// Writes one row and flushes it, so that a reader sees it at once.

@@ -2,6 +2,7 @@
 
 use super::doctor::{Circumstances, Diagnosis, diagnose};
 use super::shares::Shares;
+use crate::checkpoint::writer::CheckpointReport;
 use crate::ledger::Account;
 use crate::progress::{Progress, Solved};
 use serde::Serialize;
@@ -13,6 +14,8 @@ use std::fmt;
 pub enum RunEnd {
     /// The task is solved.
     Solved,
+    /// The task is solved, but the budget of time ended before the frames that were to be trained after it.
+    SolvedTimeBudget,
     /// The budget of frames ended first.
     FramesBudget,
     /// The budget of time ended first.
@@ -26,7 +29,7 @@ pub enum RunEnd {
 impl RunEnd {
     /// Whether training came to an end of its own: another start would only come to the same.
     pub fn is_completion(&self) -> bool {
-        matches!(self, Self::Solved | Self::FramesBudget | Self::TimeBudget)
+        matches!(self, Self::Solved | Self::SolvedTimeBudget | Self::FramesBudget | Self::TimeBudget)
     }
 }
 
@@ -34,6 +37,9 @@ impl fmt::Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Solved => f.write_str("solved"),
+            Self::SolvedTimeBudget => {
+                f.write_str("solved; the time budget ended before --frames-after-solved (raise --time-max)")
+            }
             Self::FramesBudget => f.write_str("not solved: the frame budget ended (raise --frames-max)"),
             Self::TimeBudget => f.write_str("not solved: the time budget ended (raise --time-max)"),
             Self::Interrupted => f.write_str("interrupted"),
@@ -76,6 +82,10 @@ pub struct Summary {
     pub policy_lag_max: u64,
     /// Every trajectory.
     pub account: Account,
+    /// Update from which this process took the run up.
+    pub resumed_from: Option<u64>,
+    /// Of this process.
+    pub checkpoints: CheckpointReport,
 }
 
 impl Summary {
@@ -87,9 +97,8 @@ impl Summary {
         shares: Shares,
         circumstances: &Circumstances,
     ) -> Self {
-        let until = if progress.frames == 0 { progress.elapsed() } else { progress.trained_until() };
-        let seconds = until.as_secs_f64();
-        let first = progress.first_batch().unwrap_or_default().as_secs_f64();
+        let seconds = progress.ended().unwrap_or_else(|| progress.elapsed()).as_secs_f64();
+        let first = progress.first_batch().map_or(seconds, |first| first.as_secs_f64());
         Self {
             end,
             solved: progress.solved,
@@ -106,6 +115,8 @@ impl Summary {
             policy_lag_p99: progress.lag.quantile(0.99),
             policy_lag_max: progress.lag.max(),
             account,
+            resumed_from: None,
+            checkpoints: CheckpointReport::default(),
         }
     }
 
@@ -127,6 +138,9 @@ impl fmt::Display for Summary {
         if let Some(Solved { frames, seconds }) = self.solved {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
         }
+        if let Some(update) = self.resumed_from {
+            writeln!(f, "resumed       behind update {update}; times and counts are those of the whole run")?;
+        }
         writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
         writeln!(f, "mean return   {} over the last 100 episodes", mean(self.mean_return))?;
         if self.worst_after_solved.is_some() {
@@ -146,6 +160,7 @@ impl fmt::Display for Summary {
             "policy lag    mean {:.2}, 99 % within {}, at most {} updates",
             self.policy_lag_mean, self.policy_lag_p99, self.policy_lag_max
         )?;
-        write!(f, "trajectories  {}", self.account)
+        writeln!(f, "trajectories  {}", self.account)?;
+        write!(f, "checkpoints   {}", self.checkpoints)
     }
 }

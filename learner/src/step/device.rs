@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::device::ComputeDevice;
 use crate::loss::Losses;
 use crate::model::floats;
+use crate::optim::OptimiserState;
 use burn::tensor::{Device, Tensor};
 use impala_common::network::NetworkSpec;
 use loss::{Constants, LossTensors, Outputs};
@@ -71,6 +72,17 @@ impl DeviceStep {
     pub(super) fn parameters(&mut self) -> &[f32] {
         let (network, parameters) = (&self.network, &self.parameters);
         self.parameters_read.get_or_insert_with(|| network.download(parameters))
+    }
+
+    /// What the optimiser has gathered, flat in the layout's order; waits for the device.
+    pub(super) fn optimiser_state(&self) -> OptimiserState {
+        self.optimiser.state(|moments| self.network.download(moments))
+    }
+
+    /// # Panics
+    /// If the state belongs to another number of parameters.
+    pub(super) fn restore_optimiser(&mut self, state: &OptimiserState) {
+        self.optimiser.restore(state, |moments| self.network.upload(moments, &self.device));
     }
 
     /// The gradient of the newest update, flat, after clipping; read back on every call.

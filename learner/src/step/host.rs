@@ -8,7 +8,7 @@ use super::{Correction, Diverged, StepConfig, StepReport};
 use crate::batch::Batch;
 use crate::device::ComputeDevice;
 use crate::loss::{LossInputs, Losses, TargetPolicy, loss};
-use crate::optim::{Optimiser, clip_by_global_norm};
+use crate::optim::{Optimiser, OptimiserState, clip_by_global_norm};
 use crate::perceptron::{Pass, Perceptron};
 use crate::vtrace::{VtraceInputs, VtraceReturns, vtrace};
 use impala_common::network::NetworkSpec;
@@ -66,6 +66,14 @@ impl HostStep {
 
     pub(super) fn parameters(&self) -> &[f32] {
         &self.parameters
+    }
+
+    pub(super) fn optimiser_state(&self) -> OptimiserState {
+        self.optimiser.state()
+    }
+
+    pub(super) fn restore_optimiser(&mut self, state: OptimiserState) {
+        self.optimiser.restore(state);
     }
 
     pub(super) fn gradient(&self) -> &[f32] {

@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_falls_silent_is_given_up_and_its_index_becomes_free() {
-    let keepalive = Keepalive { interval: Duration::from_millis(100), timeout: Duration::from_millis(500) };
+    let keepalive = Keepalive { interval: Duration::from_secs(1), timeout: Duration::from_secs(2) };
     let learner = TestLearner::start_with(settings(), keepalive).await;
     let network = Proxy::start(learner.address).await;
     let endpoint = Endpoint::from_shared(format!("http://{}", network.address)).unwrap();

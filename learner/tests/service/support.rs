@@ -9,6 +9,7 @@ use impala_learner::config::Config;
 use impala_learner::config::settings::{GivenSettings, Hidden};
 use impala_learner::device::DeviceChoice;
 use impala_learner::ledger::Account;
+use impala_learner::resume::default_store;
 use impala_learner::run_dir::RunDir;
 use impala_learner::standing::RunState;
 use impala_learner::status::Status;
@@ -57,8 +58,8 @@ pub(crate) async fn bind(given: GivenSettings) -> (anyhow::Result<Learner>, RunD
     let runs = tempfile::tempdir().unwrap();
     let given = GivenSettings { runs_dir: Some(runs.path().to_owned()), ..given };
     let config = Config::resolve(given, None).unwrap();
-    let run_dir = RunDir::create(&config).unwrap();
-    (Learner::bind(config).await, run_dir, runs)
+    let run_dir = RunDir::create(&config, None).unwrap();
+    (Learner::bind(config, None).await, run_dir, runs)
 }
 
 /// A running learner.
@@ -87,7 +88,7 @@ impl TestLearner {
         let learner = learner.unwrap().with_keepalive(keepalive);
         let address = learner.address();
         let stop = CancellationToken::new();
-        let run = tokio::spawn(learner.run(run_dir.clone(), false, stop.clone()));
+        let run = tokio::spawn(learner.run(run_dir.clone(), default_store(run_dir.path()), false, stop.clone()));
         let run_dir = run_dir.path().to_owned();
         Self { address, stop, run, run_dir, runs }
     }
@@ -183,6 +184,7 @@ pub(crate) fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory 
         room_wait_micros: Some(300),
         weights_wait_micros: Some(100),
         unroll_micros: Some(600),
+        actor_state: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! out of it.
 
 use super::join_up_to_here;
-use crate::optim::OptimiserKind;
+use crate::optim::{OptimiserKind, OptimiserState};
 use burn::tensor::{Device, Tensor};
 
 /// An optimiser with its moments, one number a parameter each.
@@ -47,6 +47,18 @@ impl DeviceOptimiser {
         self.first = choose(first, &self.first);
         self.second = choose(second, &self.second);
         accepted
+    }
+
+    /// What it has gathered; `download` brings an array to the host in the layout's order.
+    pub(super) fn state(&self, download: impl Fn(&Tensor<1>) -> Vec<f32>) -> OptimiserState {
+        let steps = self.steps.unsigned_abs();
+        OptimiserState { first: download(&self.first), second: download(&self.second), steps }
+    }
+
+    /// Goes on from what another had gathered; `upload` is the inverse of the download.
+    pub(super) fn restore(&mut self, state: &OptimiserState, upload: impl Fn(&[f32]) -> Tensor<1>) {
+        self.steps = i32::try_from(state.steps).unwrap_or(i32::MAX);
+        (self.first, self.second) = (upload(&state.first), upload(&state.second));
     }
 
     /// The last step was not done after all.

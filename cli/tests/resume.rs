@@ -1,0 +1,151 @@
+//! Runs that end in the middle, by every kind of end, and go on.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use support::{Run, impala, signal, wait_for, wait_for_end};
+
+/// Enough updates that a kill falls into the middle.
+const DETERMINISTIC: [&str; 9] =
+    ["--deterministic", "--actors", "2", "--solved-return", "501", "--frames-max", "80000", "--checkpoint-every", "20"];
+
+fn checkpoints(run: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("update-"));
+    paths.sort();
+    paths
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Trains until there are checkpoints, then kills the process in a way that it cannot notice.
+fn killed(run: &Run, arguments: &[&str]) -> PathBuf {
+    let mut child = run.train(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let directory = run.directory();
+    wait_for("three checkpoints", || (checkpoints(&directory).len() == 3).then_some(()));
+    signal(child.id(), "KILL");
+    wait_for_end(&mut child);
+    assert!(!directory.join("model.safetensors").exists(), "the run was over before it was killed");
+    directory
+}
+
+fn resume(run: &Path, arguments: &[&str]) -> Output {
+    impala(&["train", "--quiet", "--resume", run.to_str().unwrap()]).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() {
+    let whole = Run::new();
+    whole.train(&DETERMINISTIC).output().unwrap();
+    let expected = fs::read(whole.directory().join("model.safetensors")).unwrap();
+
+    let run = Run::new();
+    let directory = killed(&run, &DETERMINISTIC);
+    // Half of a newer one, as a machine without fsync might leave it.
+    let newest = checkpoints(&directory).pop().unwrap();
+    let bytes = fs::read(&newest).unwrap();
+    fs::write(directory.join("checkpoints/update-000000999999.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+
+    let output = resume(&directory, &[]);
+    let text = text(&output);
+    assert!(text.contains("resumed       behind update "), "{text}");
+    assert!(text.contains("trained       80000 frames in 1000 updates"), "{text}");
+    assert!(text.contains(" 0 in flight"), "{text}");
+    let log = fs::read_to_string(directory.join("learner.log")).unwrap();
+    assert!(log.contains("passed over update-000000999999.safetensors: it is damaged"), "{log}");
+    assert!(fs::read(directory.join("model.safetensors")).unwrap() == expected, "another model");
+    // One table, without a second header.
+    let csv = fs::read_to_string(directory.join("metrics.csv")).unwrap();
+    assert_eq!(csv.matches("seconds,frames").count(), 1);
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_and_its_account_closes() {
+    let run = Run::new();
+    let endless = ["--solved-return", "501", "--frames-max", "1000000000", "--checkpoint-every", "50"];
+    let directory = killed(&run, &[&endless[..], &["--actors", "2"]].concat());
+    let output = resume(&directory, &["--solved-return", "475", "--frames-max", "2000000"]);
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("result        solved") && text.contains(" 0 in flight"), "{text}");
+    // The settings of the run hold where none were given.
+    let config = fs::read_to_string(directory.join("config.toml")).unwrap();
+    assert!(config.contains("\ncheckpoint_every = 50\n") && config.contains("\nsolved_return = 475.0\n"), "{config}");
+}
+
+#[test]
+fn a_run_that_is_over_stays_over() {
+    let run = Run::new();
+    let output = run.train(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let directory = run.directory();
+    let model = fs::read(directory.join("model.safetensors")).unwrap();
+    let again = resume(&directory, &[]);
+    assert!(again.status.success(), "{}", text(&again));
+    assert!(text(&again).contains("result        solved"), "{}", text(&again));
+    assert!(fs::read(directory.join("model.safetensors")).unwrap() == model, "it trained on");
+}
+
+#[test]
+fn an_interrupted_run_goes_on_from_its_last_update() {
+    let run = Run::new();
+    // No checkpoints but the last.
+    let mut child = run
+        .train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000", "--checkpoint-every", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    run.wait_for_training();
+    signal(child.id(), "TERM");
+    wait_for_end(&mut child);
+    let first = text(&child.wait_with_output().unwrap());
+    let directory = run.directory();
+    let [last] = &checkpoints(&directory)[..] else { panic!("not one checkpoint: {first}") };
+    let update = last.file_stem().unwrap().to_str().unwrap().trim_start_matches("update-").trim_start_matches('0');
+    assert!(first.contains(&format!(" frames in {update} updates")), "{update}: {first}");
+    let second = text(&resume(&directory, &["--frames-max", "1000"]));
+    assert!(second.contains(&format!("resumed       behind update {update};")), "{second}");
+}
+
+#[test]
+fn a_run_whose_checkpoints_cannot_be_written_goes_on_and_says_so() {
+    let run = Run::new();
+    let store = run.path().with_extension("store");
+    // Directories where the temporary files would be, for all but the last.
+    for update in (100..=20_000).step_by(100) {
+        fs::create_dir_all(store.join(format!("update-{update:012}.tmp"))).unwrap();
+    }
+    let output = run.train(&["--checkpoint-every", "100", "--checkpoint-store", store.to_str().unwrap()]).output();
+    let output = output.unwrap();
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("FAILED, at last: cannot write"), "{text}");
+    let log = fs::read_to_string(run.directory().join("learner.log")).unwrap();
+    assert!(log.contains("a checkpoint could not be written; the training goes on"), "{log}");
+}
+
+#[test]
+fn what_cannot_be_resumed_is_refused_with_the_fix() {
+    let nothing = resume(Path::new("no-such-run"), &[]);
+    assert!(!nothing.status.success());
+    assert!(
+        text(&nothing).contains("--resume no-such-run: there is no checkpoint in no-such-run"),
+        "{}",
+        text(&nothing)
+    );
+    let url = impala(&["train", "--resume", "ftp://host/run"]).output().unwrap();
+    assert!(text(&url).contains("`ftp://` is no store for checkpoints"), "{}", text(&url));
+
+    let run = Run::new();
+    run.train(&["--frames-max", "2000"]).output().unwrap();
+    let conflict = resume(&run.directory(), &["--hidden", "32"]);
+    assert!(text(&conflict).contains("error: hidden = [32]: the checkpoint "), "{}", text(&conflict));
+}

@@ -1,0 +1,109 @@
+//! A prefix of an object store that holds checkpoints. An object appears whole or not at all.
+
+use super::StoreError;
+use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload, RetryConfig};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::StreamExt;
+use url::Url;
+
+/// Longest time for one request, its transfer included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time in which a failed request is tried again.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// An object store and a prefix in it.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// For messages.
+    location: String,
+}
+
+impl Bucket {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: Path, location: &str) -> Self {
+        Self { store, prefix, location: location.trim_end_matches('/').to_owned() }
+    }
+
+    /// The store of a URL; credentials, region and endpoint come from the provider's environment variables.
+    pub(super) fn open(url: &Url) -> object_store::Result<Self> {
+        // The first of a process wins; another one that a test installed does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (scheme, prefix) = ObjectStoreScheme::parse(url)?;
+        let retry = RetryConfig { max_retries: 5, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+        let store: Arc<dyn ObjectStore> = match scheme {
+            ObjectStoreScheme::GoogleCloudStorage => {
+                let builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.with_client_options(client_options("GOOGLE")).build()?)
+            }
+            ObjectStoreScheme::MicrosoftAzure => {
+                let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.with_client_options(client_options("AZURE")).build()?)
+            }
+            _ => {
+                let builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
+                Arc::new(builder.with_client_options(client_options("AWS")).build()?)
+            }
+        };
+        Ok(Self::new(store, Path::parse(prefix)?, url.as_str()))
+    }
+
+    pub(super) async fn names(&self) -> Result<Vec<String>, StoreError> {
+        let error = |reason| StoreError::Object { action: "list", object: self.location.clone(), reason };
+        let (mut objects, mut names) = (self.store.list(Some(&self.prefix)), Vec::new());
+        while let Some(object) = objects.next().await {
+            let Some(mut below) = object
+                .map_err(error)?
+                .location
+                .prefix_match(&self.prefix)
+                .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>())
+            else {
+                continue;
+            };
+            // What lies deeper is another run's.
+            if below.len() == 1 {
+                names.append(&mut below);
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) async fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let object = self.store.get(&self.path(name)).await.map_err(self.error("read", name))?;
+        Ok(object.bytes().await.map_err(self.error("read", name))?.into())
+    }
+
+    pub(super) async fn write(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let written = self.store.put(&self.path(name), PutPayload::from(bytes)).await;
+        written.map(drop).map_err(self.error("write", name))
+    }
+
+    pub(super) async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.store.delete(&self.path(name)).await.map_err(self.error("remove", name))
+    }
+
+    fn path(&self, name: &str) -> Path {
+        self.prefix.clone().join(name)
+    }
+
+    fn error(&self, action: &'static str, name: &str) -> impl FnOnce(object_store::Error) -> StoreError {
+        let object = format!("{}/{name}", self.location);
+        move |reason| StoreError::Object { action, object, reason }
+    }
+}
+
+/// Bounds in time for every request; plain HTTP, as test servers speak it, only where the provider's variable
+/// `<PROVIDER>_ALLOW_HTTP` allows it.
+fn client_options(provider: &str) -> ClientOptions {
+    let allows_http = std::env::var(format!("{provider}_ALLOW_HTTP")).is_ok_and(|value| value == "true");
+    let options = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+    options.with_allow_http(allows_http)
+}

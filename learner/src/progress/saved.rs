@@ -1,0 +1,86 @@
+//! Progress as a checkpoint keeps it: all that decides or reports of a run across processes, not how long this process
+//! worked and waited.
+
+use super::{CurvePoint, LagHistogram, Progress, Solved};
+use impala_common::trajectory::Episode;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The counters of a run at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SavedProgress {
+    /// Frames trained.
+    pub frames: u64,
+    /// Updates; also the version of the weights.
+    pub updates: u64,
+    /// Episodes that ended in trained trajectories.
+    pub episodes: u64,
+    /// Seconds that the run has taken, without the time in which no learner was up.
+    pub seconds: f64,
+    /// Seconds until the first batch.
+    pub seconds_to_first_batch: Option<f64>,
+    /// When the task was solved.
+    pub solved: Option<Solved>,
+    /// The worst mean return of 100 episodes since then.
+    pub worst_after_solved: Option<f64>,
+    /// `(return, length)` of the last 100 episodes, oldest first: what decides whether the task is solved.
+    pub recent_episodes: Vec<(f32, u32)>,
+    /// Trained trajectories by policy lag.
+    lag: LagHistogram,
+    curve: Vec<CurvePoint>,
+    curve_stride: u64,
+    curve_skipped: u64,
+}
+
+impl SavedProgress {
+    /// Mean return of the last 100 episodes; none before there are so many.
+    pub fn mean_return(&self) -> Option<f64> {
+        let sum: f64 = self.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return)).sum();
+        (self.recent_episodes.len() == super::SOLVED_EPISODES).then(|| sum / super::SOLVED_EPISODES as f64)
+    }
+}
+
+impl Progress {
+    /// What a checkpoint keeps.
+    pub fn save(&self) -> SavedProgress {
+        SavedProgress {
+            frames: self.frames,
+            updates: self.updates,
+            episodes: self.episodes,
+            seconds: self.elapsed().as_secs_f64(),
+            seconds_to_first_batch: self.first_batch.map(|time| time.as_secs_f64()),
+            solved: self.solved,
+            worst_after_solved: self.worst_after_solved,
+            recent_episodes: self.recent.iter().map(|episode| (episode.episode_return, episode.length)).collect(),
+            lag: self.lag.clone(),
+            curve: self.curve.clone(),
+            curve_stride: self.curve_stride,
+            curve_skipped: self.curve_skipped,
+        }
+    }
+
+    /// Goes on from what a checkpoint kept. A task that counted as solved by another goal than `solved_return` does not
+    /// any more.
+    #[must_use]
+    pub fn resume(self, saved: SavedProgress, is_same_goal: bool) -> Self {
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let episode = |(episode_return, length)| Episode { episode_return, length };
+        let recent_sum = saved.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return)).sum();
+        Self {
+            frames: saved.frames,
+            updates: saved.updates,
+            episodes: saved.episodes,
+            before: seconds(saved.seconds),
+            first_batch: saved.seconds_to_first_batch.map(seconds),
+            solved: saved.solved.filter(|_| is_same_goal),
+            worst_after_solved: saved.worst_after_solved.filter(|_| is_same_goal),
+            recent: saved.recent_episodes.into_iter().map(episode).collect(),
+            recent_sum,
+            lag: saved.lag,
+            curve: saved.curve,
+            curve_stride: saved.curve_stride.max(1),
+            curve_skipped: saved.curve_skipped,
+            ..self
+        }
+    }
+}
