@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
 
 build:
 	cargo build --release --workspace
@@ -17,6 +17,10 @@ ci:
 check-gpu:
 	scripts/check-gpu.sh
 
+# The Kubernetes manifests as far as they can be checked without a cluster; fetches its tools the first time.
+check-manifests:
+	scripts/check-manifests.sh
+
 # Frames/s of the learner step by width and batch on every device, and PyTorch's beside it.
 bench-gpu:
 	scripts/bench-gpu.sh
@@ -32,6 +36,10 @@ peers:
 # Trains 20 seeds with the real `impala train` and prints the table.
 seeds: build
 	cargo run --release -p impala-benches --bin seeds --
+
+# Checkpoints in a real S3-compatible server on loopback; needs Python 3.
+check-object-store:
+	scripts/check-object-store.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

@@ -15,6 +15,7 @@ use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::spec::{Agreement, EnvironmentName, TakeUp};
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{WireError, pb};
+pub use push::FAREWELL_GRACE;
 pub use register::register;
 use std::fmt;
 use std::str::FromStr;
@@ -243,21 +244,6 @@ fn describe(status: &Status) -> String {
         message if code == Code::Unknown => message.to_owned(),
         message => format!("{name}: {message}"),
     }
-}
-
-/// An error and the errors behind it, outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        // Some layers repeat what the one below says.
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text = format!("{text}: {part}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

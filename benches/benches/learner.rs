@@ -2,7 +2,15 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::workloads::{Correction, Learning, batch_config, config, numbered, trajectory};
+use impala_common::trajectory::Episode;
 use impala_learner::batch::Batch;
+use impala_learner::checkpoint::Checkpoint;
+use impala_learner::device::ComputeDevice;
+use impala_learner::initialise::initial_parameters;
+use impala_learner::ledger::Account;
+use impala_learner::progress::Progress;
+use impala_learner::step::LearnerStep;
+use std::collections::BTreeMap;
 
 /// glibc's allocator costs a learner step up to half its speed; the programs use this one too.
 #[global_allocator]
@@ -52,5 +60,26 @@ fn learner_step(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, batcher, vtrace, learner_step);
+/// What a checkpoint costs the trainer, that is the copy; and what its writer does with it, on a thread of its own.
+fn checkpoint(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("checkpoint");
+    for hidden in ["64,64", "1024,1024"] {
+        let config = config(&["--hidden", hidden]);
+        let network = config.network();
+        let parameters = initial_parameters(&network, 1);
+        let mut step = LearnerStep::new(network, parameters, config.step(), ComputeDevice::cpu());
+        let mut progress = Progress::new(475.0);
+        let episode = Episode { episode_return: 100.0, length: 100 };
+        // A learning curve of full length, as behind millions of frames.
+        (0..10_000).for_each(|_| progress.record_update(80, std::iter::once(episode)));
+        let copy =
+            |step: &mut LearnerStep| Checkpoint::new(&config, step, &progress, Account::default(), BTreeMap::default());
+        group.bench_function(format!("copy {hidden}"), |bencher| bencher.iter(|| copy(&mut step)));
+        let checkpoint = copy(&mut step);
+        group.bench_function(format!("encode {hidden}"), |bencher| bencher.iter(|| checkpoint.encode()));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, batcher, vtrace, learner_step, checkpoint);
 criterion_main!(benches);

@@ -112,3 +112,38 @@ fn a_port_that_nobody_can_know_is_refused_by_the_health_check() {
     let (is_healthy, sentence) = ask(&["health", "actor"]);
     assert!(!is_healthy && sentence.contains("IMPALA_METRICS_LISTEN"), "{sentence}");
 }
+
+#[test]
+fn a_completed_learner_that_is_started_again_is_completed_at_once() {
+    let run = Run::new();
+    let run_dir = run.path().join("cartpole");
+    let learner = || {
+        let mut command = impala(&["learner", "--keep-serving", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        start(command.arg("--run-dir").arg(&run_dir))
+    };
+    let completed = |url: &str| {
+        wait_for("the completed run", || {
+            let (_, status) = ask(&["status", "--learner", url, "--json"]);
+            status.contains("\"state\": \"completed\"").then_some(())
+        });
+    };
+    let (mut first, log) = learner();
+    let url = address(&log, "\"address\":\"", "\"");
+    let (mut actor, _) = start(&mut impala(&["actor", "--learner", &url]));
+    completed(&url);
+    // As when its machine goes.
+    signal(first.id(), "KILL");
+    wait_for_end(&mut first);
+    signal(actor.id(), "TERM");
+    wait_for_end(&mut actor);
+    let model = std::fs::read(run_dir.join("model.safetensors")).unwrap();
+
+    let (mut second, log) = learner();
+    let url = address(&log, "\"address\":\"", "\"");
+    completed(&url);
+    let (_, status) = ask(&["status", "--learner", &url]);
+    assert!(status.contains("state         completed: solved") && status.contains("0 in flight"), "{status}");
+    assert!(std::fs::read(run_dir.join("model.safetensors")).unwrap() == model, "it is another model");
+    signal(second.id(), "TERM");
+    assert_eq!(wait_for_end(&mut second).code(), Some(0));
+}

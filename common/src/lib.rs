@@ -5,6 +5,7 @@
 //! metrics.
 
 pub mod activation;
+pub mod errors;
 pub mod ids;
 mod named;
 pub mod network;

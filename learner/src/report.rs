@@ -6,6 +6,7 @@ pub mod csv;
 pub mod curve;
 pub mod doctor;
 pub mod machine;
+pub(crate) mod reporter;
 pub mod shares;
 pub mod summary;
 

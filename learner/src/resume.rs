@@ -18,7 +18,7 @@ pub enum ResumeError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The checkpoints cannot be read.
-    #[error("{0}; remove what is damaged, or choose another --run-dir or --checkpoint-store")]
+    #[error("{0}")]
     Store(StoreError),
     /// A run was to be resumed that is not there.
     #[error(

@@ -2,7 +2,8 @@
 //!
 //! A name may have several addresses, and others tomorrow: a pod that moves keeps its name alone.
 
-use super::{LearnerUrl, chain};
+use super::LearnerUrl;
+use impala_common::errors::chain;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 /// Longest wait, once the end is asked for, until the last receipts have come and the learner closes the stream.
-const FAREWELL_GRACE: Duration = Duration::from_secs(2);
+pub const FAREWELL_GRACE: Duration = Duration::from_secs(2);
 /// Trajectories with more numbers in their observations are packed off the async thread: 512 KiB take some 100
 /// microseconds.
 const PACK_INLINE_MAX: usize = 1 << 17;

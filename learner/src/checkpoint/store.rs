@@ -61,17 +61,17 @@ pub enum StoreError {
         reason: io::Error,
     },
     /// The object store refuses or is not reached.
-    #[error("cannot {action} {object}: {reason}")]
+    #[error("cannot {action} {object}: {reason}; check URL, credentials and network")]
     Object {
         /// What was tried.
         action: &'static str,
         /// With what.
         object: String,
         /// The store's reason.
-        reason: object_store::Error,
+        reason: String,
     },
     /// There are checkpoints, but none to go on from.
-    #[error("{location} has no usable checkpoint; {reasons}")]
+    #[error("{location} has no usable checkpoint; {reasons}; move them away, or choose another --run-dir")]
     NoneUsable {
         /// The store.
         location: String,

@@ -67,7 +67,9 @@ async fn report(shared: &Shared, member: &Member, end: &End) {
     let (actor, index) = (&member.name, member.actor_index);
     match end {
         End::Farewell => tracing::info!(%actor, %index, "an actor left"),
-        End::Closed => tracing::warn!(%actor, %index, "an actor closed its stream without farewell"),
+        End::Closed => {
+            tracing::warn!(%actor, %index, "the stream of an actor ended without farewell: it died, or fell silent");
+        }
         End::Broken(error) => tracing::warn!(%actor, %index, %error, "an actor was lost"),
         End::Violation(error) => tracing::warn!(%actor, %index, %error, "an actor broke the contract"),
     }

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use bytes::Bytes;
+use impala_common::errors::chain;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -57,7 +58,10 @@ impl Bucket {
     }
 
     pub(super) async fn names(&self) -> Result<Vec<String>, StoreError> {
-        let error = |reason| StoreError::Object { action: "list", object: self.location.clone(), reason };
+        let error = |error: object_store::Error| {
+            let (action, object, reason) = ("list", self.location.clone(), chain(&error));
+            StoreError::Object { action, object, reason }
+        };
         let (mut objects, mut names) = (self.store.list(Some(&self.prefix)), Vec::new());
         while let Some(object) = objects.next().await {
             let Some(mut below) = object
@@ -96,7 +100,7 @@ impl Bucket {
 
     fn error(&self, action: &'static str, name: &str) -> impl FnOnce(object_store::Error) -> StoreError {
         let object = format!("{}/{name}", self.location);
-        move |reason| StoreError::Object { action, object, reason }
+        move |error| StoreError::Object { action, object, reason: chain(&error) }
     }
 }
 

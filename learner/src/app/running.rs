@@ -1,0 +1,247 @@
+//! The stages at work: started with their channels, watched until something ends the run.
+
+use super::origin::Origin;
+use super::server::{ServerTask, serve};
+use super::{Learner, agreement};
+use crate::admission::PolicyLagGate;
+use crate::batcher::Batcher;
+use crate::checkpoint::store::CheckpointStore;
+use crate::checkpoint::writer::{self, CheckpointReport, CheckpointSlot};
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::metrics;
+use crate::progress::Progress;
+use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
+use crate::registry::Registry;
+use crate::report::doctor::Circumstances;
+use crate::report::reporter::Reporter;
+use crate::report::shares::Shares;
+use crate::report::summary::RunEnd;
+use crate::run_dir::RunDir;
+use crate::service::Shared;
+use crate::stage::{self, Stage};
+use crate::standing::Standing;
+use crate::trainer::{Trained, Trainer, TrainingEnd};
+use impala_common::ids::{ActorIndex, WeightsVersion};
+use impala_common::network::NetworkSpec;
+use rand::RngExt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// The stages at work.
+pub(super) struct Running {
+    pub(super) config: Config,
+    pub(super) run_dir: RunDir,
+    pub(super) network: NetworkSpec,
+    pub(super) shared: Arc<Shared>,
+    pub(super) gate: PolicyLagGate,
+    pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) slot: WeightsSlot,
+    /// Updates done by earlier processes of the run.
+    pub(super) updates_before: u64,
+    /// Dropped when the last one is handed over.
+    pub(super) checkpoints: Option<CheckpointSlot>,
+    pub(super) checkpointer: Stage<CheckpointReport>,
+    pub(super) trainer: Stage<(TrainingEnd, Trained)>,
+    pub(super) batcher: Stage<()>,
+    pub(super) publisher: Stage<()>,
+    pub(super) stop_batcher: CancellationToken,
+    pub(super) server: ServerTask,
+    pub(super) stop_server: CancellationToken,
+    pub(super) health: tonic_health::server::HealthReporter,
+    pub(super) lockstep_broken: mpsc::Receiver<ActorIndex>,
+    pub(super) reporter: Reporter,
+    /// Noted when the run ends, before everybody leaves.
+    pub(super) at_the_end: Option<Circumstances>,
+}
+
+/// Why watching ended, with the trainer's result if it ended by itself.
+pub(super) struct Ended {
+    pub(super) end: RunEnd,
+    pub(super) trained: Option<Trained>,
+}
+
+impl Running {
+    /// Makes the channels and starts every stage.
+    pub(super) fn start(
+        learner: Learner,
+        run_dir: RunDir,
+        store: CheckpointStore,
+        shows_progress: bool,
+    ) -> anyhow::Result<Self> {
+        let Learner { config, checkpoint, listener, device, standing, keepalive, .. } = learner;
+        let network = config.network();
+        let (checkpoints, checkpointer) = writer::channel(store, config.checkpoints_kept, checkpoint.as_ref());
+        let resumes = checkpoint.is_some();
+        let Origin { step, progress, account, take_ups } = Origin::new(&config, device, checkpoint);
+        let ledger = Arc::new(Ledger::resumed(account));
+        let gate = PolicyLagGate::new(config.policy_lag_max);
+        let updates_before = progress.updates;
+        gate.advance(WeightsVersion(updates_before));
+        let progress = Arc::new(Mutex::new(progress));
+        let slot = WeightsSlot::default();
+        let wanted = Arc::new(WantedEncodings::default());
+        let stop_batcher = CancellationToken::new();
+        let stop_server = CancellationToken::new();
+
+        // Trajectories between the sockets and the batcher. The actors' windows bound the lag end to end, so this only
+        // decouples the two sides; a trajectory takes about 30 bytes a frame.
+        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
+        // One finished batch: it is there when the trainer comes back, and adds one update of lag.
+        let (staged_sender, staged) = std::sync::mpsc::sync_channel(1);
+        // The newest version only.
+        let (published_sender, published) = watch::channel(None);
+        // One broken actor ends a deterministic run.
+        let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
+
+        let trainer = Trainer {
+            config: config.clone(),
+            step,
+            staged,
+            slot: slot.clone(),
+            gate: gate.clone(),
+            progress: progress.clone(),
+            ledger: ledger.clone(),
+            actor_states: take_ups.states.clone(),
+            checkpoints: checkpoints.clone(),
+        };
+        let batcher = Batcher {
+            queue: admitted,
+            staged: staged_sender,
+            gate: gate.clone(),
+            trajectories_per_batch: config.trajectories_per_batch(),
+            lockstep: config.lockstep(),
+            updates_before,
+            stop: stop_batcher.clone(),
+        };
+        let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
+        let runtime = tokio::runtime::Handle::current();
+        let shared = Arc::new(Shared {
+            registry: Registry::new(
+                agreement(&config),
+                take_ups,
+                ledger.clone(),
+                published.clone(),
+                rand::rng().random(),
+            ),
+            ledger,
+            gate: gate.clone(),
+            queue,
+            published,
+            wanted,
+            standing: standing.clone(),
+            actors_needed: actors_needed(&config),
+            progress: progress.clone(),
+            lockstep_broken: lockstep_sender,
+        });
+        let (health, server) = serve(listener, shared.clone(), keepalive, stop_server.clone())?;
+        Ok(Self {
+            reporter: Reporter::new(&run_dir, resumes, shows_progress),
+            updates_before,
+            checkpoints: Some(checkpoints),
+            checkpointer: stage::spawn("checkpointer", {
+                let runtime = runtime.clone();
+                move || checkpointer.run(&runtime)
+            })?,
+            at_the_end: None,
+            trainer: stage::spawn("trainer", move || trainer.run())?,
+            batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
+            publisher: stage::spawn("publisher", move || publisher.run())?,
+            config,
+            run_dir,
+            network,
+            shared,
+            gate,
+            progress,
+            standing,
+            slot,
+            stop_batcher,
+            server,
+            stop_server,
+            health,
+            lockstep_broken,
+        })
+    }
+
+    /// Reports until something ends the run.
+    pub(super) async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
+        let mut tick = tokio::time::interval(self.config.report_interval());
+        let taken = self.lock_progress().before();
+        let deadline = tokio::time::sleep(self.config.time_max().saturating_sub(taken));
+        tokio::pin!(deadline);
+        let end = loop {
+            tokio::select! {
+                trained = self.trainer.ended() => return trainer_ended(trained),
+                // The batcher also ends when the trainer does, whose own end is then about to be told.
+                Err(panic) = self.batcher.ended(), if self.batcher.is_running() => break failed("batcher", &panic),
+                Err(panic) = self.publisher.ended(), if self.publisher.is_running() => break failed("publisher", &panic),
+                Err(panic) = self.checkpointer.ended(), if self.checkpointer.is_running() => break failed("checkpointer", &panic),
+                served = &mut self.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
+                Some(index) = self.lockstep_broken.recv() => {
+                    break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
+                }
+                () = stop.cancelled() => break RunEnd::Interrupted,
+                () = &mut deadline => break self.out_of_time(),
+                _ = tick.tick() => self.report(),
+            }
+        };
+        Ended { end, trained: None }
+    }
+
+    fn out_of_time(&self) -> RunEnd {
+        match self.lock_progress().solved {
+            Some(_) => RunEnd::SolvedTimeBudget,
+            None => RunEnd::TimeBudget,
+        }
+    }
+
+    pub(super) fn report(&mut self) {
+        let progress = self.lock_progress().clone();
+        let circumstances = self.at_the_end.unwrap_or_else(|| self.circumstances());
+        let actors = *self.shared.registry.connected().borrow();
+        metrics::record_state(self.standing.state(actors, self.shared.actors_needed));
+        let time_left = self.config.time_max().saturating_sub(progress.elapsed());
+        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, &circumstances, time_left);
+    }
+
+    /// Who is here.
+    pub(super) fn circumstances(&self) -> Circumstances {
+        let actors = *self.shared.registry.connected().borrow();
+        let actors_needed = self.shared.actors_needed;
+        Circumstances { actors, actors_needed, is_lockstep: self.config.deterministic }
+    }
+
+    pub(super) fn lock_progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no holder of the progress panics")
+    }
+
+    /// Where the time of the run went so far.
+    pub(super) fn shares(&self) -> Shares {
+        let progress = self.lock_progress();
+        self.reporter.shares(&progress, &self.shared.ledger.account())
+    }
+}
+
+fn trainer_ended(trained: Result<Option<(TrainingEnd, Trained)>, String>) -> Ended {
+    let (end, trained) = match trained {
+        Ok(Some((TrainingEnd::Solved, step))) => (RunEnd::Solved, Some(step)),
+        Ok(Some((TrainingEnd::FramesBudget, step))) => (RunEnd::FramesBudget, Some(step)),
+        Ok(Some((TrainingEnd::Diverged(error), step))) => (RunEnd::Failed(error.to_string()), Some(step)),
+        // Nobody has asked the batcher to stop: it broke, and its panic is reported when it is joined.
+        Ok(Some((TrainingEnd::Stopped, step))) => (failed("batcher", "it ended too early"), Some(step)),
+        Ok(None) => (failed("trainer", "its end was told twice"), None),
+        Err(panic) => (failed("trainer", &panic), None),
+    };
+    Ended { end, trained }
+}
+
+/// Actors that must be connected for training to go on.
+fn actors_needed(config: &Config) -> usize {
+    config.lockstep().map_or_else(|| config.actors_needed(), |lockstep| lockstep.actors as usize)
+}
+
+pub(super) fn failed(stage: &str, reason: &str) -> RunEnd {
+    RunEnd::Failed(format!("the {stage} broke: {reason}"))
+}

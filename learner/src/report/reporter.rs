@@ -1,0 +1,82 @@
+//! Where reports go: metrics, the display, `metrics.csv`.
+
+use super::console::Console;
+use super::csv::MetricsCsv;
+use super::doctor::{Circumstances, Diagnosis, diagnose};
+use super::shares::{RecentShares, Shares, Totals};
+use super::{Rates, View};
+use crate::admission::PolicyLagGate;
+use crate::ledger::Account;
+use crate::metrics;
+use crate::progress::Progress;
+use crate::run_dir::RunDir;
+use std::time::Duration;
+
+/// Where reports go.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    rates: Rates,
+    start: Totals,
+    recent: RecentShares,
+    csv: Option<MetricsCsv>,
+    console: Option<Console>,
+    /// Whether training is over: then nothing limits it any more.
+    is_over: bool,
+}
+
+impl Reporter {
+    /// For a run in this directory, which may go on with one before.
+    pub(crate) fn new(run_dir: &RunDir, resumes: bool, shows_progress: bool) -> Self {
+        let csv = MetricsCsv::open(&run_dir.file("metrics.csv"), resumes);
+        let csv = csv.inspect_err(|error| tracing::warn!(%error, "cannot open metrics.csv; the training goes on")).ok();
+        let start = Totals::at_the_start();
+        let (rates, recent) = (Rates::default(), RecentShares::new(start));
+        Self { rates, start, recent, csv, console: shows_progress.then(Console::new), is_over: false }
+    }
+
+    /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
+    pub(crate) fn end(&mut self) -> bool {
+        (self.csv, self.is_over) = (None, true);
+        self.console.take().inspect(Console::clear).is_some()
+    }
+
+    /// Where the time went since the first batch.
+    pub(crate) fn shares(&self, progress: &Progress, account: &Account) -> Shares {
+        Shares::between(&self.start, &Totals::now(progress, account))
+    }
+
+    /// Clears the display.
+    pub(crate) fn clear(&self) {
+        self.console.iter().for_each(Console::clear);
+    }
+
+    /// Tells everybody how the run stands.
+    pub(crate) fn report(
+        &mut self,
+        progress: &Progress,
+        account: Account,
+        actors_connected: usize,
+        gate: &PolicyLagGate,
+        circumstances: &Circumstances,
+        time_left: Duration,
+    ) {
+        if progress.first_batch().is_none() {
+            // How busy the machine was before the first batch says nothing about the run.
+            self.start = Totals::at_the_start();
+            self.recent = RecentShares::new(self.start);
+        }
+        let (frames_per_second, busy) = self.rates.update(progress);
+        let shares = self.recent.update(Totals::now(progress, &account));
+        let diagnosis = &if self.is_over { Diagnosis::default() } else { diagnose(&shares, circumstances) };
+        let view = View { progress, account, actors_connected, frames_per_second, busy, shares, diagnosis, time_left };
+        metrics::report(&view, gate);
+        if let Some(console) = &mut self.console {
+            console.show(&view);
+        }
+        let written = self.csv.as_mut().map_or(Ok(()), |csv| csv.append(&view));
+        if let Err(error) = written {
+            tracing::warn!(%error, "cannot write metrics.csv any more; the training goes on");
+            self.csv = None;
+        }
+    }
+}

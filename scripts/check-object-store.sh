@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Checkpoints in a real S3-compatible server (moto, from PyPI, on loopback): a run that is killed goes on from its bucket, a
+# damaged object is passed over, and a server that goes away does not stop the training. Needs Python 3 and curl.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+venv=${CARGO_TARGET_DIR:-target}/object-store-venv
+if [[ ! -x $venv/bin/moto_server ]]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet 'moto[server]' safetensors numpy
+fi
+cargo build --release --bin impala
+impala=${CARGO_TARGET_DIR:-target}/release/impala
+
+work=$(mktemp -d)
+server= training=
+end() {
+    for pid in $training $server; do kill -KILL "$pid" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap end EXIT
+trap 'printf "error: line %s failed\n" "$LINENO" >&2' ERR
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    cat "$work"/*.txt >&2 || true
+    exit 1
+}
+
+# Runs a command until it succeeds, at most a minute.
+until_true() {
+    for _ in $(seq 600); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        sleep 0.1
+    done
+    fail "waited in vain for: $*"
+}
+
+port=$("$venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+endpoint=http://127.0.0.1:$port
+"$venv/bin/moto_server" -H 127.0.0.1 -p "$port" >"$work/server.txt" 2>&1 &
+server=$!
+until_true curl -sf "$endpoint/"
+curl -sf -X PUT "$endpoint/bucket" >/dev/null
+
+export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 AWS_ENDPOINT=$endpoint AWS_ALLOW_HTTP=true
+store=s3://bucket/runs/one
+endless=(--solved-return 501 --frames-max 1000000000 --checkpoint-every 100 --checkpoint-store "$store")
+
+objects() { curl -sf "$endpoint/bucket?list-type=2&prefix=runs/${1:-one}/update-" | grep -o 'update-[0-9]*.safetensors' | sort; }
+has_three() { [[ $(objects | wc -l) -ge 3 ]]; }
+has_second() { [[ $(objects two | wc -l) -ge 1 ]]; }
+
+"$impala" train --quiet --actors 2 --runs-dir "$work/runs" "${endless[@]}" >"$work/first.txt" 2>&1 &
+training=$!
+until_true has_three
+kill -KILL $training
+wait $training 2>/dev/null || true
+training=
+newest=$(objects | tail -1)
+printf 'killed with %s checkpoints in the bucket, the newest %s\n' "$(objects | wc -l)" "$newest"
+
+# Another machine would have the URL and nothing else.
+curl -sf -X PUT --data-binary 'half a checkpoint' "$endpoint/bucket/runs/one/update-999999999999.safetensors" >/dev/null
+"$impala" train --resume "$store" --runs-dir "$work/other" --solved-return 475 --frames-max 2000000 >"$work/second.txt" 2>&1 ||
+    fail "the resumed run was not solved"
+grep -q 'passed over update-999999999999.safetensors: it is damaged' "$work/second.txt" || fail 'the damaged object was not named'
+grep -q "^resumed       behind update" "$work/second.txt" || fail 'the run was begun anew'
+grep -q ' 0 in flight' "$work/second.txt" || fail 'the account does not close'
+grep -E '^(resumed|result|trained|trajectories|checkpoints)' "$work/second.txt"
+
+# What is in the bucket is a plain safetensors file.
+"$venv/bin/python" -c 'import boto3, sys
+boto3.client("s3", endpoint_url=sys.argv[1]).download_file("bucket", "runs/one/best.safetensors", sys.argv[2])' \
+    "$endpoint" "$work/best.safetensors"
+"$venv/bin/python" scripts/read-checkpoint.py "$work/best.safetensors" | tail -1
+
+# A store that goes away in the middle.
+"$impala" train --quiet --actors 2 --runs-dir "$work/runs" "${endless[@]/runs\/one/runs/two}" --time-max 25 >"$work/third.txt" 2>&1 &
+training=$!
+until_true has_second
+kill -KILL $server
+wait $server 2>/dev/null || true
+server=
+wait $training || true
+training=
+grep -q 'FAILED, at last: cannot write' "$work/third.txt" || fail 'the failed writes were not reported'
+grep -q '^result        not solved: the time budget ended' "$work/third.txt" || fail 'the training did not go on to its end'
+grep -E '^(result|checkpoints)' "$work/third.txt"
+printf 'object store: all as it should be\n'
