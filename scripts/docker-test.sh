@@ -6,6 +6,7 @@
 #
 #   scripts/docker-test.sh             everything; about 6 minutes after the images are built
 #   scripts/docker-test.sh STEP..      some of: build solve monitoring faults
+#   OUT=path ..                        leaves the directory of the run with the faults there
 #
 # Needs root on the machine of the daemon, to kill processes behind docker's back as a crash would. Installs what is missing
 # (scripts/docker-setup.sh). Has a compose project of its own, impala-test, and removes it at the end.
@@ -244,7 +245,7 @@ kill_learner() {
     learner_is_back "$since" "$least" 'after the learner was killed'
     (($(restarts_of "$id") == 1)) || fail "docker did not start the killed learner again"
     row 'the learner killed (SIGKILL)' \
-        "docker started it again; went on from the checkpoint at $resumed frames, $((before - resumed)) before the kill" \
+        "docker started it again; went on from its checkpoint at $resumed frames ($before in the metrics before)" \
         "trains after $(seconds "$trained_after") s, all 8 actors after $(seconds "$all_after") s"
 }
 
@@ -312,6 +313,7 @@ stop_all() {
     row 'all stopped (SIGTERM)' "actors left with 0; account closed: $account" \
         "actors $(seconds "$actors_ms") s, learner $(seconds "$stop_ms") s"
     docker logs "$(learner)" 2>/dev/null | tail -n 12 >&2
+    if [[ -n ${OUT:-} ]]; then compose cp learner:/runs/faults "$OUT" >/dev/null; fi
 }
 
 faults() {

@@ -11,6 +11,9 @@ fail() {
     say "error: $*"
     exit 1
 }
+# What `set -e` ends would else end without a word, in functions too.
+set -o errtrace
+trap 'say "error: line $LINENO: $BASH_COMMAND"' ERR
 
 now_ms() { date +%s%3N; }
 seconds() { printf '%d.%d' "$(($1 / 1000))" "$(($1 % 1000 / 100))"; }
