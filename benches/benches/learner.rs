@@ -72,8 +72,9 @@ fn checkpoint(criterion: &mut Criterion) {
         let episode = Episode { episode_return: 100.0, length: 100 };
         // A learning curve of full length, as behind millions of frames.
         (0..10_000).for_each(|_| progress.record_update(80, std::iter::once(episode)));
-        let copy =
-            |step: &mut LearnerStep| Checkpoint::new(&config, step, &progress, Account::default(), BTreeMap::default());
+        let copy = |step: &mut LearnerStep| {
+            Checkpoint::new(&config, step, progress.save(), Account::default(), BTreeMap::default())
+        };
         group.bench_function(format!("copy {hidden}"), |bencher| bencher.iter(|| copy(&mut step)));
         let checkpoint = copy(&mut step);
         group.bench_function(format!("encode {hidden}"), |bencher| bencher.iter(|| checkpoint.encode()));

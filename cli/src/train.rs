@@ -58,17 +58,18 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let Trained { outcome, training_end, run_dir } =
+    let Trained { outcome, training_end, run_dir, seconds_before } =
         runtime.block_on(train(config.clone(), beginning, open, !quiet))?;
     let trained = started.elapsed();
 
     let network = &outcome.network;
     let evaluation =
         evaluate::greedy(config.environment, network, &outcome.parameters, EVALUATION_EPISODES, config.seed);
+    // Of this process: a resumed run had its first batch in an earlier one.
+    let training = outcome.summary.seconds - outcome.summary.seconds_to_first_batch.max(seconds_before);
     let times = Times {
-        start_up: training_end.saturating_duration_since(started).as_secs_f64() - outcome.summary.seconds
-            + outcome.summary.seconds_to_first_batch,
-        training: outcome.summary.seconds - outcome.summary.seconds_to_first_batch,
+        start_up: training_end.saturating_duration_since(started).as_secs_f64() - training,
+        training,
         shut_down: (started + trained).saturating_duration_since(training_end).as_secs_f64(),
         evaluation: (started.elapsed() - trained).as_secs_f64(),
     };
@@ -84,6 +85,8 @@ struct Trained {
     outcome: Outcome,
     training_end: Instant,
     run_dir: RunDir,
+    /// What earlier processes of a resumed run took.
+    seconds_before: f64,
 }
 
 /// Runs learner and actors to the end of the run. Nothing is written before the ports are bound.
@@ -105,6 +108,7 @@ async fn train(
     let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
     telemetry::init_logs(config.log_format, Some(&run_dir.file("learner.log")))?;
     tracing::info!("metrics at http://{metrics}/metrics");
+    run_dir.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
     for note in note.into_iter().chain(choice) {
         tracing::info!("{note}");
         if shows_progress {
@@ -139,7 +143,7 @@ async fn train(
         outcome.summary.end = RunEnd::Failed(reason);
     }
     let training_end = learner_started + Duration::from_secs_f64((outcome.summary.seconds - seconds_before).max(0.0));
-    Ok(Trained { outcome, training_end, run_dir })
+    Ok(Trained { outcome, training_end, run_dir, seconds_before })
 }
 
 /// Chooses what nobody gave of actors and learner threads, and says so if it took a measurement.

@@ -1,5 +1,5 @@
-//! Logs, the Prometheus endpoint and the probes beside it, set up the same way in every process. Which metrics exist is the business of each
-//! crate's `metrics.rs`.
+//! Logs, the Prometheus endpoint and the probes beside it, set up the same way in every process. Which metrics exist is the
+//! business of each crate's `metrics.rs`.
 
 use axum::Router;
 use axum::http::StatusCode;

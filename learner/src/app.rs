@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 /// Time that actors have to say farewell and the server to close its connections.
 pub const GRACE: Duration = Duration::from_secs(2);
 
+/// Time that the last checkpoint of a process has, with the one that may be under way.
+pub const LAST_CHECKPOINT_MAX: Duration = Duration::from_secs(20);
+
 /// A learner that has its port but has not begun.
 #[derive(Debug)]
 pub struct Learner {

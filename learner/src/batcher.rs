@@ -3,6 +3,7 @@
 use crate::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
 use crate::batch::Batch;
 use crate::ledger::Disposition;
+use bytes::Bytes;
 use impala_common::spec::Lockstep;
 use impala_common::trajectory::RolloutTime;
 use std::collections::BTreeMap;
@@ -67,7 +68,8 @@ impl Batcher {
         let batch = Batch::join(&trajectories);
         let states = tickets.iter().zip(&trajectories);
         let actor_states =
-            states.filter_map(|(ticket, trajectory)| Some((ticket.actor(), trajectory.actor_state()?.clone())));
+            // Copied: it is a slice of the received message, which would stay in memory as long as it.
+            states.filter_map(|(ticket, trajectory)| Some((ticket.actor(), Bytes::copy_from_slice(trajectory.actor_state()?))));
         let actor_states = actor_states.collect();
         self.staged.send(StagedBatch { batch, tickets, actors, actor_states }).is_ok()
     }

@@ -20,7 +20,7 @@ use crate::config::settings::GivenSettings;
 use crate::config::{Config, ConfigError};
 use crate::ledger::Account;
 use crate::optim::OptimiserState;
-use crate::progress::{Progress, SavedProgress};
+use crate::progress::SavedProgress;
 use crate::step::LearnerStep;
 use bytes::Bytes;
 use impala_common::network::NetworkSpec;
@@ -103,6 +103,12 @@ struct Envelope {
     state: String,
 }
 
+/// The part of it that every release can read.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 /// Everything that is no tensor.
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -126,7 +132,7 @@ impl Checkpoint {
     pub fn new(
         config: &Config,
         step: &mut LearnerStep,
-        progress: &Progress,
+        progress: SavedProgress,
         account: Account,
         actor_states: BTreeMap<u32, Bytes>,
     ) -> Self {
@@ -134,7 +140,7 @@ impl Checkpoint {
             config: config.clone(),
             parameters: step.parameters().to_vec(),
             optimiser: step.optimiser_state(),
-            progress: progress.save(),
+            progress,
             account,
             actor_states,
             best_mean_return: None,
@@ -199,10 +205,12 @@ impl Checkpoint {
         let file = SafeTensors::deserialize(bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
-        let Envelope { format, crc32, state } = serde_json::from_str(metadata.ok_or(CheckpointError::Foreign)?)?;
+        let metadata = metadata.ok_or(CheckpointError::Foreign)?;
+        let Version { format } = serde_json::from_str(metadata)?;
         if format != FORMAT {
             return Err(CheckpointError::Version { found: format });
         }
+        let Envelope { crc32, state, .. } = serde_json::from_str(metadata)?;
         let text = state;
         let state: State = serde_json::from_str(&text)?;
         let given: GivenSettings = crate::config::parse("of the checkpoint".as_ref(), &state.config)?;

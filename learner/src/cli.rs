@@ -104,6 +104,7 @@ pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
         telemetry::init_logs(config.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{metrics}/metrics");
         note.iter().for_each(|note| tracing::info!("{note}"));
+        run_dir.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
         if is_terminal {
             let (address, run) = (learner.address(), run_dir.path().display());
             note.iter().for_each(|note| print_note(note));

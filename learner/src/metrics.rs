@@ -107,7 +107,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("impala_learner_episode_return", Kind::Histogram, Unit::Count, "Undiscounted return of each episode"),
     ("impala_learner_episode_length_steps", Kind::Histogram, Unit::Count, "Length of each episode"),
     ("impala_learner_mean_return", Kind::Gauge, Unit::Count, "Mean return of the last 100 episodes"),
-    ("impala_learner_checkpoints_total", Kind::Counter, Unit::Count, "Checkpoints by result: written, failed"),
+    (
+        "impala_learner_checkpoints_total",
+        Kind::Counter,
+        Unit::Count,
+        "Checkpoints by result: written, failed, skipped (another was being written)",
+    ),
     (
         "impala_learner_checkpoint_update",
         Kind::Gauge,
@@ -209,6 +214,7 @@ pub fn record_state(state: RunState) {
 pub struct CheckpointMetrics {
     written: Counter,
     failed: Counter,
+    skipped: Counter,
     update: Gauge,
     bytes: Gauge,
     seconds: Gauge,
@@ -220,6 +226,7 @@ impl CheckpointMetrics {
         Self {
             written: counter!("impala_learner_checkpoints_total", "result" => "written"),
             failed: counter!("impala_learner_checkpoints_total", "result" => "failed"),
+            skipped: counter!("impala_learner_checkpoints_total", "result" => "skipped"),
             update: gauge!("impala_learner_checkpoint_update"),
             bytes: gauge!("impala_learner_checkpoint_bytes"),
             seconds: gauge!("impala_learner_checkpoint_seconds"),
@@ -232,6 +239,11 @@ impl CheckpointMetrics {
         self.update.set(update as f64);
         self.bytes.set(bytes as f64);
         self.seconds.set(time.as_secs_f64());
+    }
+
+    /// A checkpoint was not made, because another was being written.
+    pub fn record_skipped(&self) {
+        self.skipped.increment(1);
     }
 
     /// A checkpoint could not be written.

@@ -46,6 +46,11 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Differences from now on.
+    pub fn new(progress: &Progress) -> Self {
+        Self { frames: progress.frames, busy: Duration::ZERO, elapsed: progress.elapsed() }
+    }
+
     /// Frames a second and busy share since the last call.
     pub fn update(&mut self, progress: &Progress) -> (f64, f64) {
         let (elapsed, now_busy) = (progress.elapsed(), progress.clock.busy(Instant::now()));

@@ -82,9 +82,10 @@ impl Beginning {
             Some(url) if is_url(url) => Some(url.parse().map_err(|reason| location_error(url, reason))?),
             _ => given.checkpoint_store.clone().filter(|StoreLocation(location)| !location.is_empty()),
         };
-        let store = match (location, &run_dir) {
-            (Some(location), _) => Some(CheckpointStore::open(&location)?),
-            (None, Some(run_dir)) => Some(store_of(run_dir)?),
+        let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
+        let store = match (&location, &run_dir) {
+            (Some(location), _) => Some(CheckpointStore::open(location)?),
+            (None, Some(run_dir)) => Some(default_store(run_dir)),
             (None, None) => None,
         };
         let found = store.as_ref().map(newest).transpose()?.flatten();
@@ -93,7 +94,12 @@ impl Beginning {
             return Err(ResumeError::Nothing { run: run.to_owned(), store });
         }
         let given = match &found {
-            Some(found) => given.or(found.checkpoint.config.given()),
+            Some(found) => {
+                let mut trained = found.checkpoint.config.given();
+                // Where this run lies now, not where it lay.
+                (trained.run_dir, trained.checkpoint_store) = (None, location);
+                given.or(trained)
+            }
             None => given,
         };
         Ok(Self { given, run_dir, store, found })
@@ -106,7 +112,13 @@ impl Beginning {
     pub fn check(&self, config: &Config) -> Result<(), ResumeError> {
         let (Some(found), Some(store)) = (&self.found, &self.store) else { return Ok(()) };
         let trained = &found.checkpoint.config;
-        for ((key, given), (_, trained)) in fixed(config).into_iter().zip(fixed(trained)) {
+        let (mut all_given, mut all_trained) = (fixed(config), fixed(trained));
+        // Either order can follow the other; but then the states of the actors are not taken up.
+        if config.deterministic && trained.deterministic {
+            all_given.extend(fixed_in_lockstep(config));
+            all_trained.extend(fixed_in_lockstep(trained));
+        }
+        for ((key, given), (_, trained)) in all_given.into_iter().zip(all_trained) {
             if given != trained {
                 let checkpoint = format!("{store}/{}", found.name);
                 return Err(ResumeError::Conflict { key, given, trained, checkpoint });
@@ -134,8 +146,8 @@ impl Beginning {
 }
 
 /// Settings that what was trained depends on.
-fn fixed(settings: &Settings) -> [(&'static str, String); 4] {
-    [
+fn fixed(settings: &Settings) -> Vec<(&'static str, String)> {
+    vec![
         ("environment", settings.environment.to_string()),
         ("hidden", format!("{:?}", settings.hidden.0)),
         ("activation", settings.activation.to_string()),
@@ -143,14 +155,22 @@ fn fixed(settings: &Settings) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Where the checkpoints of the run in a directory lie: where its configuration says, else in the directory.
-fn store_of(run_dir: &Path) -> Result<CheckpointStore, ResumeError> {
-    let file = run_dir.join(CONFIG_FILE);
-    let recorded = if file.exists() { config::read(&file)?.checkpoint_store } else { None };
-    match recorded.filter(|StoreLocation(location)| !location.is_empty()) {
-        Some(location) => Ok(CheckpointStore::open(&location)?),
-        None => Ok(default_store(run_dir)),
-    }
+/// Settings that the order of a deterministic run, and its actors' states, depend on.
+fn fixed_in_lockstep(settings: &Settings) -> Vec<(&'static str, String)> {
+    vec![
+        ("actors", settings.actors.to_string()),
+        ("environments_per_actor", settings.environments_per_actor.to_string()),
+        ("unroll_length", settings.unroll_length.to_string()),
+        ("batch_size", settings.batch_size.to_string()),
+        ("seed", settings.seed.to_string()),
+    ]
+}
+
+/// Where the configuration of the run in a directory says that its checkpoints lie. One that cannot be read is no reason not
+/// to look where they are by default.
+fn recorded_location(run_dir: &Path) -> Option<StoreLocation> {
+    let recorded = config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoint_store;
+    recorded.filter(|StoreLocation(location)| !location.is_empty())
 }
 
 /// The store of a run that names none.

@@ -19,6 +19,7 @@ pub struct RunDirError {
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    warning: Option<String>,
 }
 
 impl RunDir {
@@ -36,8 +37,13 @@ impl RunDir {
             None => new_directory(config)?,
         };
         let file = path.join(CONFIG_FILE);
-        std::fs::write(&file, config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"))?;
-        Ok(Self { path })
+        let written = write_whole(&file, &config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"));
+        let warning = match written {
+            // A run that goes on has it from before, and in its checkpoints: a full disk must not keep it from starting.
+            Err(error) if file.exists() => Some(format!("{error}: {}", error.source)),
+            written => written.map(|()| None)?,
+        };
+        Ok(Self { path, warning })
     }
 
     /// The directory.
@@ -45,10 +51,22 @@ impl RunDir {
         &self.path
     }
 
+    /// What went wrong with it and does not keep the run from going on; for the log, which may lie in it.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// A file that is never there by half.
+fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
+    let temporary = file.with_extension("tmp");
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(temporary, file)
 }
 
 fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {

@@ -131,9 +131,12 @@ impl Trainer {
 
     /// Leaves a checkpoint for the writer, if it has time.
     fn offer_checkpoint(&mut self) {
-        let progress = &*self.progress.lock().expect("no holder of the progress panics");
-        let Self { config, step, ledger, actor_states, .. } = self;
-        self.checkpoints.offer(|| Checkpoint::new(config, step, progress, ledger.account(), actor_states.clone()));
+        let Self { config, step, progress, ledger, actor_states, .. } = self;
+        self.checkpoints.offer(|| {
+            // Not held while an accelerator is waited for: reports and the service read it.
+            let progress = progress.lock().expect("no holder of the progress panics").save();
+            Checkpoint::new(config, step, progress, ledger.account(), actor_states.clone())
+        });
     }
 
     fn end(&self) -> Option<TrainingEnd> {

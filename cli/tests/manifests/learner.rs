@@ -4,13 +4,10 @@ use crate::objects::workload;
 use crate::programs;
 use crate::tree::{Tree, container, holds, list, named, port_number};
 use anyhow::{Context, ensure};
-use impala_learner::app::{GRACE, HEALTH_LEARNER};
+use impala_learner::app::{GRACE, HEALTH_LEARNER, LAST_CHECKPOINT_MAX};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
-
-/// What a shutdown needs beyond the actors' farewells: the last checkpoint is written to a slow volume.
-const CHECKPOINT_ALLOWANCE: Duration = Duration::from_secs(20);
 
 /// The ConfigMap and the variables are settings that the learner accepts, and make the run that the manifest promises.
 fn settings_are_accepted(tree: &Tree) -> anyhow::Result<()> {
@@ -170,7 +167,7 @@ fn the_run_lies_on_the_persistent_volume() {
 fn grace_covers_the_shutdown(tree: &Tree) -> anyhow::Result<()> {
     let workload = workload(tree, "learner")?;
     let grace = workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().context("no grace")?;
-    let needed = GRACE + CHECKPOINT_ALLOWANCE;
+    let needed = GRACE + LAST_CHECKPOINT_MAX;
     ensure!(Duration::from_secs(grace) >= needed, "{grace} s of grace, a shutdown takes up to {needed:?}");
     Ok(())
 }

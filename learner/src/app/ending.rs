@@ -2,7 +2,7 @@
 
 use super::running::{Ended, Running, failed};
 use super::server::{HEALTH_LEARNER, HEALTH_TRAINING};
-use super::{GRACE, Outcome};
+use super::{GRACE, LAST_CHECKPOINT_MAX, Outcome};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::writer::CheckpointReport;
 use crate::metrics;
@@ -22,6 +22,15 @@ use tonic_health::ServingStatus;
 
 /// Time between two reports of a completed run, in which nothing changes but who asks.
 const IDLE_REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// What is there to be told when training is over.
+struct Results {
+    step: Option<LearnerStep>,
+    /// Whether the model could be written.
+    model: anyhow::Result<()>,
+    shares: Shares,
+    checkpoints: CheckpointReport,
+}
+
 impl Running {
     /// Follows the data: nobody is taken any more, streams end, the queue drains, the step finishes, results are written. A
     /// completed run that keeps serving stays there until `stop`.
@@ -59,13 +68,15 @@ impl Running {
             tracing::warn!(actors = *connected.borrow(), "actors did not say farewell in time");
         }
         let mut trained = trained;
+        // A store may take its time, and whoever stops this process may lose patience: first the model.
+        let model = trained.as_mut().map_or(Ok(()), |trained| self.write_model(&mut trained.step));
         let checkpoints = self.write_last_checkpoint(trained.as_mut()).await.unwrap_or_else(|panic| {
             end = failed("checkpointer", &panic);
             CheckpointReport::default()
         });
-        let step = trained.map(|trained| trained.step);
+        let results = Results { step: trained.map(|trained| trained.step), model, shares, checkpoints };
         if keeps_serving && is_completed && end.is_completion() {
-            return self.serve_on(end, step, shares, checkpoints, stop).await;
+            return self.serve_on(end, results, stop).await;
         }
         self.announce_stop(end.to_string()).await;
         if let Err(panic) = self.close(deadline).await {
@@ -73,22 +84,47 @@ impl Running {
         }
         self.report();
         self.reporter.clear();
-        self.write_results(end, step, shares, checkpoints)
+        self.write_results(end, results)
     }
 
     /// Everything is decided by now, so nothing is in flight in it.
     async fn write_last_checkpoint(&mut self, trained: Option<&mut Trained>) -> Result<CheckpointReport, String> {
         let Some(checkpoints) = self.checkpoints.take() else { return Ok(CheckpointReport::default()) };
-        let progress = self.lock_progress().clone();
-        if let Some(Trained { step, actor_states }) = trained.filter(|_| progress.updates > self.updates_before) {
+        let report = checkpoints.report();
+        let progress = self.lock_progress().save();
+        let mut last = None;
+        if let Some(Trained { step, actor_states }) = trained {
             let account = self.shared.ledger.account();
-            let last = Checkpoint::new(&self.config, step, &progress, account, std::mem::take(actor_states));
-            let slot = checkpoints.clone();
-            // The writer may still be at work on the one before; without a writer its end tells why.
-            let _ = tokio::task::spawn_blocking(move || slot.put(last)).await;
+            let is_new = progress.updates > self.updates_before;
+            last = is_new.then(|| Checkpoint::new(&self.config, step, progress, account, std::mem::take(actor_states)));
         }
-        drop(checkpoints);
-        self.checkpointer.ended().await.map(Option::unwrap_or_default)
+        let written = async {
+            if let Some(last) = last {
+                checkpoints.put(last).await;
+            }
+            drop(checkpoints);
+            self.checkpointer.ended().await
+        };
+        let in_time = tokio::time::timeout(LAST_CHECKPOINT_MAX, written).await;
+        let mut report = report.lock().expect("no holder of the report panics");
+        match in_time {
+            Ok(ended) => drop(ended?),
+            Err(_) => report.fail(format!("the last one was given up: no answer within {LAST_CHECKPOINT_MAX:?}")),
+        }
+        Ok(report.clone())
+    }
+
+    /// Writes the model into the run's directory.
+    fn write_model(&self, step: &mut LearnerStep) -> anyhow::Result<()> {
+        let (frames, updates) = {
+            let progress = self.lock_progress();
+            (progress.frames, progress.updates)
+        };
+        let (environment, activation) = (self.config.environment, self.config.activation);
+        let description = ModelDescription { environment, activation, frames, updates };
+        let path = self.run_dir.file("model.safetensors");
+        model_file::save(&path, &self.network, step.parameters(), &description)
+            .with_context(|| format!("{}", path.display()))
     }
 
     fn trained_frames(&self) -> u64 {
@@ -121,18 +157,16 @@ impl Running {
     async fn serve_on(
         mut self,
         end: RunEnd,
-        mut step: Option<LearnerStep>,
-        shares: Shares,
-        checkpoints: CheckpointReport,
+        mut results: Results,
         stop: &CancellationToken,
     ) -> anyhow::Result<Outcome> {
-        if let Some(step) = &mut step {
+        if let Some(step) = &mut results.step {
             self.publish_final(step).await;
         }
         self.report();
         let has_watcher = self.reporter.end();
         let reason = end.to_string();
-        let result = self.write_results(end, step, shares, checkpoints);
+        let result = self.write_results(end, results);
         match &result {
             Ok(Outcome { summary, .. }) => {
                 let (frames, updates, mean_return) = (summary.frames, summary.updates, summary.mean_return);
@@ -189,13 +223,8 @@ impl Running {
         let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
     }
 
-    fn write_results(
-        &self,
-        end: RunEnd,
-        step: Option<LearnerStep>,
-        shares: Shares,
-        checkpoints: CheckpointReport,
-    ) -> anyhow::Result<Outcome> {
+    fn write_results(&self, end: RunEnd, results: Results) -> anyhow::Result<Outcome> {
+        let Results { step, model, shares, checkpoints } = results;
         let progress = self.lock_progress().clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
         let needed = self.config.actors_needed();
@@ -222,15 +251,7 @@ impl Running {
             let path = self.run_dir.file(name);
             std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let description = ModelDescription {
-            environment: self.config.environment,
-            activation: self.config.activation,
-            frames: progress.frames,
-            updates: progress.updates,
-        };
-        let path = self.run_dir.file("model.safetensors");
-        model_file::save(&path, &self.network, step.parameters(), &description)
-            .with_context(|| format!("{}", path.display()))?;
+        model?;
         Ok(Outcome { summary, network: self.network.clone(), parameters: step.parameters().to_vec() })
     }
 }

@@ -6,7 +6,7 @@ use super::{Learner, agreement};
 use crate::admission::PolicyLagGate;
 use crate::batcher::Batcher;
 use crate::checkpoint::store::CheckpointStore;
-use crate::checkpoint::writer::{self, CheckpointReport, CheckpointSlot};
+use crate::checkpoint::writer::{self, CheckpointSlot};
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::metrics;
@@ -43,7 +43,7 @@ pub(super) struct Running {
     pub(super) updates_before: u64,
     /// Dropped when the last one is handed over.
     pub(super) checkpoints: Option<CheckpointSlot>,
-    pub(super) checkpointer: Stage<CheckpointReport>,
+    pub(super) checkpointer: Stage<()>,
     pub(super) trainer: Stage<(TrainingEnd, Trained)>,
     pub(super) batcher: Stage<()>,
     pub(super) publisher: Stage<()>,
@@ -75,8 +75,13 @@ impl Running {
         let network = config.network();
         let (checkpoints, checkpointer) = writer::channel(store, config.checkpoints_kept, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
-        let Origin { step, progress, account, take_ups } = Origin::new(&config, device, checkpoint);
+        let Origin { step, progress, account, mut take_ups } = Origin::new(&config, device, checkpoint);
+        if config.lockstep().is_none() {
+            // They belong to places of a run that goes on in another order.
+            take_ups.states.clear();
+        }
         let ledger = Arc::new(Ledger::resumed(account));
+        let reporter = Reporter::new(&run_dir, resumes, shows_progress, &progress, &ledger.account());
         let gate = PolicyLagGate::new(config.policy_lag_max);
         let updates_before = progress.updates;
         gate.advance(WeightsVersion(updates_before));
@@ -138,7 +143,7 @@ impl Running {
         });
         let (health, server) = serve(listener, shared.clone(), keepalive, stop_server.clone())?;
         Ok(Self {
-            reporter: Reporter::new(&run_dir, resumes, shows_progress),
+            reporter,
             updates_before,
             checkpoints: Some(checkpoints),
             checkpointer: stage::spawn("checkpointer", {

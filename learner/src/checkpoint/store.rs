@@ -70,6 +70,12 @@ pub enum StoreError {
         /// The store's reason.
         reason: String,
     },
+    /// The object was removed a moment ago.
+    #[error("{object} is not there any more")]
+    Gone {
+        /// Which.
+        object: String,
+    },
     /// There are checkpoints, but none to go on from.
     #[error("{location} has no usable checkpoint; {reasons}; move them away, or choose another --run-dir")]
     NoneUsable {
@@ -112,6 +118,10 @@ pub fn name_of(update: u64) -> String {
 /// The update of a checkpoint's name.
 fn update_of(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    name == BEST || update_of(name).is_some()
 }
 
 impl CheckpointStore {
@@ -161,7 +171,7 @@ impl CheckpointStore {
                     Err(error) => error.to_string(),
                 },
                 // A file that cannot be read will not be read on the next attempt; a store may well be back by then.
-                Err(error @ StoreError::File { .. }) => error.to_string(),
+                Err(error @ (StoreError::File { .. } | StoreError::Gone { .. })) => error.to_string(),
                 Err(error) => return Err(error),
             };
             skipped.push(format!("{name}: {reason}"));
@@ -169,6 +179,14 @@ impl CheckpointStore {
         match skipped.is_empty() {
             true => Ok(None),
             false => Err(StoreError::NoneUsable { location: self.location.clone(), reasons: skipped.join("; ") }),
+        }
+    }
+
+    /// Removes what a process that was killed while it wrote has left; an object store has no such thing.
+    pub(super) fn remove_halves(&self) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Directory(directory) => directory.remove_halves(),
+            Place::Bucket(_) => Ok(()),
         }
     }
 
@@ -203,7 +221,7 @@ impl CheckpointStore {
             Place::Directory(directory) => directory.names()?,
             Place::Bucket(bucket) => bucket.names().await?,
         };
-        Ok(names.into_iter().filter(|name| name == BEST || update_of(name).is_some()).collect())
+        Ok(names.into_iter().filter(|name| is_checkpoint(name)).collect())
     }
 
     async fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {

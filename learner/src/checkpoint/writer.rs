@@ -4,24 +4,27 @@
 use super::Checkpoint;
 use super::store::{CheckpointStore, StoreError, name_of};
 use crate::metrics::CheckpointMetrics;
+use bytes::Bytes;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// Least time between two messages about writes that fail.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// Time between two attempts to hand over the last checkpoint of a run.
+const PUT_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The trainer's side: hands a checkpoint over if the writer has nothing else to do.
 #[derive(Clone, Debug)]
 pub struct CheckpointSlot {
     sender: SyncSender<Box<Checkpoint>>,
     is_busy: Arc<AtomicBool>,
-    skipped: Arc<AtomicU64>,
+    report: Arc<Mutex<CheckpointReport>>,
 }
 
 /// What became of a run's checkpoints in this process.
@@ -49,8 +52,7 @@ pub struct CheckpointWriter {
     best_mean_return: Option<f64>,
     jobs: Receiver<Box<Checkpoint>>,
     is_busy: Arc<AtomicBool>,
-    skipped: Arc<AtomicU64>,
-    report: CheckpointReport,
+    report: Arc<Mutex<CheckpointReport>>,
     last_log: Option<Instant>,
 }
 
@@ -63,7 +65,7 @@ pub fn channel(
 ) -> (CheckpointSlot, CheckpointWriter) {
     // No place: a checkpoint is handed over when the writer is there to take it, so at most one waits in memory.
     let (sender, jobs) = sync_channel(0);
-    let (is_busy, skipped) = (Arc::new(AtomicBool::new(true)), Arc::default());
+    let (is_busy, report) = (Arc::new(AtomicBool::new(true)), Arc::default());
     let writer = CheckpointWriter {
         store,
         kept_max,
@@ -71,11 +73,10 @@ pub fn channel(
         best_mean_return: resumed.and_then(|checkpoint| checkpoint.best_mean_return),
         jobs,
         is_busy: Arc::clone(&is_busy),
-        skipped: Arc::clone(&skipped),
-        report: CheckpointReport::default(),
+        report: Arc::clone(&report),
         last_log: None,
     };
-    (CheckpointSlot { sender, is_busy, skipped }, writer)
+    (CheckpointSlot { sender, is_busy, report }, writer)
 }
 
 impl CheckpointSlot {
@@ -83,33 +84,35 @@ impl CheckpointSlot {
     pub fn offer(&self, make: impl FnOnce() -> Checkpoint) {
         // A copy of the parameters is not made for nothing.
         if self.is_busy.load(Ordering::Acquire) || self.sender.try_send(Box::new(make())).is_err() {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
+            lock(&self.report).skipped += 1;
+            CheckpointMetrics::new().record_skipped();
         }
     }
 
-    /// Hands over the last checkpoint of a run, however long the writer takes for the one before.
-    pub fn put(&self, checkpoint: Checkpoint) {
-        // Without a writer, which has panicked, the stage's end tells.
-        let _ = self.sender.send(Box::new(checkpoint));
+    /// Hands over the last checkpoint of a run as soon as the writer has time. Without a writer, which has panicked, the
+    /// stage's end tells.
+    pub async fn put(&self, checkpoint: Checkpoint) {
+        let mut waiting = Box::new(checkpoint);
+        while let Err(TrySendError::Full(back)) = self.sender.try_send(waiting) {
+            waiting = back;
+            tokio::time::sleep(PUT_INTERVAL).await;
+        }
+    }
+
+    /// What became of all checkpoints, also after the slot is gone.
+    pub fn report(&self) -> Arc<Mutex<CheckpointReport>> {
+        Arc::clone(&self.report)
     }
 }
 
 impl CheckpointWriter {
-    /// Works until every slot is gone; tells what became of all checkpoints. `runtime` carries the requests to an object
-    /// store.
-    pub fn run(mut self, runtime: &Handle) -> CheckpointReport {
+    /// Works until every slot is gone. `runtime` carries the requests to an object store.
+    pub fn run(mut self, runtime: &Handle) {
         let metrics = CheckpointMetrics::new();
-        if let Some(resumed) = self.known.front().copied() {
-            match runtime.block_on(self.store.updates()) {
-                Ok(updates) => self.known = updates.into_iter().filter(|update| *update <= resumed).collect(),
-                Err(error) => tracing::warn!(%error, "older checkpoints will not be removed"),
-            }
-        }
+        runtime.block_on(self.look_around());
         loop {
             self.is_busy.store(false, Ordering::Release);
-            let Ok(checkpoint) = self.jobs.recv() else {
-                return CheckpointReport { skipped: self.skipped.load(Ordering::Relaxed), ..self.report };
-            };
+            let Ok(checkpoint) = self.jobs.recv() else { return };
             self.is_busy.store(true, Ordering::Release);
             let (update, since) = (checkpoint.progress.updates, Instant::now());
             match runtime.block_on(self.write(*checkpoint)) {
@@ -125,19 +128,38 @@ impl CheckpointWriter {
         }
     }
 
+    /// Finds what an earlier process left: sound checkpoints, which will make room for newer ones, and halves of files.
+    async fn look_around(&mut self) {
+        if let Err(error) = self.store.remove_halves() {
+            tracing::warn!(%error, "a half-written checkpoint stays");
+        }
+        let Some(resumed) = self.known.front().copied() else { return };
+        match self.store.updates().await {
+            Ok(updates) => self.known = updates.into_iter().filter(|update| *update <= resumed).collect(),
+            Err(error) => tracing::warn!(%error, "older checkpoints will not be removed"),
+        }
+    }
+
+    /// Writes a checkpoint, the best one first: what is written behind it may tell of it.
     async fn write(&mut self, mut checkpoint: Checkpoint) -> Result<usize, StoreError> {
         let update = checkpoint.progress.updates;
         let mean_return = checkpoint.progress.mean_return();
-        let is_best = mean_return.is_some_and(|mean| self.best_mean_return.is_none_or(|best| mean > best));
-        checkpoint.best_mean_return = if is_best { mean_return } else { self.best_mean_return };
-        let bytes = bytes::Bytes::from(checkpoint.encode().expect("the layout's tensors are safetensors"));
-        self.store.write(update, bytes.clone()).await?;
+        let mut without_best = None;
+        if mean_return.is_some_and(|mean| self.best_mean_return.is_none_or(|best| mean > best)) {
+            checkpoint.best_mean_return = mean_return;
+            match self.store.write_best(encoded(&checkpoint)).await {
+                Ok(()) => self.best_mean_return = mean_return,
+                Err(error) => without_best = Some(error),
+            }
+        }
+        checkpoint.best_mean_return = self.best_mean_return;
+        let bytes = encoded(&checkpoint);
+        let len = bytes.len();
+        self.store.write(update, bytes).await?;
+        // If neither can be written, that is one failure.
+        without_best.iter().for_each(|error| self.failed(update, error));
         self.known.retain(|known| *known != update);
         self.known.push_back(update);
-        if is_best {
-            self.store.write_best(bytes.clone()).await?;
-            self.best_mean_return = mean_return;
-        }
         while self.known.len() > self.kept_max {
             let oldest = self.known[0];
             if let Err(error) = self.store.remove(oldest).await {
@@ -145,12 +167,13 @@ impl CheckpointWriter {
             }
             self.known.pop_front();
         }
-        Ok(bytes.len())
+        Ok(len)
     }
 
     fn succeeded(&mut self, update: u64) {
-        self.report.written += 1;
-        self.report.newest = Some(update);
+        let mut report = lock(&self.report);
+        (report.written, report.newest) = (report.written + 1, Some(update));
+        drop(report);
         tracing::debug!(name = name_of(update), store = %self.store, "checkpoint written");
         if self.last_log.take().is_some() {
             tracing::info!(store = %self.store, "checkpoints are written again");
@@ -158,13 +181,29 @@ impl CheckpointWriter {
     }
 
     fn failed(&mut self, update: u64, error: &StoreError) {
-        self.report.failed += 1;
-        self.report.last_error = Some(error.to_string());
-        let failed = self.report.failed;
+        let mut report = lock(&self.report);
+        report.fail(error.to_string());
+        let failed = report.failed;
+        drop(report);
         if self.last_log.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
-            tracing::warn!(%error, update, failed, "a checkpoint could not be written; the training goes on");
+            tracing::warn!(%error, update, failed, "a checkpoint could not be written");
             self.last_log = Some(Instant::now());
         }
+    }
+}
+
+fn encoded(checkpoint: &Checkpoint) -> Bytes {
+    checkpoint.encode().expect("the layout's tensors are safetensors").into()
+}
+
+fn lock(report: &Mutex<CheckpointReport>) -> MutexGuard<'_, CheckpointReport> {
+    report.lock().expect("no holder of the report panics")
+}
+
+impl CheckpointReport {
+    /// Counts one that was not written.
+    pub fn fail(&mut self, reason: String) {
+        (self.failed, self.last_error) = (self.failed + 1, Some(reason));
     }
 }
 

@@ -26,11 +26,18 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// For a run in this directory, which may go on with one before.
-    pub(crate) fn new(run_dir: &RunDir, resumes: bool, shows_progress: bool) -> Self {
+    pub(crate) fn new(
+        run_dir: &RunDir,
+        resumes: bool,
+        shows_progress: bool,
+        progress: &Progress,
+        account: &Account,
+    ) -> Self {
         let csv = MetricsCsv::open(&run_dir.file("metrics.csv"), resumes);
         let csv = csv.inspect_err(|error| tracing::warn!(%error, "cannot open metrics.csv; the training goes on")).ok();
-        let start = Totals::at_the_start();
-        let (rates, recent) = (Rates::default(), RecentShares::new(start));
+        // What earlier processes of a resumed run did is no part of what is measured here.
+        let start = Totals::now(progress, account);
+        let (rates, recent) = (Rates::new(progress), RecentShares::new(start));
         Self { rates, start, recent, csv, console: shows_progress.then(Console::new), is_over: false }
     }
 
@@ -62,7 +69,7 @@ impl Reporter {
     ) {
         if progress.first_batch().is_none() {
             // How busy the machine was before the first batch says nothing about the run.
-            self.start = Totals::at_the_start();
+            self.start = Totals::now(progress, &account);
             self.recent = RecentShares::new(self.start);
         }
         let (frames_per_second, busy) = self.rates.update(progress);

@@ -149,11 +149,19 @@ impl Connection<'_> {
                 if version > newest {
                     return Err(format!("made with weights version {version}, the newest is {newest}"));
                 }
+                if trajectory.actor_state().is_some() {
+                    return Err("field `actor_state` is for deterministic runs, which this is not".into());
+                }
             }
             Some(lockstep) => {
                 let expected = lockstep.version_for(self.member.actor_index, trajectory.sequence);
                 if version != expected {
                     return Err(format!("made with weights version {version}, its place in this run needs {expected}"));
+                }
+                if trajectory.actor_state().is_none_or(bytes::Bytes::is_empty) {
+                    return Err(
+                        "field `actor_state` is missing: a deterministic run could not be resumed without".into()
+                    );
                 }
             }
         }

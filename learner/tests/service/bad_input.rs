@@ -16,7 +16,7 @@ type Spoilt = (fn(&mut pb::Trajectory), &'static str);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_learner_goes_on() {
-    let spoilt: [Spoilt; 19] = [
+    let spoilt: [Spoilt; 21] = [
         (
             |t| t.rewards = packed([1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0]),
             "rewards[4] is NaN, expected a number within 1e9 of 0",
@@ -39,6 +39,11 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         (|t| t.weights_version = 1000, "made with weights version 1000, the newest is "),
         (|t| t.outcomes = vec![0, 0, 0, 0, 0, 0].into(), "episodes has 1 elements, expected 0"),
         (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 1"),
+        (|t| t.actor_state = Some(vec![7; 9].into()), "field `actor_state` is for deterministic runs"),
+        (
+            |t| t.actor_state = Some(vec![7; 2000].into()),
+            "field `actor_state` has 2000 bytes, at most 1536 are allowed",
+        ),
     ];
     let learner = TestLearner::start(settings()).await;
     let mut honest = learner.actor("honest", 0).await;
@@ -54,7 +59,7 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
     }
     honest.leave().await;
     let account = learner.stop().await;
-    let expected = Account { produced: 57, trained: 38, refused_invalid: 19, ..Account::default() };
+    let expected = Account { produced: 63, trained: 42, refused_invalid: 21, ..Account::default() };
     assert_eq!(account, expected);
     assert_eq!(account.in_flight(), 0);
 }

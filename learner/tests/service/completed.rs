@@ -1,6 +1,6 @@
 //! A learner that keeps serving: what it does when training is over, and when it is asked to stop before.
 
-use crate::support::{TestActor, TestLearner, registration, settings, within};
+use crate::support::{TestActor, TestLearner, registration, settings, trajectory, within};
 use impala_common::network::NetworkSpec;
 use impala_common::snapshot::{Decoder, Snapshot};
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, pb};
@@ -119,7 +119,8 @@ async fn a_run_that_failed_is_not_served_on() {
     let lockstep = GivenSettings { deterministic: Some(true), actors: Some(1), ..serving() };
     let learner = TestLearner::start(lockstep).await;
     let mut actor = TestActor::join(&learner, registration("a", 1)).await;
-    actor.train(0).await;
+    actor.push_this(pb::Trajectory { actor_state: Some(vec![1].into()), ..trajectory(0, 0) }).await;
+    assert_eq!(actor.receipt().await, (0, pb::Disposition::Trained));
     actor.leave().await;
     let end = learner.ended().await.outcome.summary.end;
     assert!(matches!(&end, RunEnd::Failed(reason) if reason.contains("left a deterministic run")), "{end}");

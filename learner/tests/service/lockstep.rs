@@ -6,6 +6,7 @@ use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::ledger::Account;
 use impala_learner::report::summary::RunEnd;
+use impala_learner::resume::default_store;
 use pb::push_reply::Message as Reply;
 
 /// Two actors; a batch is one trajectory of each.
@@ -27,7 +28,8 @@ async fn join(learner: &TestLearner, index: u32) -> TestActor {
 /// The trajectory of actor `index`; differs from the other's.
 fn trajectory(index: u32, sequence: u64) -> pb::Trajectory {
     let unlike = crate::support::trajectory(sequence + 100 * u64::from(index), 0);
-    pb::Trajectory { sequence, weights_version: sequence, ..unlike }
+    let actor_state = Some(format!("actor {index} behind {sequence}").into_bytes().into());
+    pb::Trajectory { sequence, weights_version: sequence, actor_state, ..unlike }
 }
 
 /// Trains three updates; in each the actor `first_to_push` is the first. Gives what the run left.
@@ -132,4 +134,38 @@ async fn a_trajectory_made_with_another_version_than_its_place_needs_is_a_violat
     let answer = actor.violation().await;
     assert!(answer.contains("weights version 1, its place in this run needs 0"), "{answer}");
     assert!(matches!(learner.ended().await.outcome.summary.end, RunEnd::Failed(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trajectory_without_its_actors_state_is_a_violation() {
+    let learner = TestLearner::start(deterministic()).await;
+    let mut actor = join(&learner, 0).await;
+    actor.push_this(pb::Trajectory { actor_state: None, ..trajectory(0, 0) }).await;
+    let answer = actor.violation().await;
+    assert!(answer.contains("field `actor_state` is missing"), "{answer}");
+    assert!(matches!(learner.ended().await.outcome.summary.end, RunEnd::Failed(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajectory() {
+    let ended = run(0).await;
+    let found = default_store(&ended.run_dir).newest().await.unwrap().unwrap();
+    let learner = TestLearner::resume(deterministic(), found.checkpoint).await;
+    // A process that has a past elsewhere is as good as a new one.
+    for index in [0, 1] {
+        let veteran =
+            pb::RegisterRequest { actor_index: Some(index), produced: 70, ..registration("a", 20 + u64::from(index)) };
+        let mut actor = TestActor::join(&learner, veteran).await;
+        let take_up = actor.agreement.take_up.clone().unwrap();
+        assert_eq!(
+            (take_up.next_sequence, &take_up.actor_state[..]),
+            (3, format!("actor {index} behind 2").as_bytes())
+        );
+        assert_eq!(actor.weights().await.0.version, 3);
+    }
+    learner.request_stop();
+    assert_eq!(
+        learner.ended().await.outcome.summary.account,
+        Account { produced: 6, trained: 6, ..Account::default() }
+    );
 }

@@ -5,6 +5,7 @@ use impala_common::snapshot::{Decoder, Encoding, Snapshot};
 use impala_common::spec::{EnvironmentName, PROTOCOL_VERSION};
 use impala_common::wire::pb;
 use impala_learner::app::{Keepalive, Learner, Outcome};
+use impala_learner::checkpoint::Checkpoint;
 use impala_learner::config::Config;
 use impala_learner::config::settings::{GivenSettings, Hidden};
 use impala_learner::device::DeviceChoice;
@@ -55,11 +56,18 @@ pub(crate) fn settings() -> GivenSettings {
 
 /// Binds a learner whose runs lie in a directory of its own.
 pub(crate) async fn bind(given: GivenSettings) -> (anyhow::Result<Learner>, RunDir, TempDir) {
+    bind_resumed(given, None).await
+}
+
+async fn bind_resumed(
+    given: GivenSettings,
+    checkpoint: Option<Checkpoint>,
+) -> (anyhow::Result<Learner>, RunDir, TempDir) {
     let runs = tempfile::tempdir().unwrap();
     let given = GivenSettings { runs_dir: Some(runs.path().to_owned()), ..given };
     let config = Config::resolve(given, None).unwrap();
     let run_dir = RunDir::create(&config, None).unwrap();
-    (Learner::bind(config, None).await, run_dir, runs)
+    (Learner::bind(config, checkpoint).await, run_dir, runs)
 }
 
 /// A running learner.
@@ -84,7 +92,15 @@ impl TestLearner {
     }
 
     pub(crate) async fn start_with(given: GivenSettings, keepalive: Keepalive) -> Self {
-        let (learner, run_dir, runs) = bind(given).await;
+        Self::run(bind(given).await, keepalive)
+    }
+
+    /// A learner that goes on behind a checkpoint.
+    pub(crate) async fn resume(given: GivenSettings, checkpoint: Checkpoint) -> Self {
+        Self::run(bind_resumed(given, Some(checkpoint)).await, Keepalive::default())
+    }
+
+    fn run((learner, run_dir, runs): (anyhow::Result<Learner>, RunDir, TempDir), keepalive: Keepalive) -> Self {
         let learner = learner.unwrap().with_keepalive(keepalive);
         let address = learner.address();
         let stop = CancellationToken::new();

@@ -100,7 +100,10 @@ impl Bucket {
 
     fn error(&self, action: &'static str, name: &str) -> impl FnOnce(object_store::Error) -> StoreError {
         let object = format!("{}/{name}", self.location);
-        move |error| StoreError::Object { action, object, reason: chain(&error) }
+        move |error| match error {
+            object_store::Error::NotFound { .. } => StoreError::Gone { object },
+            error => StoreError::Object { action, object, reason: chain(&error) },
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! A directory of checkpoints. A file is written beside its place, flushed to the disk and renamed, so that it is there
 //! whole or not at all.
 
-use super::StoreError;
+use super::{SUFFIX, StoreError, is_checkpoint};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+/// Of files that are not whole yet.
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Made when the first file is written.
 #[derive(Clone, Debug)]
@@ -30,6 +33,15 @@ impl Directory {
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.0.join(name);
         write_atomically(&self.0, &path, bytes).map_err(|reason| StoreError::File { action: "write", path, reason })
+    }
+
+    /// Removes temporary files of checkpoints.
+    pub(super) fn remove_halves(&self) -> Result<(), StoreError> {
+        let is_half = |name: &&String| {
+            let stem = name.strip_suffix(TEMPORARY_SUFFIX);
+            stem.is_some_and(|stem| is_checkpoint(&format!("{stem}{SUFFIX}")))
+        };
+        self.names()?.iter().filter(is_half).try_for_each(|name| self.remove(name))
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {

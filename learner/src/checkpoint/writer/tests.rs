@@ -14,9 +14,12 @@ fn write(
     let (slot, writer) = channel(store.clone(), kept_max, resumed);
     let handle = runtime.handle().clone();
     let thread = std::thread::Builder::new().spawn(move || writer.run(&handle)).unwrap();
-    checkpoints.into_iter().for_each(|checkpoint| slot.put(checkpoint));
+    let report = slot.report();
+    checkpoints.into_iter().for_each(|checkpoint| runtime.block_on(slot.put(checkpoint)));
     drop(slot);
-    thread.join().unwrap()
+    thread.join().unwrap();
+    let report = report.lock().unwrap();
+    report.clone()
 }
 
 fn files(directory: &std::path::Path) -> Vec<String> {
@@ -83,8 +86,41 @@ fn a_busy_writer_is_not_waited_for() {
     let (slot, writer) = channel(CheckpointStore::directory(directory.path()), 2, None);
     // Nobody runs the writer yet.
     slot.offer(|| unreachable!("nothing is copied for a busy writer"));
+    let report = slot.report();
     drop(slot);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let report = writer.run(runtime.handle());
-    assert_eq!(report, CheckpointReport { skipped: 1, ..CheckpointReport::default() });
+    writer.run(runtime.handle());
+    assert_eq!(*report.lock().unwrap(), CheckpointReport { skipped: 1, ..CheckpointReport::default() });
+}
+
+#[tokio::test]
+async fn the_last_checkpoint_waits_for_the_writer_and_can_be_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    // The writer does not run, as if its store did not answer.
+    let (slot, _writer) = channel(CheckpointStore::directory(directory.path()), 2, None);
+    let waiting = tokio::time::timeout(Duration::from_millis(20), slot.put(checkpoint(1, 5.0)));
+    assert!(waiting.await.is_err());
+}
+
+#[test]
+fn a_best_checkpoint_that_cannot_be_written_does_not_keep_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::directory(directory.path());
+    let in_the_way = directory.path().join("best.safetensors");
+    std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+    let report = write(&store, 2, None, (1..=4).map(|update| checkpoint(update, update as f32)));
+    assert_eq!((report.written, report.failed, report.newest), (4, 4, Some(4)));
+    assert_eq!(files(directory.path()), ["best.safetensors".into(), name_of(3), name_of(4)]);
+    // No file tells of a best one that is not there.
+    assert_eq!(read(directory.path(), &name_of(4)).best_mean_return, None);
+}
+
+#[test]
+fn halves_that_a_killed_process_left_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["update-000000000007.tmp", "best.tmp", "mine.tmp"] {
+        std::fs::write(directory.path().join(name), b"half").unwrap();
+    }
+    write(&CheckpointStore::directory(directory.path()), 2, None, [checkpoint(1, 5.0)]);
+    assert_eq!(files(directory.path()), ["best.safetensors".into(), "mine.tmp".into(), name_of(1)]);
 }
