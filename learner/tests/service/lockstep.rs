@@ -151,21 +151,23 @@ async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajec
     let ended = run(0).await;
     let found = default_store(&ended.run_dir).newest().await.unwrap().unwrap();
     let learner = TestLearner::resume(deterministic(), found.checkpoint).await;
-    // A process that has a past elsewhere is as good as a new one.
-    for index in [0, 1] {
-        let veteran =
-            pb::RegisterRequest { actor_index: Some(index), produced: 70, ..registration("a", 20 + u64::from(index)) };
-        let mut actor = TestActor::join(&learner, veteran).await;
+    // A process that has a past elsewhere is as good as a new one. Both stay: one that left would end the run.
+    let veteran = |index: u32| {
+        let incarnation = 20 + u64::from(index);
+        pb::RegisterRequest { actor_index: Some(index), produced: 70, ..registration("a", incarnation) }
+    };
+    let mut actors = [TestActor::join(&learner, veteran(0)).await, TestActor::join(&learner, veteran(1)).await];
+    for (index, actor) in actors.iter_mut().enumerate() {
         let take_up = actor.agreement.take_up.clone().unwrap();
-        assert_eq!(
-            (take_up.next_sequence, &take_up.actor_state[..]),
-            (3, format!("actor {index} behind 2").as_bytes())
-        );
+        let state = format!("actor {index} behind 2");
+        assert_eq!((take_up.next_sequence, &take_up.actor_state[..]), (3, state.as_bytes()));
         assert_eq!(actor.weights().await.0.version, 3);
     }
     learner.request_stop();
-    assert_eq!(
-        learner.ended().await.outcome.summary.account,
-        Account { produced: 6, trained: 6, ..Account::default() }
-    );
+    for mut actor in actors {
+        assert_eq!(actor.finish().await, "interrupted");
+        drop(actor);
+    }
+    let account = learner.ended().await.outcome.summary.account;
+    assert_eq!(account, Account { produced: 6, trained: 6, ..Account::default() });
 }
