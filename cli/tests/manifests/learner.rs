@@ -154,7 +154,7 @@ fn the_run_lies_on_the_persistent_volume() {
     holds(
         run_lies_on_the_claim,
         &[
-            ("base/learner.yml", "value: /runs/cartpole", "value: /tmp/cartpole"),
+            ("base/learner.yml", "value: /runs/cartpole", "value: /elsewhere/cartpole"),
             ("base/learner.yml", "IMPALA_RUN_DIR", "IMPALA_RUNS_DIR"),
             ("base/learner.yml", "        name: runs\n        labels", "        name: volume\n        labels"),
             ("base/learner.yml", "fsGroup: 65532", "fsGroup: 1000"),
