@@ -210,7 +210,7 @@ pub fn record_state(state: RunState) {
 }
 
 /// Handles for written checkpoints.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CheckpointMetrics {
     written: Counter,
     failed: Counter,

@@ -25,6 +25,7 @@ pub struct CheckpointSlot {
     sender: SyncSender<Box<Checkpoint>>,
     is_busy: Arc<AtomicBool>,
     report: Arc<Mutex<CheckpointReport>>,
+    metrics: CheckpointMetrics,
 }
 
 /// What became of a run's checkpoints in this process.
@@ -76,7 +77,7 @@ pub fn channel(
         report: Arc::clone(&report),
         last_log: None,
     };
-    (CheckpointSlot { sender, is_busy, report }, writer)
+    (CheckpointSlot { sender, is_busy, report, metrics: CheckpointMetrics::new() }, writer)
 }
 
 impl CheckpointSlot {
@@ -85,7 +86,7 @@ impl CheckpointSlot {
         // A copy of the parameters is not made for nothing.
         if self.is_busy.load(Ordering::Acquire) || self.sender.try_send(Box::new(make())).is_err() {
             lock(&self.report).skipped += 1;
-            CheckpointMetrics::new().record_skipped();
+            self.metrics.record_skipped();
         }
     }
 
@@ -144,16 +145,21 @@ impl CheckpointWriter {
     async fn write(&mut self, mut checkpoint: Checkpoint) -> Result<usize, StoreError> {
         let update = checkpoint.progress.updates;
         let mean_return = checkpoint.progress.mean_return();
+        let is_best = mean_return.is_some_and(|mean| self.best_mean_return.is_none_or(|best| mean > best));
+        checkpoint.best_mean_return = if is_best { mean_return } else { self.best_mean_return };
+        let mut bytes = encoded(&checkpoint);
         let mut without_best = None;
-        if mean_return.is_some_and(|mean| self.best_mean_return.is_none_or(|best| mean > best)) {
-            checkpoint.best_mean_return = mean_return;
-            match self.store.write_best(encoded(&checkpoint)).await {
+        if is_best {
+            match self.store.write_best(bytes.clone()).await {
                 Ok(()) => self.best_mean_return = mean_return,
-                Err(error) => without_best = Some(error),
+                Err(error) => {
+                    without_best = Some(error);
+                    // It must not tell of a best one that is not there.
+                    checkpoint.best_mean_return = self.best_mean_return;
+                    bytes = encoded(&checkpoint);
+                }
             }
         }
-        checkpoint.best_mean_return = self.best_mean_return;
-        let bytes = encoded(&checkpoint);
         let len = bytes.len();
         self.store.write(update, bytes).await?;
         // If neither can be written, that is one failure.
