@@ -1,6 +1,6 @@
 //! Waiting times between attempts: exponential, bounded, with jitter, so that many actors do not return at once.
 
-use impala_common::seed::Rng;
+use impala_env::seed::Rng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 

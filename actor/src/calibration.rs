@@ -35,10 +35,10 @@ pub fn unroll_time(plan: RollPlan, limit: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_common::activation::Activation;
     use impala_common::ids::ActorIndex;
-    use impala_common::network::NetworkSpec;
-    use impala_common::spec::EnvironmentName;
+    use impala_env::spec::EnvironmentName;
+    use impala_policy::activation::Activation;
+    use impala_policy::network::NetworkSpec;
 
     #[test]
     fn an_unroll_takes_time_even_within_no_limit() {

@@ -2,19 +2,15 @@
 //!
 //! Data flows `env -> unroll <- policy` on one thread, the [`rollout`], and from there through the [`link`] to the
 //! learner; weights come back the same way. [`app`] alone knows both sides and joins them by channels; [`cli`] turns
-//! flags into its configuration. [`evaluate`] plays whole episodes with a policy outside of any run,
-//! [`calibration`] times unrolls.
+//! flags into its configuration. [`calibration`] times unrolls.
 
 pub mod app;
 pub mod backoff;
 pub mod calibration;
 pub mod cli;
-pub mod env;
-pub mod evaluate;
 pub mod health;
 pub mod link;
 pub mod metrics;
-pub mod policy;
 pub mod rollout;
 pub mod standing;
 pub mod unroll;

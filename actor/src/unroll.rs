@@ -4,10 +4,11 @@
 //! It lends its memory to the policy and the environments instead of copying from them, and counts episodes across
 //! unrolls. It knows neither of the two.
 
-use crate::env::Step;
-use crate::policy::Decision;
 use impala_common::ids::{Sequence, WeightsVersion};
-use impala_common::trajectory::{Episode, Outcome, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
+use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
+use impala_env::Outcome;
+use impala_env::Step;
+use impala_policy::policy::Decision;
 
 /// A trajectory under construction. Each of its T steps is a [`decision`](Self::decision), a
 /// [`transition`](Self::transition) and an [`advance`](Self::advance), in this order.

@@ -10,12 +10,13 @@ mod reach;
 
 use impala_actor::app::{self, ActorConfig, ActorError, ActorReport};
 use impala_actor::link::Receipts;
+use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION};
 use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::snapshot::{self, Encoding, NumberFormat, Words};
-use impala_common::spec::{Agreement, EnvironmentName, Lockstep, PROTOCOL_VERSION};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb::Disposition::{Shutdown, Stale, Trained};
 use impala_common::wire::{pb, trajectory_from_pb};
+use impala_env::spec::EnvironmentName;
 use learner::{Event, FakeLearner, agreement, delta, finish, full, receipt};
 use std::time::Duration;
 use tokio::task::JoinHandle;

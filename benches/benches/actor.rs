@@ -1,12 +1,12 @@
 //! The actor's parts on one core: environments, policy, and both with recording.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use impala_actor::policy::{Decision, Policy};
 use impala_benches::workloads::{Stepping, UNROLL_LENGTH, batch_config, roller};
 use impala_common::ids::Sequence;
-use impala_common::seed::{self, Purpose};
-use impala_common::spec::EnvironmentName;
-use impala_learner::initialise::initial_parameters;
+use impala_env::seed::{self, Purpose};
+use impala_env::spec::EnvironmentName;
+use impala_learner::learn::initialise::initial_parameters;
+use impala_policy::policy::{Decision, Policy};
 
 /// glibc's allocator costs a learner step up to half its speed; the programs use this one too.
 #[global_allocator]

@@ -3,13 +3,13 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::workloads::{Correction, Learning, batch_config, config, numbered, trajectory};
 use impala_common::trajectory::Episode;
-use impala_learner::batch::Batch;
-use impala_learner::checkpoint::Checkpoint;
-use impala_learner::device::ComputeDevice;
-use impala_learner::initialise::initial_parameters;
-use impala_learner::ledger::Account;
-use impala_learner::progress::Progress;
-use impala_learner::step::LearnerStep;
+use impala_learner::handover::ledger::Account;
+use impala_learner::handover::progress::Progress;
+use impala_learner::learn::batch::Batch;
+use impala_learner::learn::compute::ComputeDevice;
+use impala_learner::learn::initialise::initial_parameters;
+use impala_learner::learn::step::LearnerStep;
+use impala_learner::run::checkpoint::Checkpoint;
 use std::collections::BTreeMap;
 
 /// glibc's allocator costs a learner step up to half its speed; the programs use this one too.

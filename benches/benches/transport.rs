@@ -6,7 +6,7 @@ use impala_benches::workloads::{batch_config, config, numbered, trajectory};
 use impala_common::ids::WeightsVersion;
 use impala_common::snapshot::{Decoder, NumberFormat, Words, encode};
 use impala_common::wire::{pb, trajectory_from_pb};
-use impala_learner::initialise::initial_parameters;
+use impala_learner::learn::initialise::initial_parameters;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@
 //! step is measured against, `machine` where all of it ran.
 
 pub mod cluster;
+pub mod device_limits;
 pub mod figures;
 pub mod ladder;
 pub mod loopback;

@@ -9,14 +9,15 @@ use impala_actor::weights::Weights;
 use impala_actor::window::Window;
 use impala_common::ids::{Incarnation, Sequence, WeightsVersion};
 use impala_common::trajectory::Trajectory;
-use impala_learner::admission::{Admitted, PolicyLagGate};
 use impala_learner::app::{self, Keepalive};
 use impala_learner::config::Config;
-use impala_learner::ledger::{Disposition, Ledger};
-use impala_learner::progress::Progress;
-use impala_learner::publisher::{Publisher, WantedEncodings, WeightsSlot};
-use impala_learner::registry::{Registry, TakeUps};
+use impala_learner::handover::admission::{Admitted, PolicyLagGate};
+use impala_learner::handover::ledger::{Disposition, Ledger};
+use impala_learner::handover::progress::Progress;
+use impala_learner::handover::weights::{WantedEncodings, WeightsSlot};
 use impala_learner::service::Shared;
+use impala_learner::service::registry::{Registry, TakeUps};
+use impala_learner::stages::publisher::Publisher;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -131,7 +132,7 @@ impl LoopbackActor {
             name: format!("loopback-{name}"),
             incarnation: Incarnation(u64::from(name)),
             index: None,
-            environments: impala_common::spec::EnvironmentName::ALL.to_vec(),
+            environments: impala_env::spec::EnvironmentName::ALL.to_vec(),
         };
         let (trajectory_sender, trajectories) = mpsc::channel(TRAJECTORY_QUEUE_LEN);
         let (weights, weights_receiver) = watch::channel(None);

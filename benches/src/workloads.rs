@@ -2,20 +2,21 @@
 //! and ladder share them; nothing here measures.
 
 use clap::Parser;
-use impala_actor::env::{self, Step, VectorEnvironment};
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_actor::weights::Weights;
 use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
-use impala_common::seed::{self, Purpose};
-use impala_common::spec::EnvironmentName;
-use impala_common::trajectory::{Outcome, Trajectory, TrajectoryParts};
-use impala_learner::batch::Batch;
+use impala_common::trajectory::{Trajectory, TrajectoryParts};
+use impala_env::Outcome;
+use impala_env::seed::{self, Purpose};
+use impala_env::spec::EnvironmentName;
+use impala_env::{Step, VectorEnvironment};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::device::ComputeDevice;
-use impala_learner::initialise::initial_parameters;
-use impala_learner::step::LearnerStep;
-use impala_learner::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
+use impala_learner::learn::batch::Batch;
+use impala_learner::learn::compute::ComputeDevice;
+use impala_learner::learn::initialise::initial_parameters;
+use impala_learner::learn::step::LearnerStep;
+use impala_learner::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl Stepping {
         // A prime number of rows, so that no period of the environments meets it.
         let mut row = |_| (0..environments).map(|_| rng.random_range(0..action_count)).collect();
         Self {
-            environment: env::make(name, env::rngs(1, 0, environments)),
+            environment: impala_env::make(name, impala_env::rngs(1, 0, environments)),
             actions: (0..1021).map(&mut row).collect(),
             next: 0,
             observations: vec![0.0; environments * spec.observation_len],

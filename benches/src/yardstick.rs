@@ -7,8 +7,8 @@
 
 mod product;
 
-use impala_common::activation::{Activation, tanh};
-use impala_common::network::NetworkSpec;
+use impala_policy::activation::{Activation, tanh};
+use impala_policy::network::NetworkSpec;
 use product::{Init, Left, Matrix, product};
 use pulp::{Arch, Simd, WithSimd};
 

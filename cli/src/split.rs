@@ -5,9 +5,9 @@
 use impala_actor::calibration::unroll_time;
 use impala_actor::rollout::RollPlan;
 use impala_common::ids::ActorIndex;
-use impala_learner::calibration::update_time;
 use impala_learner::config::{Config, OpenSplit};
-use impala_learner::device::ComputeDevice;
+use impala_learner::fit::calibration::update_time;
+use impala_learner::learn::compute::ComputeDevice;
 use std::fmt;
 use std::time::Duration;
 

@@ -3,14 +3,14 @@
 use crate::actors::ActorProcesses;
 use crate::split::{self, Demand};
 use anyhow::Context;
-use impala_actor::evaluate;
 use impala_common::{shutdown, telemetry};
 use impala_learner::app::{Learner, Outcome};
 use impala_learner::cli::{LearnerArgs, exit_code, print_note, print_text, serve_metrics};
 use impala_learner::config::{self, Config, OpenSplit};
 use impala_learner::report::summary::{RunEnd, Summary};
-use impala_learner::resume::{Beginning, default_store};
-use impala_learner::run_dir::RunDir;
+use impala_learner::run::resume::{Beginning, default_store};
+use impala_learner::run::run_dir::RunDir;
+use impala_policy::evaluate;
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;

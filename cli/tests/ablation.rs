@@ -7,13 +7,13 @@ use clap::Parser;
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_actor::weights::Weights;
 use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
-use impala_learner::batch::Batch;
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::device::ComputeDevice;
-use impala_learner::initialise::initial_parameters;
-use impala_learner::progress::Progress;
-use impala_learner::step::LearnerStep;
+use impala_learner::handover::progress::Progress;
+use impala_learner::learn::batch::Batch;
+use impala_learner::learn::compute::ComputeDevice;
+use impala_learner::learn::initialise::initial_parameters;
+use impala_learner::learn::step::LearnerStep;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ fn learner_and_actor_serve_every_metric_with_help() {
     let actor_metrics = address(&actor_log, "http://", "/metrics");
 
     for (address, names) in [
-        (&learner_metrics, impala_learner::metrics::names().collect::<Vec<_>>()),
+        (&learner_metrics, impala_learner::handover::metrics::names().collect::<Vec<_>>()),
         (&actor_metrics, impala_actor::metrics::NAMES.to_vec()),
     ] {
         // Some appear with the first episode or the first report.

@@ -1,14 +1,14 @@
 //! The actor's own forward pass and the learner's, on the CPU and as a burn module, are the same function.
 
 use burn::tensor::{Tensor, TensorData};
-use impala_actor::policy::Policy;
-use impala_common::activation::Activation;
-use impala_common::network::NetworkSpec;
-use impala_common::seed::{Purpose, rng};
-use impala_learner::device::ComputeDevice;
-use impala_learner::initialise::initial_parameters;
-use impala_learner::model::{ActorCritic, floats};
-use impala_learner::perceptron::Perceptron;
+use impala_env::seed::{Purpose, rng};
+use impala_learner::learn::compute::ComputeDevice;
+use impala_learner::learn::initialise::initial_parameters;
+use impala_learner::learn::model::{ActorCritic, floats};
+use impala_learner::learn::perceptron::Perceptron;
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
+use impala_policy::policy::Policy;
 use rand::RngExt;
 
 #[test]

@@ -22,6 +22,6 @@ fn every_setting_stands_in_the_readme() {
 #[test]
 fn every_metric_stands_in_the_readme() {
     let actor = impala_actor::metrics::NAMES.iter().copied();
-    let metrics = impala_learner::metrics::names().chain(actor).map(str::to_owned);
+    let metrics = impala_learner::handover::metrics::names().chain(actor).map(str::to_owned);
     assert_eq!(names_in("Metrics"), metrics.collect());
 }

@@ -8,9 +8,9 @@
 mod words;
 
 use crate::ids::WeightsVersion;
-use crate::named::named;
-use crate::network::PARAMETER_COUNT_MAX;
 use bytes::Bytes;
+use impala_env::named;
+use impala_policy::network::PARAMETER_COUNT_MAX;
 use serde::{Deserialize, Serialize};
 pub use words::{NumberFormat, Words};
 

@@ -6,32 +6,8 @@
 
 use crate::ids::{Sequence, WeightsVersion};
 use bytes::Bytes;
+use impala_env::Outcome;
 use std::time::Duration;
-
-/// How a step left its episode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Outcome {
-    /// The episode goes on.
-    #[default]
-    Continues = 0,
-    /// The environment reached an end of its own: nothing follows.
-    Terminated = 1,
-    /// The step limit cut the episode: what would follow is worth the value of the true final observation.
-    Truncated = 2,
-}
-
-impl Outcome {
-    /// The outcome behind a byte of the wire.
-    pub fn from_u8(byte: u8) -> Option<Self> {
-        match byte {
-            0 => Some(Self::Continues),
-            1 => Some(Self::Terminated),
-            2 => Some(Self::Truncated),
-            _ => None,
-        }
-    }
-}
 
 /// An episode that ended.
 #[derive(Clone, Copy, Debug, PartialEq)]

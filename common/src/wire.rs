@@ -3,15 +3,17 @@
 
 mod numbers;
 
-use crate::activation::Activation;
+use crate::agreement::{Agreement, AgreementError, Lockstep, TakeUp};
 use crate::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
-use crate::network::NetworkSpec;
 use crate::snapshot::{Encoding, Snapshot};
-use crate::spec::{Agreement, AgreementError, EnvironmentSpec, Lockstep, TakeUp};
 use crate::trajectory::{
-    Episode, Outcome, RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape, actor_state_bytes_max,
+    Episode, RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape, actor_state_bytes_max,
 };
 use bytes::Bytes;
+use impala_env::Outcome;
+use impala_env::spec::EnvironmentSpec;
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
 use numbers::{f32s_from_bytes, f32s_to_bytes, micros, u32s_from_bytes, u32s_to_bytes};
 use std::time::Duration;
 

@@ -2,24 +2,23 @@
 //! the data.
 
 mod ending;
-mod origin;
+mod initial_state;
 mod running;
-mod server;
 
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::store::CheckpointStore;
 use crate::config::Config;
-use crate::device::ComputeDevice;
-use crate::device_choice;
+use crate::fit::device_choice;
+use crate::handover::run_state::Standing;
+use crate::learn::compute::ComputeDevice;
 use crate::report::summary::Summary;
-use crate::run_dir::RunDir;
-use crate::standing::Standing;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::run_dir::RunDir;
+use crate::run::store::CheckpointStore;
+pub use crate::service::server::{HEALTH_LEARNER, HEALTH_TRAINING, Keepalive, ServerTask, serve};
 use anyhow::Context;
+use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Session};
-use impala_common::network::NetworkSpec;
-use impala_common::spec::Agreement;
+use impala_policy::network::NetworkSpec;
 use running::Running;
-pub use server::{HEALTH_LEARNER, HEALTH_TRAINING, Keepalive, ServerTask, serve};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

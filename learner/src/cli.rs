@@ -3,11 +3,11 @@
 use crate::app::{Learner, Outcome};
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config};
+use crate::handover::metrics;
 use crate::inquiry;
-use crate::metrics;
 use crate::report::summary::RunEnd;
-use crate::resume::{Beginning, default_store};
-use crate::run_dir::RunDir;
+use crate::run::resume::{Beginning, default_store};
+use crate::run::run_dir::RunDir;
 use anyhow::Context;
 use impala_common::{shutdown, telemetry};
 use std::io::{IsTerminal, Write};

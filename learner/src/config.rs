@@ -3,17 +3,18 @@
 //! A flag wins over an environment variable, that over the file, that over the default.
 
 pub mod settings;
+pub mod store_location;
 
-use crate::loss::LossCosts;
-use crate::optim::{OptimiserKind, OptimiserName};
-use crate::step::StepConfig;
-use crate::vtrace::VtraceClipping;
-use impala_common::ids::WeightsVersion;
-use impala_common::network::{NetworkSpec, PARAMETER_COUNT_MAX};
-use impala_common::spec::{
+use crate::learn::loss::LossCosts;
+use crate::learn::optim::{OptimiserKind, OptimiserName};
+use crate::learn::step::StepConfig;
+use crate::learn::vtrace::VtraceClipping;
+use impala_common::agreement::{
     ENVIRONMENTS_MAX, HIDDEN_LAYERS_MAX, IN_FLIGHT_MAX, Lockstep, MESSAGE_BYTES_MAX, UNROLL_LENGTH_MAX,
 };
+use impala_common::ids::WeightsVersion;
 use impala_common::trajectory::TrajectoryShape;
+use impala_policy::network::{NetworkSpec, PARAMETER_COUNT_MAX};
 use settings::{GivenSettings, Settings};
 use std::fmt::Display;
 use std::net::SocketAddr;

@@ -1,39 +1,25 @@
 //! The IMPALA learner: admits trajectories, trains with V-trace, publishes weights.
 //!
-//! `app` alone knows every stage. The stages (`service`, `batcher`, `trainer`, `publisher`) never import one another; they name
-//! only the types that pass between them (`admission`, `batch`, the publisher's slot and versions). `vtrace` and `loss` are pure.
+//! Nine folders; each imports only what lies below it:
+//!
+//! ```text
+//! app                          brings a learner up, watches over it, ends it
+//! stages  service  report      the threads; the gRPC service; what people and sinks are told
+//! run  fit                     the run on disk; what is measured before it
+//! config  handover             the settings; what passes between the stages
+//! learn                        the mathematics of an update
+//! ```
+//!
+//! A test of the workspace checks these imports.
 
-pub mod admission;
 pub mod app;
-pub mod batch;
-pub mod batcher;
-pub mod calibration;
-pub mod checkpoint;
 pub mod cli;
 pub mod config;
-pub mod demand;
-pub mod device;
-pub mod device_choice;
-pub mod device_limits;
-pub mod initialise;
+pub mod fit;
+pub mod handover;
 pub mod inquiry;
-pub mod ledger;
-pub mod loss;
-pub mod metrics;
-pub mod model;
-pub mod model_file;
-pub mod optim;
-pub mod perceptron;
-pub mod progress;
-pub mod publisher;
-pub mod registry;
+pub mod learn;
 pub mod report;
-pub mod resume;
-pub mod run_dir;
+pub mod run;
 pub mod service;
-pub mod stage;
-pub mod standing;
-pub mod status;
-pub mod step;
-pub mod trainer;
-pub mod vtrace;
+pub mod stages;

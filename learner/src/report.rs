@@ -1,17 +1,16 @@
 //! What a person sees of a run: the progress line, `metrics.csv`, the learning curve, the summary. Reads progress and
 //! account; nothing here changes a run.
 
-pub mod console;
-pub mod csv;
-pub mod curve;
 pub mod doctor;
 pub mod machine;
 pub(crate) mod reporter;
 pub mod shares;
+pub mod sinks;
+pub mod status;
 pub mod summary;
 
-use crate::ledger::Account;
-use crate::progress::Progress;
+use crate::handover::ledger::Account;
+use crate::handover::progress::Progress;
 use doctor::Diagnosis;
 use shares::Shares;
 use std::time::{Duration, Instant};

@@ -3,17 +3,19 @@
 //! `Progress` tells.
 
 mod push;
+pub mod registry;
+pub mod server;
 mod watch;
 
-use crate::admission::{Admitted, PolicyLagGate, Reply};
-use crate::ledger::{Disposition, Ledger};
-use crate::progress::Progress;
-use crate::publisher::{PublishedWatch, WantedEncodings};
-use crate::registry::{RegisterError, Registry};
-use crate::standing::{Finish, RunState, Standing};
+use crate::handover::admission::{Admitted, PolicyLagGate, Reply};
+use crate::handover::ledger::{Disposition, Ledger};
+use crate::handover::progress::Progress;
+use crate::handover::run_state::{Finish, RunState, Standing};
+use crate::handover::weights::{PublishedWatch, WantedEncodings};
+use crate::service::registry::{RegisterError, Registry};
+use impala_common::agreement::MESSAGE_BYTES_MAX;
 use impala_common::ids::{ActorIndex, Session};
 use impala_common::snapshot::Encoding;
-use impala_common::spec::MESSAGE_BYTES_MAX;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
@@ -134,10 +136,10 @@ impl pb::learner_server::Learner for Service {
 
 impl Shared {
     /// How the run stands now.
-    pub fn status(&self) -> crate::status::Status {
+    pub fn status(&self) -> crate::report::status::Status {
         let connected = *self.registry.connected().borrow();
         let progress = self.progress.lock().expect("no holder of the progress panics");
-        crate::status::Status {
+        crate::report::status::Status {
             state: self.standing.state(connected, self.actors_needed),
             reason: self.standing.reason(connected, self.actors_needed),
             environment: self.registry.template().environment.name.clone(),

@@ -6,19 +6,19 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, whose figures are worth reading")]
 
 use burn::tensor::{Tensor, TensorData};
-use impala_common::activation::Activation;
-use impala_common::network::NetworkSpec;
-use impala_common::trajectory::Outcome;
-use impala_learner::batch::Batch;
+use impala_env::Outcome;
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::device::{ComputeDevice, DeviceChoice};
-use impala_learner::device_choice::{faster, open};
-use impala_learner::initialise::initial_parameters;
-use impala_learner::loss::LossCosts;
-use impala_learner::optim::OptimiserKind;
-use impala_learner::step::{Correction, LearnerStep, StepConfig, StepReport};
-use impala_learner::vtrace::VtraceClipping;
+use impala_learner::fit::device_choice::{faster, open};
+use impala_learner::learn::batch::Batch;
+use impala_learner::learn::compute::{ComputeDevice, DeviceChoice};
+use impala_learner::learn::initialise::initial_parameters;
+use impala_learner::learn::loss::LossCosts;
+use impala_learner::learn::optim::OptimiserKind;
+use impala_learner::learn::step::{Correction, LearnerStep, StepConfig, StepReport};
+use impala_learner::learn::vtrace::VtraceClipping;
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
 use std::time::{Duration, Instant};
 
 const TOLERANCE: f32 = 1e-4;

@@ -1,6 +1,6 @@
 //! V-trace against rlax and against the paper's sum in double precision (`data/vtrace_cases.json`).
 
-use impala_learner::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
+use impala_learner::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
 use serde_json::Value;
 
 #[test]

@@ -3,10 +3,11 @@
 use super::{Client, Connection, Dialler, Identity, LearnerUrl, LinkError, describe};
 use crate::backoff::Backoff;
 use crate::standing::{Standing, StandingSlot};
+use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TakeUp};
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
-use impala_common::spec::{Agreement, EnvironmentName, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TakeUp};
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
+use impala_env::spec::EnvironmentName;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;

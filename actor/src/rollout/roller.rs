@@ -1,14 +1,14 @@
 //! The roller: environments, policy and unroll buffer of one actor, without threads or channels.
 
-use crate::env::{self, EnvironmentState, StateError, VectorEnvironment};
-use crate::policy::Policy;
 use crate::unroll::UnrollBuffer;
 use crate::weights::Weights;
 use impala_common::ids::{ActorIndex, Sequence};
-use impala_common::network::NetworkSpec;
-use impala_common::seed::{self, Purpose, Rng};
-use impala_common::spec::EnvironmentName;
 use impala_common::trajectory::{Trajectory, TrajectoryError, TrajectoryShape};
+use impala_env::seed::{self, Purpose, Rng};
+use impala_env::spec::EnvironmentName;
+use impala_env::{EnvironmentState, StateError, VectorEnvironment};
+use impala_policy::network::NetworkSpec;
+use impala_policy::policy::Policy;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ impl Roller {
             observation_len: plan.network.observation_len,
             action_count: plan.network.action_count,
         };
-        let environment = env::make(plan.environment, env::rngs(plan.seed, actor, plan.environments));
+        let environment = impala_env::make(plan.environment, impala_env::rngs(plan.seed, actor, plan.environments));
         let mut buffer = UnrollBuffer::new(shape);
         environment.observe(buffer.first_observations());
         Self {
@@ -156,9 +156,10 @@ impl Roller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_common::activation::Activation;
     use impala_common::ids::WeightsVersion;
-    use impala_common::trajectory::{Outcome, actor_state_bytes_max};
+    use impala_common::trajectory::actor_state_bytes_max;
+    use impala_env::Outcome;
+    use impala_policy::activation::Activation;
     use rand::RngExt;
 
     fn plan() -> RollPlan {

@@ -1,8 +1,8 @@
 use super::*;
-use impala_common::activation::Activation;
 use impala_common::ids::ActorIndex;
-use impala_common::network::NetworkSpec;
-use impala_common::spec::EnvironmentName;
+use impala_env::spec::EnvironmentName;
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
 use std::time::Duration;
 
 fn plan() -> RollPlan {

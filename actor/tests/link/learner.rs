@@ -1,11 +1,12 @@
 //! A learner that a test plays by hand: it reports what arrives and sends what it is told.
 
-use impala_common::activation::Activation;
+use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Session, WeightsVersion};
-use impala_common::network::NetworkSpec;
 use impala_common::snapshot::{self, Encoding, NumberFormat, Snapshot, Words};
-use impala_common::spec::{Agreement, EnvironmentName};
 use impala_common::wire::pb;
+use impala_env::spec::EnvironmentName;
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
 use pb::learner_server::{Learner, LearnerServer};
 use pb::push_request::Message;
 use std::net::SocketAddr;

@@ -6,15 +6,15 @@
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use impala_common::activation::Activation;
-use impala_common::network::NetworkSpec;
-use impala_learner::batch::Batch;
-use impala_learner::calibration::{made_up_batch, made_up_parameters};
+use impala_benches::device_limits::DeviceLimits;
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::device::ComputeDevice;
-use impala_learner::device_limits::DeviceLimits;
-use impala_learner::step::LearnerStep;
+use impala_learner::fit::calibration::{made_up_batch, made_up_parameters};
+use impala_learner::learn::batch::Batch;
+use impala_learner::learn::compute::ComputeDevice;
+use impala_learner::learn::step::LearnerStep;
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;

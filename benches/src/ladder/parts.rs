@@ -6,9 +6,9 @@ use crate::timing::rate;
 use crate::workloads::{Correction, Learning, Stepping, UNROLL_LENGTH, batch_config, roller};
 use crate::yardstick::Yardstick;
 use impala_common::ids::Sequence;
-use impala_common::seed::{self, Purpose};
-use impala_common::spec::EnvironmentName;
-use impala_learner::initialise::initial_parameters;
+use impala_env::seed::{self, Purpose};
+use impala_env::spec::EnvironmentName;
+use impala_learner::learn::initialise::initial_parameters;
 use rand::RngExt;
 
 /// B of the learner's rows.

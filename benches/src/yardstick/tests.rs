@@ -1,5 +1,5 @@
 use super::*;
-use impala_common::seed::{self, Purpose};
+use impala_env::seed::{self, Purpose};
 use rand::RngExt;
 
 fn draws(seed: u64, len: usize, scale: f32) -> Vec<f32> {

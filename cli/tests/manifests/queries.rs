@@ -3,8 +3,8 @@
 
 use crate::tree::{Tree, holds, list};
 use anyhow::{Context, ensure};
-use impala_learner::ledger::Disposition;
-use impala_learner::standing::RunState;
+use impala_learner::handover::ledger::Disposition;
+use impala_learner::handover::run_state::RunState;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ fn values<'a>(query: &'a str, label: &str) -> Vec<&'a str> {
 
 fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
     let exported: BTreeSet<&str> =
-        impala_learner::metrics::names().chain(impala_actor::metrics::NAMES).chain(FOREIGN).collect();
+        impala_learner::handover::metrics::names().chain(impala_actor::metrics::NAMES).chain(FOREIGN).collect();
     let dispositions: BTreeSet<&str> = Disposition::ALL.iter().map(|d| d.name()).chain(["lost"]).collect();
     let states = RunState::ALL.map(RunState::name);
     let queries = queries(tree)?;

@@ -1,21 +1,21 @@
 //! The end of a run, in the order of the data; and the time after it, in which a completed run's model is served.
 
 use super::running::{Ended, Running, failed};
-use super::server::{HEALTH_LEARNER, HEALTH_TRAINING};
 use super::{GRACE, LAST_CHECKPOINT_MAX, Outcome};
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::writer::CheckpointReport;
-use crate::metrics;
-use crate::model_file::{self, ModelDescription};
-use crate::report::console;
-use crate::report::curve;
+use crate::handover::metrics;
+use crate::handover::run_state::{Finish, RunState};
+use crate::learn::step::LearnerStep;
 use crate::report::doctor::Circumstances;
 use crate::report::shares::Shares;
+use crate::report::sinks::console;
+use crate::report::sinks::curve;
 use crate::report::summary::{RunEnd, Summary};
-use crate::standing::{Finish, RunState};
-use crate::step::LearnerStep;
-use crate::trainer::Trained;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::checkpoint_slot::CheckpointReport;
+use crate::service::server::{HEALTH_LEARNER, HEALTH_TRAINING};
+use crate::stages::trainer::Trained;
 use anyhow::Context;
+use impala_policy::model_file::{self, ModelDescription};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;

@@ -1,29 +1,31 @@
 //! The stages at work: started with their channels, watched until something ends the run.
 
-use super::origin::Origin;
-use super::server::{ServerTask, serve};
+use super::initial_state::Origin;
 use super::{Learner, agreement};
-use crate::admission::PolicyLagGate;
-use crate::batcher::Batcher;
-use crate::checkpoint::store::CheckpointStore;
-use crate::checkpoint::writer::{self, CheckpointSlot};
 use crate::config::Config;
-use crate::ledger::Ledger;
-use crate::metrics;
-use crate::progress::Progress;
-use crate::publisher::{Publisher, WantedEncodings, WeightsSlot};
-use crate::registry::Registry;
+use crate::handover::admission::PolicyLagGate;
+use crate::handover::ledger::Ledger;
+use crate::handover::metrics;
+use crate::handover::progress::Progress;
+use crate::handover::run_state::Standing;
+use crate::handover::weights::{WantedEncodings, WeightsSlot};
 use crate::report::doctor::Circumstances;
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
 use crate::report::summary::RunEnd;
-use crate::run_dir::RunDir;
+use crate::run::checkpoint_slot::CheckpointSlot;
+use crate::run::run_dir::RunDir;
+use crate::run::store::CheckpointStore;
 use crate::service::Shared;
-use crate::stage::{self, Stage};
-use crate::standing::Standing;
-use crate::trainer::{Trained, Trainer, TrainingEnd};
+use crate::service::registry::Registry;
+use crate::service::server::{ServerTask, serve};
+use crate::stages::batcher::Batcher;
+use crate::stages::checkpointer;
+use crate::stages::publisher::Publisher;
+use crate::stages::stage::{self, Stage};
+use crate::stages::trainer::{Trained, Trainer, TrainingEnd};
 use impala_common::ids::{ActorIndex, WeightsVersion};
-use impala_common::network::NetworkSpec;
+use impala_policy::network::NetworkSpec;
 use rand::RngExt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
@@ -73,7 +75,7 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let Learner { config, checkpoint, listener, device, standing, keepalive, .. } = learner;
         let network = config.network();
-        let (checkpoints, checkpointer) = writer::channel(store, config.checkpoints_kept, checkpoint.as_ref());
+        let (checkpoints, checkpointer) = checkpointer::channel(store, config.checkpoints_kept, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
         let Origin { step, progress, account, mut take_ups } = Origin::new(&config, device, checkpoint);
         if config.lockstep().is_none() {

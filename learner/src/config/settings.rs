@@ -1,15 +1,15 @@
 //! Every setting of the learner, declared once: key, type, default, help. From this table come the command line flags, the
 //! environment variables, the keys of the TOML file and the resolved configuration.
 
-use crate::checkpoint::store::StoreLocation;
-use crate::device::DeviceChoice;
-use crate::optim::OptimiserName;
-use crate::step::Correction;
+use crate::config::store_location::StoreLocation;
+use crate::learn::compute::DeviceChoice;
+use crate::learn::optim::OptimiserName;
+use crate::learn::step::Correction;
 use clap::builder::BoolishValueParser;
-use impala_common::activation::Activation;
 use impala_common::snapshot::Encoding;
-use impala_common::spec::EnvironmentName;
 use impala_common::telemetry::LogFormat;
+use impala_env::spec::EnvironmentName;
+use impala_policy::activation::Activation;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;

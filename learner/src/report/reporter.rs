@@ -1,15 +1,15 @@
 //! Where reports go: metrics, the display, `metrics.csv`.
 
-use super::console::Console;
-use super::csv::MetricsCsv;
 use super::doctor::{Circumstances, Diagnosis, diagnose};
 use super::shares::{RecentShares, Shares, Totals};
+use super::sinks::console::Console;
+use super::sinks::csv::MetricsCsv;
+use super::sinks::prometheus;
 use super::{Rates, View};
-use crate::admission::PolicyLagGate;
-use crate::ledger::Account;
-use crate::metrics;
-use crate::progress::Progress;
-use crate::run_dir::RunDir;
+use crate::handover::admission::PolicyLagGate;
+use crate::handover::ledger::Account;
+use crate::handover::progress::Progress;
+use crate::run::run_dir::RunDir;
 use std::time::Duration;
 
 /// Where reports go.
@@ -76,7 +76,7 @@ impl Reporter {
         let shares = self.recent.update(Totals::now(progress, &account));
         let diagnosis = &if self.is_over { Diagnosis::default() } else { diagnose(&shares, circumstances) };
         let view = View { progress, account, actors_connected, frames_per_second, busy, shares, diagnosis, time_left };
-        metrics::report(&view, gate);
+        prometheus::report(&view, gate);
         if let Some(console) = &mut self.console {
             console.show(&view);
         }

@@ -2,8 +2,8 @@
 //! the doctor reads them.
 
 use super::machine::ProcessorTime;
-use crate::ledger::Account;
-use crate::progress::Progress;
+use crate::handover::ledger::Account;
+use crate::handover::progress::Progress;
 use impala_common::trajectory::RolloutTime;
 use serde::Serialize;
 use std::time::{Duration, Instant};

@@ -2,9 +2,9 @@
 
 use super::doctor::{Circumstances, Diagnosis, diagnose};
 use super::shares::Shares;
-use crate::checkpoint::writer::CheckpointReport;
-use crate::ledger::Account;
-use crate::progress::{Progress, Solved};
+use crate::handover::ledger::Account;
+use crate::handover::progress::{Progress, Solved};
+use crate::run::checkpoint_slot::CheckpointReport;
 use serde::Serialize;
 use std::fmt;
 

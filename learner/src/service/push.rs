@@ -1,11 +1,11 @@
 //! One actor's trajectory stream, from `open` to `farewell`.
 
 use super::Shared;
-use crate::admission::{Admitted, Reply, Ticket};
-use crate::ledger::{Disposition, PRODUCED_MAX};
-use crate::registry::Member;
+use crate::handover::admission::{Admitted, Reply, Ticket};
+use crate::handover::ledger::{Disposition, PRODUCED_MAX};
+use crate::service::registry::Member;
+use impala_common::agreement::IN_FLIGHT_MAX;
 use impala_common::ids::{Sequence, Session};
-use impala_common::spec::IN_FLIGHT_MAX;
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{pb, trajectory_from_pb};
 use pb::push_request::Message;

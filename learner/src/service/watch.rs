@@ -1,8 +1,8 @@
 //! One actor's weights stream: the newest version whenever it is wanted and there is room, skipping those in between.
 
-use crate::demand::WeightsDemand;
-use crate::metrics::WeightsMetrics;
-use crate::publisher::{Published, PublishedWatch};
+use crate::handover::demand::WeightsDemand;
+use crate::handover::metrics::WeightsMetrics;
+use crate::handover::weights::{Published, PublishedWatch};
 use impala_common::ids::WeightsVersion;
 use impala_common::snapshot::{Encoding, Snapshot};
 use impala_common::wire::pb;

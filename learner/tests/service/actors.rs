@@ -3,7 +3,7 @@
 use crate::support::{TestActor, TestLearner, receipt, registration, settings, trajectory};
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::ledger::Account;
+use impala_learner::handover::ledger::Account;
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

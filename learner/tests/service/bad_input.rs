@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes};
 use http_body_util::{BodyExt, Full};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb;
-use impala_learner::ledger::Account;
+use impala_learner::handover::ledger::Account;
 use pb::push_request::Message as Request;
 use prost::Message;
 use tonic::codegen::{Service, http};

@@ -1,13 +1,13 @@
 //! A learner that keeps serving: what it does when training is over, and when it is asked to stop before.
 
 use crate::support::{TestActor, TestLearner, registration, settings, trajectory, within};
-use impala_common::network::NetworkSpec;
 use impala_common::snapshot::{Decoder, Snapshot};
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, pb};
 use impala_learner::config::settings::{GivenSettings, Seconds};
-use impala_learner::ledger::Account;
+use impala_learner::handover::ledger::Account;
+use impala_learner::handover::run_state::RunState;
 use impala_learner::report::summary::RunEnd;
-use impala_learner::standing::RunState;
+use impala_policy::network::NetworkSpec;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;

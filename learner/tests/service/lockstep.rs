@@ -4,9 +4,9 @@ use crate::support::{Ended, TestActor, TestLearner, receipt, registration, setti
 use impala_common::snapshot::Encoding;
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::ledger::Account;
+use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
-use impala_learner::resume::default_store;
+use impala_learner::run::resume::default_store;
 use pb::push_reply::Message as Reply;
 
 /// Two actors; a batch is one trajectory of each.

@@ -1,8 +1,8 @@
 //! Who is let in, and what the others are told.
 
 use crate::support::{TestActor, TestLearner, push_stream, registration, settings, within};
-use impala_common::spec::EnvironmentName;
 use impala_common::wire::pb;
+use impala_env::spec::EnvironmentName;
 use impala_learner::config::settings::GivenSettings;
 use pb::push_request::Message as Request;
 use tonic::Code;

@@ -3,7 +3,7 @@
 use crate::support::{TestLearner, receipt, registration, settings};
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::ledger::Account;
+use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 use tonic::Code;
 

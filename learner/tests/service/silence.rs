@@ -4,8 +4,8 @@ use crate::proxy::Proxy;
 use crate::support::{TestActor, TestLearner, registration, settings, within};
 use impala_common::wire::pb;
 use impala_learner::app::Keepalive;
-use impala_learner::ledger::Account;
-use impala_learner::standing::RunState;
+use impala_learner::handover::ledger::Account;
+use impala_learner::handover::run_state::RunState;
 use std::time::Duration;
 use tonic::transport::Endpoint;
 

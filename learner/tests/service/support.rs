@@ -1,19 +1,20 @@
 //! A learner in the test's own runtime and an actor that does what it is told, right or wrong.
 
-use impala_common::network::NetworkSpec;
+use impala_common::agreement::PROTOCOL_VERSION;
 use impala_common::snapshot::{Decoder, Encoding, Snapshot};
-use impala_common::spec::{EnvironmentName, PROTOCOL_VERSION};
 use impala_common::wire::pb;
+use impala_env::spec::EnvironmentName;
 use impala_learner::app::{Keepalive, Learner, Outcome};
-use impala_learner::checkpoint::Checkpoint;
 use impala_learner::config::Config;
 use impala_learner::config::settings::{GivenSettings, Hidden};
-use impala_learner::device::DeviceChoice;
-use impala_learner::ledger::Account;
-use impala_learner::resume::default_store;
-use impala_learner::run_dir::RunDir;
-use impala_learner::standing::RunState;
-use impala_learner::status::Status;
+use impala_learner::handover::ledger::Account;
+use impala_learner::handover::run_state::RunState;
+use impala_learner::learn::compute::DeviceChoice;
+use impala_learner::report::status::Status;
+use impala_learner::run::checkpoint::Checkpoint;
+use impala_learner::run::resume::default_store;
+use impala_learner::run::run_dir::RunDir;
+use impala_policy::network::NetworkSpec;
 use pb::push_reply::Message as Reply;
 use pb::push_request::Message as Request;
 use std::future::Future;

@@ -4,7 +4,7 @@ use crate::support::{TestActor, TestLearner, receipt, registration, settings, tr
 use impala_common::snapshot::Encoding;
 use impala_common::wire::pb;
 use impala_learner::config::settings::{GivenSettings, Hidden};
-use impala_learner::ledger::Account;
+use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,93 @@
+//! What an environment is: N of one kind that are stepped in one call, as structures of arrays.
+
+use crate::{cartpole, catch};
+use serde::{Deserialize, Serialize};
+
+/// How a step left its episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// The episode goes on.
+    #[default]
+    Continues = 0,
+    /// The environment reached an end of its own: nothing follows.
+    Terminated = 1,
+    /// The step limit cut the episode: what would follow is worth the value of the true final observation.
+    Truncated = 2,
+}
+
+impl Outcome {
+    /// The outcome behind a byte of the wire.
+    pub fn from_u8(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Continues),
+            1 => Some(Self::Terminated),
+            2 => Some(Self::Truncated),
+            _ => None,
+        }
+    }
+}
+
+/// Where one step of N environments is written.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// `[N, O]`: what the next action is chosen from; after an episode's end the first observation of the next one.
+    pub observations: &'a mut [f32],
+    /// `[N]`
+    pub rewards: &'a mut [f32],
+    /// `[N]`
+    pub outcomes: &'a mut [Outcome],
+    /// `[K, O]`: the true final observation of every truncated environment is appended, in the environments' order.
+    pub final_observations: &'a mut Vec<f32>,
+}
+
+/// N environments of one kind that are stepped together. Those whose episode ended begin the next one within the step.
+pub trait VectorEnvironment: Send {
+    /// N
+    fn environments(&self) -> usize;
+
+    /// Writes the current observations.
+    ///
+    /// # Shapes
+    /// `observations`: `[N, O]`
+    fn observe(&self, observations: &mut [f32]);
+
+    /// Takes one action in every environment.
+    ///
+    /// # Shapes
+    /// `actions`: `[N]`, each below the environment's action count; `step`: see [`Step`].
+    fn step(&mut self, actions: &[u8], step: Step<'_>);
+
+    /// Everything that the next steps depend on.
+    fn state(&self) -> EnvironmentState;
+
+    /// Goes on from a state that environments of the same kind and number were in.
+    ///
+    /// # Errors
+    /// It is another kind's or number's state, or no step leads to it; the environments are unchanged.
+    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError>;
+}
+
+/// The state of N environments of one kind, with their random sources.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum EnvironmentState {
+    /// Of either version.
+    CartPole(cartpole::State),
+    /// Of Catch.
+    Catch(catch::Catch),
+}
+
+/// A state that cannot be taken up.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the saved state is not one of {environments} {kind} environments")]
+pub struct StateError {
+    kind: &'static str,
+    environments: usize,
+}
+
+impl StateError {
+    /// The state is not one of so many environments of this kind.
+    pub fn new(kind: &'static str, environments: usize) -> Self {
+        Self { kind, environments }
+    }
+}

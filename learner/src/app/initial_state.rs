@@ -1,0 +1,41 @@
+//! What a run begins with: the numbers of a checkpoint, or those of the start.
+
+use crate::config::Config;
+use crate::handover::ledger::Account;
+use crate::handover::progress::Progress;
+use crate::learn::compute::ComputeDevice;
+use crate::learn::initialise::initial_parameters;
+use crate::learn::step::LearnerStep;
+use crate::run::checkpoint::Checkpoint;
+use crate::service::registry::TakeUps;
+
+/// The numbers.
+pub(super) struct Origin {
+    pub(super) step: LearnerStep,
+    pub(super) progress: Progress,
+    pub(super) account: Account,
+    pub(super) take_ups: TakeUps,
+}
+
+impl Origin {
+    /// Of a new run without a checkpoint.
+    pub(super) fn new(config: &Config, device: ComputeDevice, checkpoint: Option<Checkpoint>) -> Self {
+        let (network, progress) = (config.network(), Progress::new(config.solved_return));
+        let Some(checkpoint) = checkpoint else {
+            let parameters = initial_parameters(&network, config.seed);
+            let step = LearnerStep::new(network, parameters, config.step(), device);
+            return Self { step, progress, account: Account::default(), take_ups: TakeUps::default() };
+        };
+        let updates = checkpoint.progress.updates;
+        tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
+        let is_same_goal = checkpoint.config.solved_return == config.solved_return;
+        let mut step = LearnerStep::new(network, checkpoint.parameters, config.step(), device);
+        step.restore_optimiser(checkpoint.optimiser);
+        Self {
+            step,
+            progress: progress.resume(checkpoint.progress, is_same_goal),
+            account: checkpoint.account,
+            take_ups: TakeUps { updates, states: checkpoint.actor_states },
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The gate between the network and the trainer: tickets that make sure every arrived trajectory is decided exactly once,
+//! and the bound on policy lag.
+
+use crate::handover::demand::WeightsDemand;
+use crate::handover::ledger::{Disposition, Ledger};
+use crate::handover::run_state::Finish;
+use crate::learn::batch::Batch;
+use bytes::Bytes;
+use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
+use impala_common::trajectory::{RolloutTime, Trajectory};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// What goes back to an actor on its trajectory stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A trajectory is decided; its place in the actor's window is free.
+    Receipt {
+        /// Which.
+        sequence: Sequence,
+        /// How.
+        disposition: Disposition,
+        /// The next trajectory is to be made with this version or a newer one, which is on its way.
+        weights_version: WeightsVersion,
+    },
+    /// Training is over.
+    Finish(Finish),
+    /// The stream named no registration that could open it; the stream ends.
+    UnknownSession(Session),
+    /// The actor broke the contract; the stream ends.
+    Violation(String),
+}
+
+/// A trajectory on its way to the trainer.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The data.
+    pub trajectory: Trajectory,
+    /// The duty to decide it.
+    pub ticket: Ticket,
+}
+
+/// A batch with the duty to decide its trajectories.
+#[derive(Debug)]
+pub struct StagedBatch {
+    /// The data.
+    pub batch: Batch,
+    /// One for each trajectory in it.
+    pub tickets: Vec<Ticket>,
+    /// The time that went into every trajectory that was taken from the queue since the batch before: refused ones too.
+    pub actors: RolloutTime,
+    /// The state of each actor behind its trajectory, in their order; in deterministic runs.
+    pub actor_states: Vec<(ActorIndex, Bytes)>,
+}
+
+/// The duty to decide one arrived trajectory. Dropped undecided, it counts as refused at shutdown: nothing else drops one.
+#[derive(Debug)]
+pub struct Ticket {
+    actor: ActorIndex,
+    sequence: Sequence,
+    ledger: Arc<Ledger>,
+    replies: mpsc::Sender<Reply>,
+    window: Option<OwnedSemaphorePermit>,
+    demand: Arc<WeightsDemand>,
+    /// Set when the actor's next weights were demanded.
+    next_weights: Option<WeightsVersion>,
+    /// Older weights may not make the actor's next trajectory.
+    oldest: WeightsVersion,
+    is_settled: bool,
+}
+
+impl Ticket {
+    /// A ticket for a trajectory that the ledger has seen arrive.
+    pub fn new(
+        actor: ActorIndex,
+        sequence: Sequence,
+        ledger: Arc<Ledger>,
+        replies: mpsc::Sender<Reply>,
+        demand: Arc<WeightsDemand>,
+    ) -> Self {
+        Self {
+            actor,
+            sequence,
+            ledger,
+            replies,
+            window: None,
+            demand,
+            next_weights: None,
+            oldest: WeightsVersion(0),
+            is_settled: false,
+        }
+    }
+
+    /// The trajectory's place in the actor's window, free again when it is decided.
+    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.window = Some(place);
+    }
+
+    /// The actor that made the trajectory.
+    pub fn actor(&self) -> ActorIndex {
+        self.actor
+    }
+
+    /// Position among the actor's trajectories.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// The trajectory is about to be trained: its actor is sent the newest weights for the next one.
+    pub fn announce(&mut self) {
+        self.next_weights = Some(self.demand.demand(self.oldest));
+    }
+
+    /// Older weights than these, which are published or will be without another trajectory, may not make the actor's next
+    /// one.
+    #[must_use]
+    pub fn asking_for(self, oldest: WeightsVersion) -> Self {
+        let mut ticket = self;
+        ticket.oldest = oldest;
+        ticket
+    }
+
+    /// Decides the trajectory: counts it and sends the receipt. An invalid one has none: its stream ends with the reason.
+    pub fn settle(mut self, disposition: Disposition) {
+        self.decide(disposition);
+    }
+
+    fn decide(&mut self, disposition: Disposition) {
+        self.is_settled = true;
+        self.ledger.settle(disposition);
+        // Before the receipt: the actor may use the place as soon as it reads that.
+        self.window = None;
+        if disposition == Disposition::Invalid {
+            return;
+        }
+        // Again: a staged batch has waited for the one before it, which has made newer weights.
+        let newest = self.demand.demand(self.oldest);
+        let weights_version = self.next_weights.unwrap_or(newest).max(self.oldest);
+        // The channel holds more than an actor's window; a failed send means that the actor is gone.
+        let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition, weights_version });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.decide(Disposition::Shutdown);
+        }
+    }
+}
+
+/// Bounds the age of what is trained.
+#[derive(Clone, Debug)]
+pub struct PolicyLagGate {
+    current: Arc<AtomicU64>,
+    lag_max: u64,
+}
+
+impl PolicyLagGate {
+    /// A gate at version 0.
+    pub fn new(lag_max: u64) -> Self {
+        Self { current: Arc::default(), lag_max }
+    }
+
+    /// The trainer has reached `version`.
+    pub fn advance(&self, version: WeightsVersion) {
+        self.current.store(version.0, Ordering::Release);
+    }
+
+    /// The version that the trainer has reached.
+    pub fn current(&self) -> WeightsVersion {
+        WeightsVersion(self.current.load(Ordering::Acquire))
+    }
+
+    /// Whether a trajectory made with `version` is young enough.
+    pub fn admits(&self, version: WeightsVersion) -> bool {
+        version.lag_behind(self.current()) <= self.lag_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_decided_exactly_once() {
+        let ledger = Arc::new(Ledger::default());
+        let (replies, mut receipts) = mpsc::channel(4);
+        let demand = Arc::new(WeightsDemand::new(tokio::sync::watch::channel(None).1));
+        let ticket =
+            |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone(), demand.clone());
+        ticket(0).settle(Disposition::Trained);
+        drop(ticket(1));
+        let account = ledger.account();
+        assert_eq!((account.trained, account.refused_shutdown), (1, 1));
+        let receipt = |sequence, disposition| Reply::Receipt {
+            sequence: Sequence(sequence),
+            disposition,
+            weights_version: WeightsVersion(0),
+        };
+        assert_eq!(receipts.try_recv(), Ok(receipt(0, Disposition::Trained)));
+        assert_eq!(receipts.try_recv(), Ok(receipt(1, Disposition::Shutdown)));
+        ticket(2).asking_for(WeightsVersion(7)).settle(Disposition::Trained);
+        let Ok(Reply::Receipt { weights_version, .. }) = receipts.try_recv() else { panic!("no receipt") };
+        assert_eq!(weights_version, WeightsVersion(7));
+    }
+
+    #[test]
+    fn the_gate_counts_updates() {
+        let gate = PolicyLagGate::new(2);
+        gate.advance(WeightsVersion(5));
+        assert!(gate.admits(WeightsVersion(3)));
+        assert!(!gate.admits(WeightsVersion(2)));
+        assert!(gate.admits(WeightsVersion(6)));
+    }
+}

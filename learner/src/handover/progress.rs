@@ -1,0 +1,296 @@
+//! What a run has reached: written by the trainer once an update, read by reports. Decides when the task is solved.
+
+mod clock;
+mod saved;
+
+use crate::learn::step::StepReport;
+use clock::TrainerClock;
+use impala_common::trajectory::{Episode, RolloutTime};
+pub use saved::SavedProgress;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Episodes in the mean that decides.
+pub const SOLVED_EPISODES: usize = 100;
+/// Points of the learning curve that are kept; beyond it every second one is dropped.
+const CURVE_POINTS_MAX: usize = 4096;
+
+/// A point of the learning curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Frames trained.
+    pub frames: u64,
+    /// Mean return of the last 100 episodes (of as many as there are, at first).
+    pub mean_return: f64,
+}
+
+/// Distribution of policy lags, updates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LagHistogram {
+    counts: Vec<u64>,
+}
+
+/// Lags from here on share one place.
+const LAG_PLACES: usize = 1025;
+
+impl LagHistogram {
+    /// Counts one trajectory.
+    pub fn record(&mut self, lag: u64) {
+        let place = usize::try_from(lag).map_or(LAG_PLACES - 1, |lag| lag.min(LAG_PLACES - 1));
+        if self.counts.len() <= place {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] += 1;
+    }
+
+    /// Mean lag; 0 without trajectories.
+    pub fn mean(&self) -> f64 {
+        let total: u64 = self.counts.iter().sum();
+        let sum: u64 = self.counts.iter().zip(0..).map(|(count, lag)| count * lag).sum();
+        if total == 0 { 0.0 } else { sum as f64 / total as f64 }
+    }
+
+    /// The smallest lag that at least the fraction `q` of trajectories does not exceed.
+    pub fn quantile(&self, q: f64) -> u64 {
+        let total: u64 = self.counts.iter().sum();
+        let rank = (q * total as f64).ceil() as u64;
+        let mut seen = 0;
+        for (count, lag) in self.counts.iter().zip(0..) {
+            seen += count;
+            if seen >= rank {
+                return lag;
+            }
+        }
+        0
+    }
+
+    /// The largest lag seen.
+    pub fn max(&self) -> u64 {
+        self.counts.len().saturating_sub(1) as u64
+    }
+}
+
+/// Where and when the task was solved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Solved {
+    /// Frames trained until then.
+    pub frames: u64,
+    /// Seconds since the start of the run.
+    pub seconds: f64,
+}
+
+/// Everything that a report may want to know of the training.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    started: Instant,
+    /// What earlier processes of a resumed run took.
+    before: Duration,
+    first_batch: Option<Duration>,
+    ended: Option<Duration>,
+    solved_return: f64,
+    /// Frames trained.
+    pub frames: u64,
+    /// Updates; also the version of the weights.
+    pub updates: u64,
+    /// Episodes that ended in trained trajectories.
+    pub episodes: u64,
+    /// The last update.
+    pub last_step: StepReport,
+    /// Learning rate of the last update.
+    pub learning_rate: f32,
+    /// The trainer's time, at work and waiting.
+    pub clock: TrainerClock,
+    /// The actors' time, of all trajectories that came behind the first batch: what went before is the start of a run and no
+    /// sign of what limits it.
+    pub actors: RolloutTime,
+    /// Lag of every trained trajectory.
+    pub lag: LagHistogram,
+    /// When the mean return first reached the goal.
+    pub solved: Option<Solved>,
+    /// The worst mean return of 100 episodes since then.
+    pub worst_after_solved: Option<f64>,
+    /// Mean return against frames.
+    pub curve: Vec<CurvePoint>,
+    curve_stride: u64,
+    curve_skipped: u64,
+    recent: VecDeque<Episode>,
+    recent_sum: f64,
+}
+
+impl Progress {
+    /// Progress of a run that counts as solved from `solved_return`.
+    pub fn new(solved_return: f64) -> Self {
+        let started = Instant::now();
+        Self {
+            started,
+            before: Duration::ZERO,
+            first_batch: None,
+            ended: None,
+            solved_return,
+            frames: 0,
+            updates: 0,
+            episodes: 0,
+            last_step: StepReport::default(),
+            learning_rate: 0.0,
+            clock: TrainerClock::new(started),
+            actors: RolloutTime::default(),
+            lag: LagHistogram::default(),
+            solved: None,
+            worst_after_solved: None,
+            curve: Vec::new(),
+            curve_stride: 1,
+            curve_skipped: 0,
+            recent: VecDeque::with_capacity(SOLVED_EPISODES),
+            recent_sum: 0.0,
+        }
+    }
+
+    /// Time since the start of the run, without that in which no learner was up.
+    pub fn elapsed(&self) -> Duration {
+        self.before + self.started.elapsed()
+    }
+
+    /// What earlier processes of a resumed run took of it.
+    pub fn before(&self) -> Duration {
+        self.before
+    }
+
+    /// Time from the start of the run until the trainer had its first batch.
+    pub fn first_batch(&self) -> Option<Duration> {
+        self.first_batch
+    }
+
+    /// The trainer has a batch; `actors` is the time that went into what has arrived since the one before.
+    pub fn begin_work(&mut self, actors: RolloutTime) {
+        self.clock.work(Instant::now());
+        if self.first_batch.is_none() {
+            self.first_batch = Some(self.elapsed());
+        } else {
+            self.actors += actors;
+        }
+    }
+
+    /// The trainer waits for the next batch.
+    pub fn begin_wait(&mut self) {
+        self.clock.wait(Instant::now());
+    }
+
+    /// The trainer has ended.
+    pub fn end_work(&mut self) {
+        self.clock.stop(Instant::now());
+        self.ended = Some(self.elapsed());
+    }
+
+    /// Time from the start of the run until the trainer ended.
+    pub fn ended(&self) -> Option<Duration> {
+        self.ended
+    }
+
+    /// Mean return of the last 100 episodes, or of as many as there are; `None` before the first.
+    pub fn mean_return(&self) -> Option<f64> {
+        (!self.recent.is_empty()).then(|| self.recent_sum / self.recent.len() as f64)
+    }
+
+    /// Mean length of the last 100 episodes, steps.
+    pub fn mean_length(&self) -> Option<f64> {
+        let sum: f64 = self.recent.iter().map(|e| f64::from(e.length)).sum();
+        (!self.recent.is_empty()).then(|| sum / self.recent.len() as f64)
+    }
+
+    /// Adds the frames of an update and the episodes that ended in it.
+    pub fn record_update(&mut self, frames: u64, episodes: impl Iterator<Item = Episode>) {
+        self.updates += 1;
+        self.frames += frames;
+        let before = self.episodes;
+        for episode in episodes {
+            self.record_episode(episode);
+        }
+        if self.episodes > before {
+            self.record_curve_point();
+        }
+    }
+
+    fn record_episode(&mut self, episode: Episode) {
+        self.episodes += 1;
+        if self.recent.len() == SOLVED_EPISODES {
+            let oldest = self.recent.pop_front().map_or(0.0, |e| f64::from(e.episode_return));
+            self.recent_sum -= oldest;
+        }
+        self.recent.push_back(episode);
+        self.recent_sum += f64::from(episode.episode_return);
+        if self.recent.len() < SOLVED_EPISODES {
+            return;
+        }
+        let mean = self.recent_sum / SOLVED_EPISODES as f64;
+        if self.solved.is_some_and(|solved| solved.frames < self.frames) {
+            self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
+        } else if self.solved.is_none() && mean >= self.solved_return {
+            self.solved = Some(Solved { frames: self.frames, seconds: self.elapsed().as_secs_f64() });
+        }
+    }
+
+    fn record_curve_point(&mut self) {
+        self.curve_skipped += 1;
+        if self.curve_skipped < self.curve_stride {
+            return;
+        }
+        self.curve_skipped = 0;
+        let Some(mean_return) = self.mean_return() else { return };
+        self.curve.push(CurvePoint { frames: self.frames, mean_return });
+        if self.curve.len() > CURVE_POINTS_MAX {
+            let mut keep = false;
+            self.curve.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.curve_stride *= 2;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn episode(episode_return: f32) -> Episode {
+        Episode { episode_return, length: episode_return as u32 }
+    }
+
+    #[test]
+    fn solved_needs_a_hundred_episodes_and_remembers_when() {
+        let mut progress = Progress::new(475.0);
+        progress.record_update(80, std::iter::repeat_n(episode(500.0), 99));
+        assert_eq!(progress.solved, None);
+        assert_eq!(progress.mean_return(), Some(500.0));
+        progress.record_update(80, std::iter::once(episode(500.0)));
+        assert_eq!(progress.solved.map(|s| s.frames), Some(160));
+        // Ten episodes of 100 among the last hundred: 460.
+        progress.record_update(80, std::iter::repeat_n(episode(100.0), 10));
+        progress.record_update(80, std::iter::repeat_n(episode(500.0), 100));
+        assert_eq!(progress.worst_after_solved, Some(460.0));
+        assert_eq!((progress.mean_return(), progress.mean_length()), (Some(500.0), Some(500.0)));
+        assert_eq!(progress.solved.map(|s| s.frames), Some(160));
+    }
+
+    #[test]
+    fn the_lag_histogram_knows_mean_quantiles_and_maximum() {
+        let mut lag = LagHistogram::default();
+        assert_eq!((lag.mean(), lag.quantile(0.5), lag.max()), (0.0, 0, 0));
+        [0, 1, 1, 2, 6].into_iter().for_each(|l| lag.record(l));
+        assert_eq!((lag.mean(), lag.quantile(0.5), lag.quantile(0.99), lag.max()), (2.0, 1, 6, 6));
+        lag.record(u64::MAX);
+        assert_eq!(lag.max(), 1024);
+    }
+
+    #[test]
+    fn the_curve_stays_bounded() {
+        let mut progress = Progress::new(475.0);
+        for _ in 0..20_000 {
+            progress.record_update(10, std::iter::once(episode(10.0)));
+        }
+        assert!(progress.curve.len() <= CURVE_POINTS_MAX);
+        assert!(progress.curve.last().unwrap().frames > 190_000);
+    }
+}

@@ -1,0 +1,12 @@
+//! The mathematics of an update: batch, V-trace, loss, network, optimiser, and the step that joins them on a device. Nothing
+//! here knows of actors, runs or threads of the learner.
+
+pub mod batch;
+pub mod compute;
+pub mod initialise;
+pub mod loss;
+pub mod model;
+pub mod optim;
+pub mod perceptron;
+pub mod step;
+pub mod vtrace;

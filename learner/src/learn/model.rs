@@ -1,0 +1,88 @@
+//! The actor-critic network as a burn module, and the way between its tensors and the flat parameters: the plain
+//! definition, with burn's automatic differentiation, that the fast passes of `perceptron` and `step` and the actor's policy
+//! are tested against. No run computes with it.
+
+use crate::learn::compute::ComputeDevice;
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
+use impala_policy::activation::Activation;
+use impala_policy::network::NetworkSpec;
+
+/// Multilayer perceptron with a policy head and a value head; see [`NetworkSpec`] for the layout of its parameters.
+#[derive(Module, Debug)]
+pub struct ActorCritic {
+    torso: Vec<Linear>,
+    policy: Linear,
+    value: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// Outputs of one forward pass.
+#[derive(Debug)]
+pub struct Outputs {
+    /// `[rows, A]`
+    pub logits: Tensor<2>,
+    /// `[rows, 1]`
+    pub values: Tensor<2>,
+}
+
+impl ActorCritic {
+    /// Loads flat parameters onto the device, ready for [`ActorCritic::forward`] and a backward pass.
+    ///
+    /// # Panics
+    /// If `parameters` are not as many as `spec` says: both belong to one run.
+    pub fn load(spec: &NetworkSpec, parameters: &[f32], device: &ComputeDevice) -> Self {
+        assert_eq!(parameters.len(), spec.parameter_count());
+        let layout = spec.layout();
+        let mut layers = layout.chunks_exact(2).map(|pair| {
+            let [inputs, outputs] = pair[0].shape[..] else { unreachable!("a weight has two dimensions") };
+            let weight = leaf(&parameters[pair[0].range.clone()], [inputs, outputs], device.tensors());
+            let bias = leaf(&parameters[pair[1].range.clone()], [outputs], device.tensors());
+            Linear { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)) }
+        });
+        let torso = layers.by_ref().take(spec.hidden.len()).collect();
+        let mut head = || layers.next().expect("the layout ends with the two heads");
+        Self { torso, policy: head(), value: head(), activation: spec.activation }
+    }
+
+    /// Logits and values of a batch.
+    ///
+    /// # Shapes
+    /// - observations: `[rows, O]`
+    /// - output: logits `[rows, A]`, values `[rows, 1]`
+    pub fn forward(&self, observations: Tensor<2>) -> Outputs {
+        let activate = |x| match self.activation {
+            Activation::Tanh => activation::tanh(x),
+            Activation::Relu => activation::relu(x),
+        };
+        let torso = self.torso.iter().fold(observations, |x, layer| activate(layer.forward(x)));
+        Outputs { logits: self.policy.forward(torso.clone()), values: self.value.forward(torso) }
+    }
+
+    /// The gradient of every parameter, flat, in the layout's order.
+    pub fn flat_gradient(&self, gradients: &mut Gradients, into: &mut Vec<f32>) {
+        into.clear();
+        for layer in self.torso.iter().chain([&self.policy, &self.value]) {
+            let weight = layer.weight.val().grad_remove(gradients).map(Tensor::into_data);
+            let bias = layer.bias.as_ref().and_then(|bias| bias.val().grad_remove(gradients)).map(Tensor::into_data);
+            for gradient in [weight, bias] {
+                let data = gradient.expect("every parameter takes part in the outputs");
+                into.extend_from_slice(floats(&data));
+            }
+        }
+    }
+}
+
+fn leaf<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device).require_grad()
+}
+
+/// The numbers of tensor data.
+///
+/// # Panics
+/// If they are not `f32`: no tensor of this crate has another type.
+pub fn floats(data: &TensorData) -> &[f32] {
+    data.as_slice().expect("the model works in f32")
+}

@@ -1,0 +1,122 @@
+//! Outputs of the network to V-trace's arguments, to the losses and to the outputs' gradient; [`crate::learn::loss`] has the
+//! formulas.
+
+use super::super::Correction;
+use super::network::Pass;
+use super::upload::Upload;
+use super::vtrace::{ReturnsTensors, VtraceTensors};
+use crate::learn::loss::LossCosts;
+use burn::tensor::{Device, Tensor, TensorData, activation};
+
+/// Policy and values of a batch.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// Rows that went through the network.
+    rows: usize,
+    /// `[M, A]` for the M = T * B frames.
+    log_probs: Tensor<2>,
+    /// `[M, 1]`, log-probability of the action that was taken.
+    action_log_probs: Tensor<2>,
+    /// `[rows]`
+    values: Tensor<1>,
+}
+
+/// Arrays that do not change during a run.
+#[derive(Debug)]
+pub(super) struct Constants {
+    /// `[1, A]`: 0, 1, ..
+    all_actions: Tensor<2>,
+    /// `[3]`, of the policy's, the baseline's and the entropy's mean in the loss.
+    loss_weights: Tensor<1>,
+}
+
+/// What the loss gives.
+#[derive(Debug)]
+pub(super) struct LossTensors {
+    /// `[3]`: policy, baseline, entropy.
+    pub(super) means: Tensor<1>,
+    /// `[1]`
+    pub(super) total: Tensor<1>,
+    /// `[rows, A + 1]`, 0 in the rows behind the frames.
+    pub(super) gradient: Tensor<2>,
+}
+
+impl Constants {
+    pub(super) fn new(action_count: usize, costs: LossCosts, device: &Device) -> Self {
+        let actions: Vec<f32> = (0..action_count).map(|action| action as f32).collect();
+        let weights = vec![1.0, costs.baseline, -costs.entropy];
+        Self {
+            all_actions: Tensor::from_data(TensorData::new(actions, [1, action_count]), device),
+            loss_weights: Tensor::from_data(TensorData::new(weights, [3]), device),
+        }
+    }
+}
+
+impl Outputs {
+    pub(super) fn new(pass: &Pass, upload: &Upload, action_count: usize) -> Self {
+        let [rows, _] = pass.outputs.dims();
+        let logits = pass.outputs.clone().slice([0..upload.frames(), 0..action_count]);
+        let log_probs = activation::log_softmax(logits, 1);
+        Self {
+            rows,
+            action_log_probs: log_probs.clone().gather(1, upload.actions.clone().int()),
+            log_probs,
+            values: pass.outputs.clone().slice([0..rows, action_count..action_count + 1]).reshape([rows]),
+        }
+    }
+
+    /// Values of `len` rows from `start` on.
+    fn values(&self, start: usize, len: usize) -> Tensor<1> {
+        self.values.clone().narrow(0, start, len)
+    }
+
+    pub(super) fn vtrace_inputs(&self, upload: &Upload, correction: Correction) -> VtraceTensors {
+        let (steps, columns, frames) = (upload.steps, upload.columns, upload.frames());
+        let behaviour = match correction {
+            Correction::Vtrace => upload.behaviour_log_probs.clone(),
+            Correction::None => self.action_log_probs.clone(),
+        };
+        // The final observation of a truncated step is worth its discounted value; for all other steps the factor is 0.
+        let finals = self.values(frames + columns, upload.finals);
+        let final_values = finals.select(0, upload.final_indices.clone().reshape([frames]).int());
+        let rewards = upload.rewards.clone() + upload.final_discounts.clone() * final_values.reshape([frames, 1]);
+        let by_step = |array: Tensor<2>| array.reshape([steps, columns]);
+        VtraceTensors {
+            log_ratios: by_step(self.action_log_probs.clone() - behaviour),
+            discounts: by_step(upload.discounts.clone()),
+            rewards: by_step(rewards),
+            values: self.values(0, frames).reshape([steps, columns]),
+            next_values: self.values(columns, frames).reshape([steps, columns]),
+        }
+    }
+
+    /// The losses and the gradient of the whole one with respect to the outputs.
+    pub(super) fn loss(
+        self,
+        upload: &Upload,
+        returns: &ReturnsTensors,
+        costs: LossCosts,
+        constants: &Constants,
+    ) -> LossTensors {
+        let (frames, [_, action_count]) = (upload.frames(), self.log_probs.dims());
+        let device = self.log_probs.device();
+        let scale = 1.0 / frames as f32;
+        let advantages = returns.pg_advantages.clone().reshape([frames, 1]);
+        let errors = self.values(0, frames).reshape([frames, 1]) - returns.vs.clone().reshape([frames, 1]);
+        let probs = self.log_probs.clone().exp();
+        let entropies = (probs.clone() * self.log_probs.clone()).sum_dim(1).neg();
+
+        let policy = (advantages.clone() * self.action_log_probs).neg();
+        let baseline = (errors.clone() * errors.clone()).mul_scalar(0.5);
+        let terms = Tensor::cat(vec![policy, baseline, entropies.clone()], 1);
+        let means = terms.sum_dim(0).reshape([3]).mul_scalar(scale);
+        let total = (means.clone() * constants.loss_weights.clone()).sum();
+
+        let is_taken = probs.zeros_like().mask_fill(upload.actions.clone().equal(constants.all_actions.clone()), 1.0);
+        let bonus = probs.clone() * (self.log_probs + entropies);
+        let logits = advantages * (probs - is_taken) + bonus.mul_scalar(costs.entropy);
+        let gradient = Tensor::cat(vec![logits, errors.mul_scalar(costs.baseline)], 1).mul_scalar(scale);
+        let behind = Tensor::zeros([self.rows - frames, action_count + 1], &device);
+        LossTensors { means, total, gradient: Tensor::cat(vec![gradient, behind], 0) }
+    }
+}

@@ -1,0 +1,103 @@
+//! The progress line on standard error: refreshed in place on a terminal, a line every few seconds otherwise.
+
+use crate::report::View;
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// Time between two lines where there is no terminal to refresh one in place.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows the progress of one run.
+#[derive(Debug)]
+pub struct Console {
+    line: ProgressBar,
+    last_plain: Instant,
+}
+
+impl Console {
+    /// A display on standard error.
+    pub fn new() -> Self {
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        // What limits the run stands below: one line would be wider than a terminal.
+        line.set_style(ProgressStyle::with_template("{wide_msg}\n{prefix}").expect("a constant template"));
+        Self { line, last_plain: Instant::now() }
+    }
+
+    /// Shows the present state.
+    pub fn show(&mut self, view: &View<'_>) {
+        let (text, limit) = (describe(view), &view.diagnosis.brief);
+        if !self.line.is_hidden() {
+            self.line.set_prefix(limit.clone());
+            self.line.set_message(text);
+        } else if self.last_plain.elapsed() >= LINE_INTERVAL {
+            self.last_plain = Instant::now();
+            let separator = if limit.is_empty() { "" } else { "; " };
+            note(&format!("{text}{separator}{limit}"));
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        self.line.finish_and_clear();
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A line for the person who watches; standard output is left to the results.
+#[allow(clippy::print_stderr, reason = "progress for a person")]
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+fn describe(view: &View<'_>) -> String {
+    let View { progress, account, actors_connected, frames_per_second, busy, time_left, .. } = view;
+    let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
+    let refused = match account.refused() + account.lost {
+        0 => String::new(),
+        count => format!(", {count} refused or lost"),
+    };
+    format!(
+        "{} frames, {:.0}k/s, return {mean}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
+        HumanCount(progress.frames),
+        frames_per_second / 1e3,
+        progress.lag.mean(),
+        busy * 100.0,
+        time_left.as_secs(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::ledger::Account;
+    use crate::handover::progress::Progress;
+    use crate::report::doctor::Diagnosis;
+    use crate::report::shares::Shares;
+
+    #[test]
+    fn the_line_tells_what_a_person_asks_for() {
+        let progress = Progress::new(475.0);
+        let view = View {
+            progress: &progress,
+            account: Account { produced: 3, lost: 3, ..Account::default() },
+            actors_connected: 2,
+            frames_per_second: 12_345.6,
+            busy: 0.5,
+            shares: Shares::default(),
+            diagnosis: &Diagnosis::default(),
+            time_left: Duration::from_secs(90),
+        };
+        let line = describe(&view);
+        assert!(line.split(", 3 refused").next().unwrap().len() < 80, "{line}");
+        for part in
+            ["0 frames", "12k/s", "return -", "lag 0.0", "busy 50%", "2 actors", "3 refused or lost", "90s left"]
+        {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+}

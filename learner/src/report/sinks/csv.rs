@@ -1,0 +1,92 @@
+//! `metrics.csv`: one row a report interval.
+
+use crate::report::View;
+use serde::Serialize;
+use std::fs::File;
+use std::path::Path;
+
+/// Appends rows to the file.
+#[derive(Debug)]
+pub struct MetricsCsv {
+    writer: csv::Writer<File>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    seconds: f64,
+    frames: u64,
+    updates: u64,
+    episodes: u64,
+    frames_per_second: f64,
+    mean_return: Option<f64>,
+    mean_length_steps: Option<f64>,
+    loss: f32,
+    policy_loss: f32,
+    baseline_loss: f32,
+    entropy_nats: f32,
+    gradient_norm: f32,
+    learning_rate: f32,
+    policy_lag_mean_updates: f64,
+    policy_lag_max_updates: u64,
+    learner_busy: f64,
+    actors_blocked: Option<f64>,
+    machine_busy: Option<f64>,
+    limited_by: &'static str,
+    actors_connected: usize,
+    produced: u64,
+    trained: u64,
+    refused: u64,
+    lost: u64,
+    in_flight: u64,
+}
+
+impl MetricsCsv {
+    /// Creates the file, or goes on behind the rows that the earlier processes of a resumed run wrote.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(path: &Path, resumes: bool) -> csv::Result<Self> {
+        let mut options = File::options();
+        let file = options.create(true).write(true).append(resumes).truncate(!resumes).open(path)?;
+        let has_header = file.metadata()?.len() > 0;
+        Ok(Self { writer: csv::WriterBuilder::new().has_headers(!has_header).from_writer(file) })
+    }
+
+    /// Writes one row and flushes it, so that a reader sees it at once.
+    ///
+    /// # Errors
+    /// The row cannot be written.
+    pub fn append(&mut self, view: &View<'_>) -> csv::Result<()> {
+        let View { progress, account, .. } = view;
+        let losses = progress.last_step.losses;
+        self.writer.serialize(Row {
+            seconds: progress.elapsed().as_secs_f64(),
+            frames: progress.frames,
+            updates: progress.updates,
+            episodes: progress.episodes,
+            frames_per_second: view.frames_per_second,
+            mean_return: progress.mean_return(),
+            mean_length_steps: progress.mean_length(),
+            loss: losses.total,
+            policy_loss: losses.policy,
+            baseline_loss: losses.baseline,
+            entropy_nats: losses.entropy,
+            gradient_norm: progress.last_step.gradient_norm,
+            learning_rate: progress.learning_rate,
+            policy_lag_mean_updates: progress.lag.mean(),
+            policy_lag_max_updates: progress.lag.max(),
+            learner_busy: view.busy,
+            actors_blocked: view.shares.actors_blocked(),
+            machine_busy: view.shares.machine_busy,
+            limited_by: view.diagnosis.limit.name(),
+            actors_connected: view.actors_connected,
+            produced: account.produced,
+            trained: account.trained,
+            refused: account.refused(),
+            lost: account.lost,
+            in_flight: account.in_flight(),
+        })?;
+        self.writer.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! The metrics that mirror the run's own counters. Names and help stand in `handover::metrics`; the exporter is the program's.
+
+use crate::handover::admission::PolicyLagGate;
+use crate::handover::ledger::Disposition;
+use crate::report::View;
+use crate::report::doctor::Limit;
+use metrics::{counter, gauge};
+use std::time::Instant;
+
+/// Brings them up to date; called once a report interval.
+pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
+    let View { progress, account, .. } = view;
+    counter!("impala_learner_frames_total").absolute(progress.frames);
+    counter!("impala_learner_updates_total").absolute(progress.updates);
+    counter!("impala_learner_episodes_total").absolute(progress.episodes);
+    counter!("impala_learner_trajectories_produced_total").absolute(account.produced);
+    let dispositions = Disposition::ALL.map(|d| (d.name(), account.of(d)));
+    for (name, count) in dispositions.into_iter().chain([("lost", account.lost)]) {
+        counter!("impala_learner_trajectories_total", "disposition" => name).absolute(count);
+    }
+    let now = Instant::now();
+    gauge!("impala_learner_busy_seconds").set(progress.clock.busy(now).as_secs_f64());
+    gauge!("impala_learner_waiting_seconds").set(progress.clock.waiting(now).as_secs_f64());
+    gauge!("impala_learner_actors_acting_seconds").set(progress.actors.unroll.as_secs_f64());
+    for (what, time) in [("room", progress.actors.room), ("weights", progress.actors.weights)] {
+        gauge!("impala_learner_actors_blocked_seconds", "what" => what).set(time.as_secs_f64());
+    }
+    for limit in Limit::ALL {
+        let is_it = f64::from(u8::from(limit == view.diagnosis.limit));
+        gauge!("impala_learner_limited_by", "limit" => limit.name()).set(is_it);
+    }
+    let losses = progress.last_step.losses;
+    for (term, value) in [("total", losses.total), ("policy", losses.policy), ("baseline", losses.baseline)] {
+        gauge!("impala_learner_loss", "term" => term).set(value);
+    }
+    gauge!("impala_learner_frames_per_second").set(view.frames_per_second);
+    gauge!("impala_learner_entropy_nats").set(losses.entropy);
+    gauge!("impala_learner_gradient_norm").set(progress.last_step.gradient_norm);
+    gauge!("impala_learner_learning_rate").set(progress.learning_rate);
+    gauge!("impala_learner_queue_depth_trajectories").set(account.in_flight() as f64);
+    gauge!("impala_learner_weights_version").set(gate.current().0 as f64);
+    gauge!("impala_learner_actors_connected").set(view.actors_connected as f64);
+    if let Some(mean) = progress.mean_return() {
+        gauge!("impala_learner_mean_return").set(mean);
+    }
+}

@@ -1,0 +1,7 @@
+//! A run as it lies on disk: its directory, its checkpoints, and how it goes on from one.
+
+pub mod checkpoint;
+pub mod checkpoint_slot;
+pub mod resume;
+pub mod run_dir;
+pub mod store;

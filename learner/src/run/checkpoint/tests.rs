@@ -1,0 +1,103 @@
+//! Files that come back as they were, and files that are not what they should be.
+
+use super::*;
+use crate::config::settings::GivenSettings;
+use crate::handover::progress::Progress;
+use proptest::prelude::*;
+
+/// A checkpoint behind `updates` updates, with numbers that differ everywhere.
+pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
+    let given = GivenSettings { seed: Some(updates), ..GivenSettings::default() };
+    let config = Config::complete(given).unwrap();
+    let count = config.network().parameter_count();
+    let numbers = |scale: f32| (0..count).map(|i| (i as f32 * 0.37 - 1.0) * scale).collect::<Vec<_>>();
+    let mut progress = Progress::new(475.0);
+    let episode = impala_common::trajectory::Episode { episode_return: mean_return, length: 3 };
+    (0..updates).for_each(|_| progress.record_update(80, std::iter::repeat_n(episode, 100)));
+    let mut progress = progress.save();
+    progress.seconds = 1.5;
+    Checkpoint {
+        parameters: numbers(1.0),
+        optimiser: OptimiserState { first: numbers(-0.5), second: numbers(1e-3), steps: 7 },
+        progress,
+        account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
+        actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
+        best_mean_return: Some(0.1 + f64::from(mean_return)),
+        config,
+    }
+}
+
+#[test]
+fn a_checkpoint_comes_back_as_it_was() {
+    let checkpoint = checkpoint(3, 20.5);
+    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap()).unwrap(), checkpoint);
+}
+
+#[test]
+fn the_reference_reader_finds_weights_and_moments_under_their_names() {
+    let checkpoint = checkpoint(1, 9.0);
+    let bytes = checkpoint.encode().unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let optimiser = &checkpoint.optimiser;
+    for (prefix, expected) in
+        [("", &checkpoint.parameters), ("optimiser.first.", &optimiser.first), ("optimiser.second.", &optimiser.second)]
+    {
+        for block in checkpoint.network().layout() {
+            let tensor = file.tensor(&format!("{prefix}{}", block.name)).unwrap();
+            assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F32, block.shape.as_slice()));
+            let numbers: Vec<f32> =
+                tensor.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+            assert_eq!(numbers, expected[block.range]);
+        }
+    }
+}
+
+/// Changes the envelope of a sound file.
+fn with_envelope(change: impl FnOnce(&mut Envelope)) -> Vec<u8> {
+    let bytes = checkpoint(1, 9.0).encode().unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut envelope: Envelope = serde_json::from_str(&header.metadata().as_ref().unwrap()[METADATA_KEY]).unwrap();
+    change(&mut envelope);
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), serde_json::to_string(&envelope).unwrap())]);
+    safetensors::serialize(SafeTensors::deserialize(&bytes).unwrap().tensors(), Some(metadata)).unwrap()
+}
+
+#[test]
+fn what_is_no_checkpoint_is_said_to_be_none() {
+    let refusal = |bytes: &[u8]| Checkpoint::decode(bytes).unwrap_err().to_string();
+    let sound = checkpoint(1, 9.0).encode().unwrap();
+    assert!(refusal(&[]).contains("damaged or no safetensors file"));
+    assert!(refusal(&sound[..sound.len() / 2]).contains("damaged or no safetensors file"));
+    let tensors = SafeTensors::deserialize(&sound).unwrap().tensors();
+    let foreign = safetensors::serialize(tensors, None).unwrap();
+    assert!(refusal(&foreign).contains("no checkpoint of this program"));
+    assert!(refusal(&with_envelope(|e| e.format = 9)).contains("its format is 9, this release reads 1"));
+    assert!(refusal(&with_envelope(|e| e.crc32 ^= 1)).contains("its checksum is"));
+    assert!(refusal(&with_envelope(|e| e.state = "{}".into())).contains("metadata cannot be read"));
+    let other_network = with_envelope(|e| e.state = e.state.replace("hidden = [64, 64]", "hidden = [64, 32]"));
+    assert!(refusal(&other_network).contains("its tensor `torso.1.weight` is missing or not F32 [64, 32]"));
+    let unknown_key = with_envelope(|e| e.state = e.state.replace("seed = 1", "sede = 1"));
+    assert!(refusal(&unknown_key).contains("its configuration"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// No bit of a file can change unnoticed, and no damage is a panic.
+    #[test]
+    fn damage_anywhere_is_noticed(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let mut bytes = checkpoint(1, 9.0).encode().unwrap();
+        let position = position.index(bytes.len());
+        bytes[position] ^= 1 << bit;
+        // A changed bit in the header's white space or in the order of keys may still mean the same.
+        if let Ok(read) = Checkpoint::decode(&bytes) {
+            prop_assert_eq!(read, checkpoint(1, 9.0));
+        }
+    }
+
+    #[test]
+    fn a_file_cut_short_is_noticed(len in any::<prop::sample::Index>()) {
+        let bytes = checkpoint(1, 9.0).encode().unwrap();
+        prop_assert!(Checkpoint::decode(&bytes[..len.index(bytes.len())]).is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! How a run begins: what a person gave, joined with what a checkpoint of the run recorded, before anything starts.
+
+use crate::config::settings::{GivenSettings, Settings};
+use crate::config::store_location::StoreLocation;
+use crate::config::{self, Config, ConfigError};
+use crate::run::checkpoint::Checkpoint;
+use crate::run::store::{CheckpointStore, Found, StoreError};
+use std::path::{Path, PathBuf};
+
+/// Name of the configuration in a run's directory.
+pub const CONFIG_FILE: &str = "config.toml";
+/// Name of the directory of checkpoints in a run's directory.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// Why a run cannot begin or be resumed.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// A setting is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The checkpoints cannot be read.
+    #[error("{0}")]
+    Store(StoreError),
+    /// A run was to be resumed that is not there.
+    #[error(
+        "--resume {run}: there is no checkpoint in {store}; give the directory of a run, or the URL of its checkpoints"
+    )]
+    Nothing {
+        /// As given.
+        run: String,
+        /// Where it was looked for.
+        store: String,
+    },
+    /// A setting does not fit what was trained so far.
+    #[error(
+        "{key} = {given}: the checkpoint {checkpoint} has {trained}; leave the setting out, or choose another --run-dir"
+    )]
+    Conflict {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        given: String,
+        /// What the checkpoint was trained with.
+        trained: String,
+        /// Its store and name.
+        checkpoint: String,
+    },
+}
+
+impl From<StoreError> for ResumeError {
+    /// Not as a source: the message has all of it.
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A run that is about to begin or to go on.
+#[derive(Debug)]
+pub struct Beginning {
+    /// What was given, before the checkpoint's settings, before the defaults.
+    pub given: GivenSettings,
+    /// The run's directory, if it is settled.
+    pub run_dir: Option<PathBuf>,
+    /// Where the run's checkpoints lie, if that is settled without its directory.
+    pub store: Option<CheckpointStore>,
+    /// What to go on from.
+    pub found: Option<Found>,
+}
+
+impl Beginning {
+    /// Looks for checkpoints of the run that the settings or `resume` (the directory of a run, or the URL of its
+    /// checkpoints) name.
+    ///
+    /// # Errors
+    /// See [`ResumeError`].
+    pub fn find(given: GivenSettings, resume: Option<&str>) -> Result<Self, ResumeError> {
+        let is_url = |text: &str| text.contains("://");
+        let run_dir = match resume {
+            Some(run) if !is_url(run) => Some(PathBuf::from(run)),
+            _ => given.run_dir.clone().filter(|path| !path.as_os_str().is_empty()),
+        };
+        let location = match resume {
+            Some(url) if is_url(url) => Some(url.parse().map_err(|reason| location_error(url, reason))?),
+            _ => given.checkpoint_store.clone().filter(|StoreLocation(location)| !location.is_empty()),
+        };
+        let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
+        let store = match (&location, &run_dir) {
+            (Some(location), _) => Some(CheckpointStore::open(location)?),
+            (None, Some(run_dir)) => Some(default_store(run_dir)),
+            (None, None) => None,
+        };
+        let found = store.as_ref().map(newest).transpose()?.flatten();
+        if let (Some(run), None) = (resume, &found) {
+            let store = store.map_or_else(String::new, |store| store.to_string());
+            return Err(ResumeError::Nothing { run: run.to_owned(), store });
+        }
+        let given = match &found {
+            Some(found) => {
+                let mut trained = found.checkpoint.config.given();
+                // Where this run lies now, not where it lay.
+                (trained.run_dir, trained.checkpoint_store) = (None, location);
+                given.or(trained)
+            }
+            None => given,
+        };
+        Ok(Self { given, run_dir, store, found })
+    }
+
+    /// Checks that the run's settings fit what was trained so far.
+    ///
+    /// # Errors
+    /// Names the setting, both values and the fix.
+    pub fn check(&self, config: &Config) -> Result<(), ResumeError> {
+        let (Some(found), Some(store)) = (&self.found, &self.store) else { return Ok(()) };
+        let trained = &found.checkpoint.config;
+        let (mut all_given, mut all_trained) = (fixed(config), fixed(trained));
+        // Either order can follow the other; but then the states of the actors are not taken up.
+        if config.deterministic && trained.deterministic {
+            all_given.extend(fixed_in_lockstep(config));
+            all_trained.extend(fixed_in_lockstep(trained));
+        }
+        for ((key, given), (_, trained)) in all_given.into_iter().zip(all_trained) {
+            if given != trained {
+                let checkpoint = format!("{store}/{}", found.name);
+                return Err(ResumeError::Conflict { key, given, trained, checkpoint });
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint to go on from.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.found.as_ref().map(|found| &found.checkpoint)
+    }
+
+    /// What it begins with, in a line; nothing for a new run.
+    pub fn note(&self) -> Option<String> {
+        let (found, store) = (self.found.as_ref()?, self.store.as_ref()?);
+        let progress = &found.checkpoint.progress;
+        let (frames, name) = (progress.frames, &found.name);
+        let mut note = format!("going on behind update {}, {frames} frames, from {store}/{name}", progress.updates);
+        for skipped in &found.skipped {
+            note.push_str(&format!("; passed over {skipped}"));
+        }
+        Some(note)
+    }
+}
+
+/// Settings that what was trained depends on.
+fn fixed(settings: &Settings) -> Vec<(&'static str, String)> {
+    vec![
+        ("environment", settings.environment.to_string()),
+        ("hidden", format!("{:?}", settings.hidden.0)),
+        ("activation", settings.activation.to_string()),
+        ("optimiser", format!("{:?}", settings.optimiser).to_lowercase()),
+    ]
+}
+
+/// Settings that the order of a deterministic run, and its actors' states, depend on.
+fn fixed_in_lockstep(settings: &Settings) -> Vec<(&'static str, String)> {
+    vec![
+        ("actors", settings.actors.to_string()),
+        ("environments_per_actor", settings.environments_per_actor.to_string()),
+        ("unroll_length", settings.unroll_length.to_string()),
+        ("batch_size", settings.batch_size.to_string()),
+        ("seed", settings.seed.to_string()),
+    ]
+}
+
+/// Where the configuration of the run in a directory says that its checkpoints lie. One that cannot be read is no reason not
+/// to look where they are by default.
+fn recorded_location(run_dir: &Path) -> Option<StoreLocation> {
+    let recorded = config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoint_store;
+    recorded.filter(|StoreLocation(location)| !location.is_empty())
+}
+
+/// The store of a run that names none.
+pub fn default_store(run_dir: &Path) -> CheckpointStore {
+    CheckpointStore::directory(run_dir.join(CHECKPOINTS))
+}
+
+fn location_error(location: &str, reason: String) -> StoreError {
+    StoreError::Location { location: location.to_owned(), reason }
+}
+
+/// Reads the store before there is any other runtime.
+fn newest(store: &CheckpointStore) -> Result<Option<Found>, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a thread can wait for a store").block_on(store.newest())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Runs that go on, and why some do not.
+
+use super::*;
+use crate::run::checkpoint::tests::checkpoint;
+
+/// A run's directory with one checkpoint behind `updates`.
+fn run(directory: &Path, updates: u64) -> PathBuf {
+    let run = directory.join("run");
+    std::fs::create_dir_all(run.join(CHECKPOINTS)).unwrap();
+    let checkpoint = checkpoint(updates, 9.0);
+    let name = crate::run::store::name_of(updates);
+    std::fs::write(run.join(CHECKPOINTS).join(name), checkpoint.encode().unwrap()).unwrap();
+    std::fs::write(run.join(CONFIG_FILE), checkpoint.config.to_toml()).unwrap();
+    run
+}
+
+#[test]
+fn a_resumed_run_keeps_its_settings_where_none_are_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let given = GivenSettings { frames_max: Some(77), ..GivenSettings::default() };
+    let by_name = Beginning::find(given.clone(), run.to_str()).unwrap();
+    let by_setting = Beginning::find(GivenSettings { run_dir: Some(run.clone()), ..given }, None).unwrap();
+    for beginning in [by_name, by_setting] {
+        let config = Config::complete(beginning.given.clone()).unwrap();
+        beginning.check(&config).unwrap();
+        assert_eq!((config.seed, config.frames_max), (5, 77));
+        assert_eq!(beginning.run_dir.as_ref(), Some(&run));
+        assert_eq!(beginning.checkpoint(), Some(&checkpoint(5, 9.0)));
+        assert!(beginning.note().unwrap().starts_with("going on behind update 5, 400 frames, from "));
+    }
+}
+
+#[test]
+fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("none");
+    let error = Beginning::find(GivenSettings::default(), run.to_str()).unwrap_err().to_string();
+    assert!(error.contains("there is no checkpoint in") && error.contains("none/checkpoints"), "{error}");
+    let given = GivenSettings { run_dir: Some(run), ..GivenSettings::default() };
+    let beginning = Beginning::find(given, None).unwrap();
+    assert_eq!((beginning.checkpoint(), beginning.note()), (None, None));
+}
+
+#[test]
+fn settings_that_do_not_fit_the_checkpoint_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let given = GivenSettings { hidden: Some("64,32".parse().unwrap()), ..GivenSettings::default() };
+    let beginning = Beginning::find(given, run.to_str()).unwrap();
+    let error = beginning.check(&Config::complete(beginning.given.clone()).unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("hidden = [64, 32]: the checkpoint ") && error.contains("has [64, 64]"), "{error}");
+}
+
+#[test]
+fn damaged_checkpoints_are_told_and_never_begun_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let newer = run.join(CHECKPOINTS).join(crate::run::store::name_of(6));
+    std::fs::write(&newer, b"half").unwrap();
+    let beginning = Beginning::find(GivenSettings::default(), run.to_str()).unwrap();
+    let note = beginning.note().unwrap();
+    assert!(note.contains("behind update 5") && note.contains("passed over update-000000000006"), "{note}");
+    std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::store::name_of(5))).unwrap();
+    let given = GivenSettings { run_dir: Some(run), ..GivenSettings::default() };
+    let error = Beginning::find(given, None).unwrap_err().to_string();
+    assert!(error.contains("no usable checkpoint") && error.contains("another --run-dir"), "{error}");
+}
+
+#[test]
+fn a_run_elsewhere_is_found_by_its_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::rename(run.join(CHECKPOINTS), &elsewhere).unwrap();
+    let text = format!("checkpoint_store = \"file://{}\"\n", elsewhere.display());
+    std::fs::write(run.join(CONFIG_FILE), text).unwrap();
+    assert!(Beginning::find(GivenSettings::default(), run.to_str()).unwrap().checkpoint().is_some());
+    let url = format!("file://{}", elsewhere.display());
+    let beginning = Beginning::find(GivenSettings::default(), Some(&url)).unwrap();
+    assert!(beginning.checkpoint().is_some() && beginning.run_dir.is_none());
+}

@@ -1,0 +1,93 @@
+//! The run's directory: configuration, metrics, learning curve, model, logs.
+
+use crate::config::Config;
+use crate::run::resume::CONFIG_FILE;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The run's directory cannot be made or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}; choose another {setting}")]
+pub struct RunDirError {
+    action: &'static str,
+    path: PathBuf,
+    setting: &'static str,
+    source: std::io::Error,
+}
+
+/// The directory of one run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    warning: Option<String>,
+}
+
+impl RunDir {
+    /// Makes the directory, `path` or else a new one below `runs_dir` that is named after date, environment and seed, and
+    /// writes the resolved configuration into it.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be written.
+    pub fn create(config: &Config, path: Option<&Path>) -> Result<Self, RunDirError> {
+        let path = match path {
+            Some(path) => {
+                std::fs::create_dir_all(path).map_err(error("create", path, "--run-dir"))?;
+                path.to_owned()
+            }
+            None => new_directory(config)?,
+        };
+        let file = path.join(CONFIG_FILE);
+        let written = write_whole(&file, &config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"));
+        let warning = match written {
+            // A run that goes on has it from before, and in its checkpoints: a full disk must not keep it from starting.
+            Err(error) if file.exists() => Some(format!("{error}: {}", error.source)),
+            written => written.map(|()| None)?,
+        };
+        Ok(Self { path, warning })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What went wrong with it and does not keep the run from going on; for the log, which may lie in it.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// A file that is never there by half.
+fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
+    let temporary = file.with_extension("tmp");
+    std::fs::write(&temporary, text)?;
+    std::fs::rename(temporary, file)
+}
+
+fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
+    const SETTING: &str = "--runs-dir";
+    std::fs::create_dir_all(&config.runs_dir).map_err(error("create", &config.runs_dir, SETTING))?;
+    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "-");
+    let name = format!("{date}-{}-seed{}", config.environment, config.seed);
+    let mut path = config.runs_dir.join(&name);
+    // Runs that start in the same second get a number.
+    let mut number = 1;
+    while let Err(source) = std::fs::create_dir(&path) {
+        if source.kind() != std::io::ErrorKind::AlreadyExists {
+            return Err(error("create", &path, SETTING)(source));
+        }
+        number += 1;
+        path = config.runs_dir.join(format!("{name}-{number}"));
+    }
+    Ok(path)
+}
+
+fn error(action: &'static str, path: &Path, setting: &'static str) -> impl FnOnce(std::io::Error) -> RunDirError {
+    let path = path.to_owned();
+    move |source| RunDirError { action, path, setting, source }
+}

@@ -1,0 +1,141 @@
+//! The checkpointer thread: writes checkpoints while the trainer goes on, keeps the newest few and the best. What it cannot
+//! write it reports and counts; training goes on without.
+
+use crate::handover::metrics::CheckpointMetrics;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::checkpoint_slot::{self, CheckpointJobs, CheckpointSlot};
+use crate::run::store::{CheckpointStore, StoreError, name_of};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Least time between two messages about writes that fail.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Writes what the slot hands over.
+#[derive(Debug)]
+pub struct CheckpointWriter {
+    store: CheckpointStore,
+    kept_max: usize,
+    /// Updates whose checkpoints may be removed, oldest first: this run's, and sound ones it began from.
+    known: VecDeque<u64>,
+    best_mean_return: Option<f64>,
+    jobs: CheckpointJobs,
+    last_log: Option<Instant>,
+}
+
+/// A slot and the writer behind it. `resumed` is the checkpoint that the run goes on from: newer ones in the store are
+/// damaged, are not counted among the `kept_max` and not removed.
+pub fn channel(
+    store: CheckpointStore,
+    kept_max: usize,
+    resumed: Option<&Checkpoint>,
+) -> (CheckpointSlot, CheckpointWriter) {
+    let (slot, jobs) = checkpoint_slot::channel();
+    let writer = CheckpointWriter {
+        store,
+        kept_max,
+        known: resumed.map(|checkpoint| checkpoint.progress.updates).into_iter().collect(),
+        best_mean_return: resumed.and_then(|checkpoint| checkpoint.best_mean_return),
+        jobs,
+        last_log: None,
+    };
+    (slot, writer)
+}
+
+impl CheckpointWriter {
+    /// Works until every slot is gone. `runtime` carries the requests to an object store.
+    pub fn run(mut self, runtime: &Handle) {
+        let metrics = CheckpointMetrics::new();
+        runtime.block_on(self.look_around());
+        while let Some(checkpoint) = self.jobs.next() {
+            let (update, since) = (checkpoint.progress.updates, Instant::now());
+            match runtime.block_on(self.write(checkpoint)) {
+                Ok(bytes) => {
+                    metrics.record_written(update, bytes, since.elapsed());
+                    self.succeeded(update);
+                }
+                Err(error) => {
+                    metrics.record_failed();
+                    self.failed(update, &error);
+                }
+            }
+        }
+    }
+
+    /// Finds what an earlier process left: sound checkpoints, which will make room for newer ones, and halves of files.
+    async fn look_around(&mut self) {
+        if let Err(error) = self.store.remove_halves() {
+            tracing::warn!(%error, "a half-written checkpoint stays");
+        }
+        let Some(resumed) = self.known.front().copied() else { return };
+        match self.store.updates().await {
+            Ok(updates) => self.known = updates.into_iter().filter(|update| *update <= resumed).collect(),
+            Err(error) => tracing::warn!(%error, "older checkpoints will not be removed"),
+        }
+    }
+
+    /// Writes a checkpoint, the best one first: what is written behind it may tell of it.
+    async fn write(&mut self, mut checkpoint: Checkpoint) -> Result<usize, StoreError> {
+        let update = checkpoint.progress.updates;
+        let mean_return = checkpoint.progress.mean_return();
+        let is_best = mean_return.is_some_and(|mean| self.best_mean_return.is_none_or(|best| mean > best));
+        checkpoint.best_mean_return = if is_best { mean_return } else { self.best_mean_return };
+        let mut bytes = encoded(&checkpoint);
+        let mut without_best = None;
+        if is_best {
+            match self.store.write_best(bytes.clone()).await {
+                Ok(()) => self.best_mean_return = mean_return,
+                Err(error) => {
+                    without_best = Some(error);
+                    // It must not tell of a best one that is not there.
+                    checkpoint.best_mean_return = self.best_mean_return;
+                    bytes = encoded(&checkpoint);
+                }
+            }
+        }
+        let len = bytes.len();
+        self.store.write(update, bytes).await?;
+        // If neither can be written, that is one failure.
+        without_best.iter().for_each(|error| self.failed(update, error));
+        self.known.retain(|known| *known != update);
+        self.known.push_back(update);
+        while self.known.len() > self.kept_max {
+            let oldest = self.known[0];
+            if let Err(error) = self.store.remove(oldest).await {
+                tracing::warn!(%error, "an old checkpoint stays");
+            }
+            self.known.pop_front();
+        }
+        Ok(len)
+    }
+
+    fn succeeded(&mut self, update: u64) {
+        let mut report = self.jobs.report();
+        (report.written, report.newest) = (report.written + 1, Some(update));
+        drop(report);
+        tracing::debug!(name = name_of(update), store = %self.store, "checkpoint written");
+        if self.last_log.take().is_some() {
+            tracing::info!(store = %self.store, "checkpoints are written again");
+        }
+    }
+
+    fn failed(&mut self, update: u64, error: &StoreError) {
+        let mut report = self.jobs.report();
+        report.fail(error.to_string());
+        let failed = report.failed;
+        drop(report);
+        if self.last_log.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
+            tracing::warn!(%error, update, failed, "a checkpoint could not be written");
+            self.last_log = Some(Instant::now());
+        }
+    }
+}
+
+fn encoded(checkpoint: &Checkpoint) -> Bytes {
+    checkpoint.encode().expect("the layout's tensors are safetensors").into()
+}
+
+#[cfg(test)]
+mod tests;

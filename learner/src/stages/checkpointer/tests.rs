@@ -1,0 +1,127 @@
+//! The writer as a thread, driven by one slot.
+
+use super::*;
+use crate::run::checkpoint::tests::checkpoint;
+use crate::run::checkpoint_slot::CheckpointReport;
+
+/// Hands checkpoints to a new writer, one after the other; gives its report.
+fn write(
+    store: &CheckpointStore,
+    kept_max: usize,
+    resumed: Option<&Checkpoint>,
+    checkpoints: impl IntoIterator<Item = Checkpoint>,
+) -> CheckpointReport {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (slot, writer) = channel(store.clone(), kept_max, resumed);
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new().spawn(move || writer.run(&handle)).unwrap();
+    let report = slot.report();
+    checkpoints.into_iter().for_each(|checkpoint| runtime.block_on(slot.put(checkpoint)));
+    drop(slot);
+    thread.join().unwrap();
+    let report = report.lock().unwrap();
+    report.clone()
+}
+
+fn files(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn read(directory: &std::path::Path, name: &str) -> Checkpoint {
+    Checkpoint::decode(&std::fs::read(directory.join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn the_newest_few_and_the_best_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::directory(directory.path());
+    let means = [10.0, 30.0, 20.0, 25.0];
+    let report = write(&store, 2, None, (1..).zip(means).map(|(update, mean)| checkpoint(update, mean)));
+    assert_eq!(report, CheckpointReport { written: 4, newest: Some(4), ..CheckpointReport::default() });
+    assert_eq!(files(directory.path()), ["best.safetensors".into(), name_of(3), name_of(4)]);
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 2);
+    let newest = read(directory.path(), &name_of(4));
+    assert_eq!(newest.best_mean_return, Some(30.0));
+
+    // A resumed run remembers what was best, and removes what the earlier process left.
+    write(&store, 2, Some(&newest), [checkpoint(5, 28.0)]);
+    assert_eq!(files(directory.path()), ["best.safetensors".into(), name_of(4), name_of(5)]);
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 2);
+    write(&store, 2, Some(&read(directory.path(), &name_of(5))), [checkpoint(6, 31.0)]);
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 6);
+}
+
+#[test]
+fn damaged_newer_checkpoints_neither_count_nor_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::directory(directory.path());
+    write(&store, 2, None, [checkpoint(1, 5.0), checkpoint(2, 4.0)]);
+    for update in [7, 8, 9] {
+        std::fs::write(directory.path().join(name_of(update)), b"damaged").unwrap();
+    }
+    write(&store, 2, Some(&checkpoint(2, 4.0)), [checkpoint(3, 3.0)]);
+    assert_eq!(files(directory.path())[1..], [2, 3, 7, 8, 9].map(name_of));
+}
+
+#[test]
+fn what_cannot_be_written_is_counted_and_does_not_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let blocked = directory.path().join("checkpoints");
+    std::fs::write(&blocked, b"a file in the way").unwrap();
+    let store = CheckpointStore::directory(&blocked);
+    let report = write(&store, 2, None, [checkpoint(1, 5.0), checkpoint(2, 4.0)]);
+    assert_eq!((report.written, report.failed, report.newest), (0, 2, None));
+    let text = report.to_string();
+    assert!(
+        text.contains("0 written, 2 FAILED, at last: cannot write") && text.contains("update-000000000002"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_busy_writer_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (slot, writer) = channel(CheckpointStore::directory(directory.path()), 2, None);
+    // Nobody runs the writer yet.
+    slot.offer(|| unreachable!("nothing is copied for a busy writer"));
+    let report = slot.report();
+    drop(slot);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    writer.run(runtime.handle());
+    assert_eq!(*report.lock().unwrap(), CheckpointReport { skipped: 1, ..CheckpointReport::default() });
+}
+
+#[tokio::test]
+async fn the_last_checkpoint_waits_for_the_writer_and_can_be_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    // The writer does not run, as if its store did not answer.
+    let (slot, _writer) = channel(CheckpointStore::directory(directory.path()), 2, None);
+    let waiting = tokio::time::timeout(Duration::from_millis(20), slot.put(checkpoint(1, 5.0)));
+    assert!(waiting.await.is_err());
+}
+
+#[test]
+fn a_best_checkpoint_that_cannot_be_written_does_not_keep_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::directory(directory.path());
+    let in_the_way = directory.path().join("best.safetensors");
+    std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+    let report = write(&store, 2, None, (1..=4).map(|update| checkpoint(update, update as f32)));
+    assert_eq!((report.written, report.failed, report.newest), (4, 4, Some(4)));
+    assert_eq!(files(directory.path()), ["best.safetensors".into(), name_of(3), name_of(4)]);
+    // No file tells of a best one that is not there.
+    assert_eq!(read(directory.path(), &name_of(4)).best_mean_return, None);
+}
+
+#[test]
+fn halves_that_a_killed_process_left_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["update-000000000007.tmp", "best.tmp", "mine.tmp"] {
+        std::fs::write(directory.path().join(name), b"half").unwrap();
+    }
+    write(&CheckpointStore::directory(directory.path()), 2, None, [checkpoint(1, 5.0)]);
+    assert_eq!(files(directory.path()), ["best.safetensors".into(), "mine.tmp".into(), name_of(1)]);
+}

@@ -1,0 +1,155 @@
+//! The trainer thread: owns the model, takes batches, updates, leaves new weights for the publisher.
+
+use crate::config::Config;
+use crate::handover::admission::{PolicyLagGate, StagedBatch};
+use crate::handover::ledger::{Disposition, Ledger};
+use crate::handover::metrics::TrainerMetrics;
+use crate::handover::progress::Progress;
+use crate::handover::weights::WeightsSlot;
+use crate::learn::step::{Diverged, LearnerStep};
+use crate::run::checkpoint::Checkpoint;
+use crate::run::checkpoint_slot::CheckpointSlot;
+use bytes::Bytes;
+use impala_common::ids::WeightsVersion;
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+
+/// Why the trainer stopped.
+#[derive(Debug, PartialEq)]
+pub enum TrainingEnd {
+    /// Solved, and trained on as long as was asked for.
+    Solved,
+    /// The budget of frames is used up.
+    FramesBudget,
+    /// No more batches come: the run is being stopped from outside.
+    Stopped,
+    /// The numbers ran away.
+    Diverged(Diverged),
+}
+
+/// Endpoints and settings of the trainer.
+#[derive(Debug)]
+pub struct Trainer {
+    /// The run's settings.
+    pub config: Config,
+    /// Parameters, optimiser and device.
+    pub step: LearnerStep,
+    /// From the batcher.
+    pub staged: Receiver<StagedBatch>,
+    /// To the publisher.
+    pub slot: WeightsSlot,
+    /// Told of every new version.
+    pub gate: PolicyLagGate,
+    /// Read by reports.
+    pub progress: Arc<Mutex<Progress>>,
+    /// For checkpoints: what became of every trajectory.
+    pub ledger: Arc<Ledger>,
+    /// For checkpoints of deterministic runs: each actor's state behind its last trained trajectory, by its index.
+    pub actor_states: BTreeMap<u32, Bytes>,
+    /// To the checkpointer.
+    pub checkpoints: CheckpointSlot,
+}
+
+/// What a trainer leaves.
+#[derive(Debug)]
+pub struct Trained {
+    /// Parameters and optimiser.
+    pub step: LearnerStep,
+    /// See [`Trainer::actor_states`].
+    pub actor_states: BTreeMap<u32, Bytes>,
+}
+
+impl Trainer {
+    /// Trains until the task is solved, the frames are used up, the batches end or the numbers run away; gives the
+    /// parameters back.
+    pub fn run(mut self) -> (TrainingEnd, Trained) {
+        let metrics = TrainerMetrics::new();
+        self.slot.put(self.gate.current(), self.step.parameters());
+        let end = self.train_to_the_end(&metrics);
+        self.lock_progress().end_work();
+        (end, Trained { step: self.step, actor_states: self.actor_states })
+    }
+
+    fn train_to_the_end(&mut self, metrics: &TrainerMetrics) -> TrainingEnd {
+        // A resumed run may be over already.
+        if let Some(end) = self.end() {
+            return end;
+        }
+        loop {
+            let Ok(staged) = self.staged.recv() else {
+                return TrainingEnd::Stopped;
+            };
+            self.lock_progress().begin_work(staged.actors);
+            if let Err(diverged) = self.train(staged, metrics) {
+                return TrainingEnd::Diverged(diverged);
+            }
+            if let Some(end) = self.end() {
+                return match self.step.finish() {
+                    Ok(_) => end,
+                    Err(diverged) => TrainingEnd::Diverged(diverged),
+                };
+            }
+        }
+    }
+
+    fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics) -> Result<(), Diverged> {
+        let StagedBatch { mut batch, tickets, actor_states, .. } = staged;
+        // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
+        let current = self.gate.current();
+        let oldest = self.config.oldest_weights_at(current);
+        tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
+        let lags: Vec<u64> = batch.weights_versions.iter().map(|version| version.lag_behind(current)).collect();
+        let episodes = std::mem::take(&mut batch.episodes);
+        let frames = batch.frames() as u64;
+        let learning_rate = self.config.learning_rate_at(self.lock_progress().frames);
+
+        let report = self.step.advance(&batch, learning_rate)?;
+        let version = WeightsVersion(current.0 + 1);
+        self.gate.advance(version);
+        if version.0.is_multiple_of(self.config.publish_every) {
+            self.slot.put(version, self.step.parameters());
+        }
+
+        lags.iter().for_each(|lag| metrics.record_lag(*lag));
+        episodes.iter().for_each(|episode| metrics.record_episode(episode));
+        let mut progress = self.lock_progress();
+        // None where the first update is still under way.
+        progress.last_step = report.unwrap_or(progress.last_step);
+        progress.learning_rate = learning_rate;
+        lags.iter().for_each(|lag| progress.lag.record(*lag));
+        progress.record_update(frames, episodes.into_iter());
+        drop(progress);
+        self.actor_states.extend(actor_states.into_iter().map(|(actor, state)| (actor.0, state)));
+        let every = self.config.checkpoint_every;
+        if every > 0 && version.0.is_multiple_of(every) {
+            self.offer_checkpoint();
+        }
+        self.lock_progress().begin_wait();
+        Ok(())
+    }
+
+    /// Leaves a checkpoint for the writer, if it has time.
+    fn offer_checkpoint(&mut self) {
+        let Self { config, step, progress, ledger, actor_states, .. } = self;
+        self.checkpoints.offer(|| {
+            // Not held while an accelerator is waited for: reports and the service read it.
+            let progress = progress.lock().expect("no holder of the progress panics").save();
+            Checkpoint::new(config, step, progress, ledger.account(), actor_states.clone())
+        });
+    }
+
+    fn end(&self) -> Option<TrainingEnd> {
+        let progress = self.lock_progress();
+        let goal = progress.solved.map(|solved| solved.frames + self.config.frames_after_solved);
+        match goal {
+            Some(goal) if progress.frames >= goal => Some(TrainingEnd::Solved),
+            None if progress.frames >= self.config.frames_max => Some(TrainingEnd::FramesBudget),
+            _ => None,
+        }
+    }
+
+    fn lock_progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no holder of the progress panics")
+    }
+}

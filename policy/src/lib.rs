@@ -1,0 +1,8 @@
+//! A trained policy without a learner: the network's layout and activation, its forward pass and the choice of actions, model
+//! files, and the evaluation over whole episodes. It knows environments and nothing of runs, the wire or tensors.
+
+pub mod activation;
+pub mod evaluate;
+pub mod model_file;
+pub mod network;
+pub mod policy;
