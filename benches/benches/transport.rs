@@ -1,12 +1,9 @@
-//! What passes between the processes: trajectories to bytes, over loopback and back; weights to bytes and back.
+//! Trajectories between the processes: to bytes, over loopback and back.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::loopback::LoopbackLearner;
-use impala_benches::workloads::{batch_config, config, numbered, trajectory};
-use impala_common::ids::WeightsVersion;
-use impala_common::snapshot::{Decoder, NumberFormat, Words, encode};
+use impala_benches::workloads::{batch_config, numbered, trajectory};
 use impala_common::wire::{pb, trajectory_from_pb};
-use impala_learner::learn::initialise::initial_parameters;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -54,37 +51,5 @@ fn loopback(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Weights of about 5,000 and 1,000,000 parameters, encoded as a delta to the version before and decoded.
-fn weights(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("weights");
-    for hidden in ["64,64", "1000,1000"] {
-        let network = config(&["--hidden", hidden]).network();
-        let before = initial_parameters(&network, 1);
-        let after: Vec<f32> = before.iter().map(|p| p * 1.001).collect();
-        group.throughput(Throughput::Bytes(4 * before.len() as u64));
-        for format in [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16] {
-            let name = format.encoding(true);
-            let base = Words::round(format, &before);
-            group.bench_function(format!("encode {name} {hidden}"), |bencher| {
-                bencher.iter(|| {
-                    let words = Words::round(format, black_box(&after));
-                    encode(WeightsVersion(1), &words, Some((WeightsVersion(0), &base)))
-                });
-            });
-            let full = encode(WeightsVersion(0), &base, None);
-            let delta = encode(WeightsVersion(1), &Words::round(format, &after), Some((WeightsVersion(0), &base)));
-            group.bench_function(format!("decode {name} {hidden}"), |bencher| {
-                let held = || {
-                    let mut decoder = Decoder::new(before.len());
-                    decoder.decode(&full).expect("our own snapshot");
-                    decoder
-                };
-                bencher.iter_batched(held, |mut decoder| decoder.decode(&delta), BatchSize::LargeInput);
-            });
-        }
-    }
-    group.finish();
-}
-
-criterion_group!(benches, wire, loopback, weights);
+criterion_group!(benches, wire, loopback);
 criterion_main!(benches);

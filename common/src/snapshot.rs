@@ -5,10 +5,14 @@
 //! nothing against the rounded numbers; bytes of equal significance are brought together; zstd. The checksum covers the
 //! rounded words, so it also notices a delta applied to the wrong base.
 
+mod cores;
+mod frames;
+mod planes;
 mod words;
 
 use crate::ids::WeightsVersion;
 use bytes::Bytes;
+use frames::pack;
 use impala_env::named;
 use impala_policy::network::PARAMETER_COUNT_MAX;
 use serde::{Deserialize, Serialize};
@@ -129,19 +133,19 @@ pub enum SnapshotError {
     },
 }
 
-/// Level 1: at these sizes higher levels gain under 5 % and cost several times the time.
-const ZSTD_LEVEL: i32 = 1;
-
 /// Writes words as a snapshot: in full without a base, else as the difference.
 ///
 /// # Panics
 /// If the base has another length or number format than the words: both are one network's.
 pub fn encode(version: WeightsVersion, words: &Words, base: Option<(WeightsVersion, &Words)>) -> Snapshot {
-    let planes = match base {
-        Some((_, base)) => words.xor(base).into_planes(),
-        None => words.clone().into_planes(),
-    };
-    let payload = zstd::bulk::compress(&planes, ZSTD_LEVEL).expect("zstd compresses into a buffer of its own bound");
+    if let Some((_, base)) = base {
+        assert_eq!(
+            (words.format(), words.parameter_count()),
+            (base.format(), base.parameter_count()),
+            "both sides of a delta are the same network in the same format"
+        );
+    }
+    let payload = pack(words.format().word_len(), words.bytes(), base.map(|(_, base)| base.bytes()));
     Snapshot {
         version,
         encoding: words.format().encoding(base.is_some()),
@@ -157,12 +161,14 @@ pub fn encode(version: WeightsVersion, words: &Words, base: Option<(WeightsVersi
 pub struct Decoder {
     parameter_count: usize,
     held: Option<(WeightsVersion, Words)>,
+    /// Memory of the version before the held one, for the next.
+    spare: Vec<u8>,
 }
 
 impl Decoder {
     /// A decoder that holds nothing yet, for a network of `parameter_count` parameters.
     pub fn new(parameter_count: usize) -> Self {
-        Self { parameter_count, held: None }
+        Self { parameter_count, held: None, spare: Vec::new() }
     }
 
     /// The parameters in the snapshot, as 32-bit numbers. After an error the held version is what it was before.
@@ -187,157 +193,37 @@ impl Decoder {
                 }
             },
         };
-        let planes = decompress(&snapshot.payload, expected * format.word_len())?;
-        let mut words = Words::from_planes(format, &planes);
-        if let Some(base) = base {
-            words = words.xor(base);
+        let payload = &snapshot.payload;
+        let read = Words::read(format, expected, payload, base, &mut self.spare);
+        let (words, parameters) = read.map_err(|reason| SnapshotError::Payload {
+            payload_len: payload.len(),
+            expected: expected * format.word_len(),
+            reason,
+        })?;
+        if let Err(error) = check(&words, &parameters, snapshot.checksum) {
+            self.spare = words.into_bytes();
+            return Err(error);
         }
-        let (actual, expected) = (words.checksum(), snapshot.checksum);
-        if actual != expected {
-            return Err(SnapshotError::Checksum { actual, expected });
+        if let Some((_, words)) = self.held.replace((snapshot.version, words)) {
+            self.spare = words.into_bytes();
         }
-        let parameters = words.to_parameters();
-        if let Some(position) = parameters.iter().position(|x| !x.is_finite()) {
-            let value = parameters[position].to_string();
-            return Err(SnapshotError::NotFinite { position, value });
-        }
-        self.held = Some((snapshot.version, words));
         Ok(parameters)
     }
 }
 
-fn decompress(payload: &[u8], expected: usize) -> Result<Vec<u8>, SnapshotError> {
-    let fail = |reason: String| SnapshotError::Payload { payload_len: payload.len(), expected, reason };
-    let bytes = zstd::bulk::decompress(payload, expected).map_err(|e| fail(e.to_string()))?;
-    if bytes.len() != expected {
-        return Err(fail(format!("{} bytes came out", bytes.len())));
+/// Whether these are the words that were sent, and numbers that a network can work with.
+fn check(words: &Words, parameters: &[f32], expected: u32) -> Result<(), SnapshotError> {
+    let actual = words.checksum();
+    if actual != expected {
+        return Err(SnapshotError::Checksum { actual, expected });
     }
-    Ok(bytes)
+    // The whole first, since that goes without a branch.
+    if parameters.iter().fold(true, |all, x| all & x.is_finite()) {
+        return Ok(());
+    }
+    let position = parameters.iter().position(|x| !x.is_finite()).expect("one of them is not");
+    Err(SnapshotError::NotFinite { position, value: parameters[position].to_string() })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn versions() -> (WeightsVersion, WeightsVersion) {
-        (WeightsVersion(7), WeightsVersion(8))
-    }
-
-    fn words(format: NumberFormat, parameters: &[f32]) -> Words {
-        Words::round(format, parameters)
-    }
-
-    fn parameters() -> impl Strategy<Value = Vec<f32>> {
-        prop::collection::vec(-8.0_f32..8.0, 0..200)
-    }
-
-    proptest! {
-        #[test]
-        fn full_and_delta_snapshots_give_the_rounded_numbers_back(first in parameters(), step in -0.1_f32..0.1) {
-            let second: Vec<f32> = first.iter().map(|x| x + step * x).collect();
-            let (v1, v2) = versions();
-            for format in [NumberFormat::F32, NumberFormat::F16, NumberFormat::Bf16] {
-                let (a, b) = (words(format, &first), words(format, &second));
-                let mut decoder = Decoder::new(first.len());
-                prop_assert_eq!(decoder.decode(&encode(v1, &a, None)), Ok(a.to_parameters()));
-                prop_assert_eq!(decoder.decode(&encode(v2, &b, Some((v1, &a)))), Ok(b.to_parameters()));
-                if format == NumberFormat::F32 {
-                    prop_assert_eq!(b.to_parameters(), second.clone());
-                }
-            }
-        }
-
-        #[test]
-        fn a_flipped_bit_or_a_cut_is_an_error_and_leaves_the_held_version(
-            first in prop::collection::vec(-8.0_f32..8.0, 1..100),
-            position in any::<prop::sample::Index>(),
-            bit in 0_u32..8,
-        ) {
-            let (v1, v2) = versions();
-            let base = words(NumberFormat::F16, &first);
-            let next = words(NumberFormat::F16, &first.iter().map(|x| x * 1.01).collect::<Vec<_>>());
-            let sound = encode(v2, &next, Some((v1, &base)));
-            let mut decoder = Decoder::new(first.len());
-            decoder.decode(&encode(v1, &base, None)).unwrap();
-
-            let mut payload = sound.payload.to_vec();
-            let position = position.index(payload.len());
-            payload[position] ^= 1 << bit;
-            let flipped = Snapshot { payload: payload.into(), ..sound.clone() };
-            // Some bits of a zstd frame carry nothing; if decoding succeeds, the numbers must be the right ones.
-            if let Ok(parameters) = decoder.decode(&flipped) {
-                prop_assert_eq!(parameters, next.to_parameters());
-                decoder.decode(&encode(v1, &base, None)).unwrap();
-            }
-            let cut = Snapshot { payload: sound.payload.slice(..position), ..sound.clone() };
-            prop_assert!(decoder.decode(&cut).is_err());
-            prop_assert_eq!(decoder.decode(&sound), Ok(next.to_parameters()));
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(payload in prop::collection::vec(any::<u8>(), 0..300), count in 0_usize..100) {
-            let snapshot = Snapshot {
-                version: WeightsVersion(1),
-                encoding: Encoding::F32,
-                base: None,
-                parameter_count: count,
-                checksum: 0,
-                payload: payload.into(),
-            };
-            let _ = Decoder::new(count).decode(&snapshot);
-        }
-    }
-
-    #[test]
-    fn a_delta_without_its_base_is_refused_with_both_versions() {
-        let (v1, v2) = versions();
-        let base = words(NumberFormat::F16, &[1.0, 2.0]);
-        let next = words(NumberFormat::F16, &[1.5, 2.5]);
-        let delta = encode(v2, &next, Some((v1, &base)));
-        let mut decoder = Decoder::new(2);
-        let error = decoder.decode(&delta).unwrap_err();
-        assert_eq!(error, SnapshotError::Base { base: v1, held: None });
-        decoder.decode(&encode(v2, &next, None)).unwrap();
-        let error = decoder.decode(&delta).unwrap_err();
-        assert_eq!(error, SnapshotError::Base { base: v1, held: Some(v2) });
-    }
-
-    #[test]
-    fn a_wrong_base_of_the_right_version_fails_the_checksum() {
-        let (v1, v2) = versions();
-        let next = words(NumberFormat::F32, &[1.5]);
-        let delta = encode(v2, &next, Some((v1, &words(NumberFormat::F32, &[1.0]))));
-        let mut decoder = Decoder::new(1);
-        decoder.decode(&encode(v1, &words(NumberFormat::F32, &[3.0]), None)).unwrap();
-        assert!(matches!(decoder.decode(&delta), Err(SnapshotError::Checksum { .. })));
-    }
-
-    #[test]
-    fn a_bomb_is_refused_before_it_unfolds() {
-        let payload = zstd::bulk::compress(&vec![0; 1 << 24], 1).unwrap();
-        let snapshot = Snapshot {
-            payload: payload.into(),
-            ..encode(WeightsVersion(1), &words(NumberFormat::F32, &[0.0; 4]), None)
-        };
-        assert!(matches!(Decoder::new(4).decode(&snapshot), Err(SnapshotError::Payload { expected: 16, .. })));
-    }
-
-    #[test]
-    fn another_network_and_infinite_parameters_are_refused() {
-        let snapshot = encode(WeightsVersion(1), &words(NumberFormat::F16, &[1e9, 0.0]), None);
-        let error = Decoder::new(3).decode(&snapshot).unwrap_err();
-        assert_eq!(error, SnapshotError::ParameterCount { actual: 2, expected: 3 });
-        let error = Decoder::new(2).decode(&snapshot).unwrap_err();
-        assert_eq!(error, SnapshotError::NotFinite { position: 0, value: "inf".into() });
-    }
-
-    #[test]
-    fn names_round_trip() {
-        for encoding in Encoding::ALL {
-            assert_eq!(encoding.name().parse(), Ok(encoding));
-            assert_eq!(encoding.format().encoding(encoding.is_delta()), encoding);
-        }
-        assert!("gzip".parse::<Encoding>().unwrap_err().contains("f16-delta"));
-    }
-}
+mod tests;

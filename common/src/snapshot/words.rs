@@ -1,8 +1,11 @@
-//! Parameters as words of a number format, and the byte rearrangements before compression.
+//! Parameters as words of a number format.
 
 use super::Encoding;
+use super::cores::share;
+use super::frames::{CHUNK, Payload, chunks};
+use crc32fast::Hasher;
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 
 /// Number format of weights on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,44 +45,54 @@ impl NumberFormat {
 pub struct Words {
     format: NumberFormat,
     bytes: Vec<u8>,
+    checksum: u32,
 }
 
 impl Words {
     /// Rounds every parameter to the nearest number of the format.
     pub fn round(format: NumberFormat, parameters: &[f32]) -> Self {
-        let bytes = match format {
-            NumberFormat::F32 => parameters.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            NumberFormat::F16 => {
-                let mut rounded = vec![f16::ZERO; parameters.len()];
-                rounded.convert_from_f32_slice(parameters);
-                rounded.iter().flat_map(|x| x.to_le_bytes()).collect()
-            }
-            NumberFormat::Bf16 => {
-                let mut rounded = vec![bf16::ZERO; parameters.len()];
-                rounded.convert_from_f32_slice(parameters);
-                rounded.iter().flat_map(|x| x.to_le_bytes()).collect()
-            }
-        };
-        Self { format, bytes }
+        let width = format.word_len();
+        let mut bytes = vec![0; parameters.len() * width];
+        let chunks = bytes.chunks_mut(CHUNK * width).zip(parameters.chunks(CHUNK));
+        let sums = share(chunks, |(bytes, parameters)| {
+            round(format, parameters, bytes);
+            crc_of(bytes)
+        });
+        Self { format, bytes, checksum: crc_of_all(&sums) }
+    }
+
+    /// Reads the words of a payload, which are its planes or their difference to `base`, and the numbers in them. `memory`
+    /// is used for the bytes, whatever it holds, and given back with an error.
+    ///
+    /// # Errors
+    /// The reason for people where the payload is no `count` words of the format.
+    pub(super) fn read(
+        format: NumberFormat,
+        count: usize,
+        payload: &[u8],
+        base: Option<&Self>,
+        memory: &mut Vec<u8>,
+    ) -> Result<(Self, Vec<f32>), String> {
+        let width = format.word_len();
+        let payload = Payload::open(payload, width, count)?;
+        memory.resize(count * width, 0);
+        let mut parameters = vec![0.0; count];
+        let outputs = memory.chunks_mut(CHUNK * width).zip(parameters.chunks_mut(CHUNK));
+        let sums = share(chunks(count).zip(outputs), |(chunk, (bytes, parameters))| {
+            let base = base.map(|base| &base.bytes[chunk.start * width..chunk.end * width]);
+            payload.read(chunk, base, bytes)?;
+            widen(format, bytes, parameters);
+            Ok(crc_of(bytes))
+        });
+        let sums = sums.into_iter().collect::<Result<Vec<_>, String>>()?;
+        Ok((Self { format, bytes: std::mem::take(memory), checksum: crc_of_all(&sums) }, parameters))
     }
 
     /// The numbers in single precision, exactly.
     pub fn to_parameters(&self) -> Vec<f32> {
-        let pairs = self.bytes.chunks_exact(2).map(|w| [w[0], w[1]]);
-        match self.format {
-            NumberFormat::F32 => {
-                let words = self.bytes.chunks_exact(4);
-                words.map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect()
-            }
-            NumberFormat::F16 => {
-                let words: Vec<f16> = pairs.map(f16::from_le_bytes).collect();
-                words.to_f32_vec()
-            }
-            NumberFormat::Bf16 => {
-                let words: Vec<bf16> = pairs.map(bf16::from_le_bytes).collect();
-                words.to_f32_vec()
-            }
-        }
+        let mut parameters = vec![0.0; self.parameter_count()];
+        widen(self.format, &self.bytes, &mut parameters);
+        parameters
     }
 
     /// The number format.
@@ -94,44 +107,108 @@ impl Words {
 
     /// CRC-32 of the bytes.
     pub fn checksum(&self) -> u32 {
-        crc32fast::hash(&self.bytes)
+        self.checksum
     }
 
-    /// Exclusive-or, which is its own inverse.
-    ///
-    /// # Panics
-    /// If the two differ in format or length.
-    pub fn xor(&self, other: &Self) -> Self {
-        assert_eq!(
-            (self.format, self.bytes.len()),
-            (other.format, other.bytes.len()),
-            "both sides of a delta are the same network in the same format"
-        );
-        let bytes = self.bytes.iter().zip(&other.bytes).map(|(a, b)| a ^ b).collect();
-        Self { format: self.format, bytes }
+    /// Little-endian.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// Brings bytes of equal significance together: sign and exponent bytes resemble one another and compress.
-    pub(super) fn into_planes(self) -> Vec<u8> {
-        let width = self.format.word_len();
-        let count = self.parameter_count();
-        let mut planes = vec![0; self.bytes.len()];
-        for (significance, plane) in planes.chunks_exact_mut(count.max(1)).enumerate() {
-            let bytes = self.bytes.iter().skip(significance).step_by(width);
-            plane.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    /// The memory, for other words.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+fn crc_of(bytes: &[u8]) -> Hasher {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes);
+    hasher
+}
+
+/// CRC-32 of the bytes behind the parts, one after the other.
+fn crc_of_all(parts: &[Hasher]) -> u32 {
+    let mut all = Hasher::new();
+    parts.iter().for_each(|part| all.combine(part));
+    all.finalize()
+}
+
+/// Numbers that are converted at a time: they stay in the first-level cache on their way to bytes.
+const BLOCK: usize = 512;
+
+/// # Shapes
+/// - parameters: `[count]`
+/// - bytes: `[count * width]`
+fn round(format: NumberFormat, parameters: &[f32], bytes: &mut [u8]) {
+    match format {
+        NumberFormat::F32 => {
+            let words = bytes.as_chunks_mut().0.iter_mut().zip(parameters);
+            words.for_each(|(word, x)| *word = x.to_le_bytes());
         }
-        planes
-    }
-
-    /// Undoes `into_planes`. The length of `planes` is a multiple of the word length.
-    pub(super) fn from_planes(format: NumberFormat, planes: &[u8]) -> Self {
-        let width = format.word_len();
-        let count = planes.len() / width;
-        let mut bytes = vec![0; planes.len()];
-        for (significance, plane) in planes.chunks_exact(count.max(1)).enumerate() {
-            let words = bytes.iter_mut().skip(significance).step_by(width);
-            words.zip(plane).for_each(|(to, from)| *to = *from);
+        NumberFormat::F16 => {
+            let mut rounded = [f16::ZERO; BLOCK];
+            for (bytes, parameters) in bytes.chunks_mut(2 * BLOCK).zip(parameters.chunks(BLOCK)) {
+                let rounded = &mut rounded[..parameters.len()];
+                rounded.convert_from_f32_slice(parameters);
+                let words = bytes.as_chunks_mut().0.iter_mut().zip(rounded);
+                words.for_each(|(word, x)| *word = x.to_le_bytes());
+            }
         }
-        Self { format, bytes }
+        NumberFormat::Bf16 => {
+            let words = bytes.as_chunks_mut().0.iter_mut().zip(parameters);
+            words.for_each(|(word, x)| *word = round_to_bf16(*x).to_le_bytes());
+        }
+    }
+}
+
+/// As `bf16::from_f32`, without a branch, so that the compiler makes vector instructions of it.
+fn round_to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    // To the nearest, of two equally near ones to the even one.
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let not_a_number = bits >> 16 | 0x40;
+    (if bits & 0x7fff_ffff > 0x7f80_0000 { not_a_number } else { rounded }) as u16
+}
+
+/// # Shapes
+/// - bytes: `[count * width]`
+/// - parameters: `[count]`
+fn widen(format: NumberFormat, bytes: &[u8], parameters: &mut [f32]) {
+    match format {
+        NumberFormat::F32 => {
+            let words = bytes.as_chunks().0.iter().zip(parameters);
+            words.for_each(|(word, x)| *x = f32::from_le_bytes(*word));
+        }
+        NumberFormat::F16 => {
+            let mut halves = [f16::ZERO; BLOCK];
+            for (bytes, parameters) in bytes.chunks(2 * BLOCK).zip(parameters.chunks_mut(BLOCK)) {
+                let halves = &mut halves[..parameters.len()];
+                let words = bytes.as_chunks().0.iter().zip(halves.iter_mut());
+                words.for_each(|(word, x)| *x = f16::from_le_bytes(*word));
+                halves.convert_to_f32_slice(parameters);
+            }
+        }
+        NumberFormat::Bf16 => {
+            let words = bytes.as_chunks().0.iter().zip(parameters);
+            words.for_each(|(word, x)| *x = f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    #[test]
+    fn bf16_rounds_as_the_crate_does() {
+        let upper = (0..=u16::MAX).step_by(7).map(|upper| u32::from(upper) << 16);
+        let bits = upper.flat_map(|upper| [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff].map(|lower| upper | lower));
+        for x in bits.map(f32::from_bits) {
+            assert_eq!(round_to_bf16(x), bf16::from_f32(x).to_bits(), "{x} = {:08x}", x.to_bits());
+            let words = Words::round(NumberFormat::Bf16, &[x]);
+            assert_eq!(words.to_parameters()[0].to_bits(), bf16::from_f32(x).to_f32().to_bits());
+        }
     }
 }
