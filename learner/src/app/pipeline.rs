@@ -1,5 +1,6 @@
 //! The stages and what passes between them: every channel of the data's way is made here.
 
+use super::LAST_CHECKPOINT_MAX;
 use crate::config::Config;
 use crate::handover::admission::{Admitted, PolicyLagGate};
 use crate::handover::ledger::{Account, Ledger};
@@ -161,12 +162,12 @@ impl Pipeline {
             drop(checkpoints);
             self.checkpointer.ended().await
         };
-        let in_time = tokio::time::timeout(super::LAST_CHECKPOINT_MAX, written).await;
+        let in_time = tokio::time::timeout(LAST_CHECKPOINT_MAX, written).await;
         let mut report = report.lock().expect("no holder of the report panics");
         match in_time {
             Ok(ended) => drop(ended?),
             Err(_) => {
-                report.fail(format!("the last one was given up: no answer within {:?}", super::LAST_CHECKPOINT_MAX))
+                report.fail(format!("the last one was given up: no answer within {LAST_CHECKPOINT_MAX:?}"));
             }
         }
         Ok(report.clone())

@@ -33,6 +33,18 @@ fn a_checkpoint_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
+    let old = include_str!("../../config/tests/config_before_sections.toml");
+    let settings = RecordedSettings::read(old.to_owned()).unwrap();
+    let written = Checkpoint { settings, ..checkpoint(1, 9.0) };
+    let read = Checkpoint::decode(&written.encode().unwrap()).unwrap();
+    assert_eq!(read, written);
+    let config = read.settings.config().unwrap();
+    assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
+    assert_eq!(config.goal.solved_return, None);
+}
+
+#[test]
 fn the_reference_reader_finds_weights_and_moments_under_their_names() {
     let checkpoint = checkpoint(1, 9.0);
     let bytes = checkpoint.encode().unwrap();
