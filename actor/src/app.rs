@@ -131,14 +131,7 @@ async fn serve(
     stop: CancellationToken,
 ) -> Result<(SessionEnd, bool), ActorError> {
     let agreement = &connection.agreement;
-    let plan = RollPlan {
-        environment: connection.environment,
-        network: agreement.network.clone(),
-        unroll_length: agreement.unroll_length,
-        environments: agreement.environments_per_actor,
-        seed: agreement.seed,
-        actor_index: agreement.actor_index,
-    };
+    let plan = RollPlan::of(agreement, connection.environment);
     // Also when this future is dropped, the thread must not wait for a window that nobody opens.
     let stop_on_drop = stop.clone().drop_guard();
     let frames_per_trajectory = (plan.unroll_length * plan.environments) as u64;

@@ -31,7 +31,7 @@ fn policy(criterion: &mut Criterion) {
     let config = batch_config(1, &[]);
     let network = config.network();
     let mut policy = Policy::new(&network);
-    policy.set_parameters(&initial_parameters(&network, config.seed));
+    policy.set_parameters(&initial_parameters(&network, config.task.seed));
     let mut rng = seed::rng(1, Purpose::Policy { actor: 0 });
     for rows in [1, 8, 64, 256] {
         let observations = vec![0.1; rows * network.observation_len];

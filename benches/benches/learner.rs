@@ -10,6 +10,7 @@ use impala_learner::learn::compute::ComputeDevice;
 use impala_learner::learn::initialise::initial_parameters;
 use impala_learner::learn::step::LearnerStep;
 use impala_learner::run::checkpoint::Checkpoint;
+use impala_learner::run::recorded::RecordedSettings;
 use std::collections::BTreeMap;
 
 /// glibc's allocator costs a learner step up to half its speed; the programs use this one too.
@@ -65,7 +66,7 @@ fn checkpoint(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("checkpoint");
     for hidden in ["64,64", "1024,1024"] {
         let config = config(&["--hidden", hidden]);
-        let network = config.network();
+        let (network, settings) = (config.network(), RecordedSettings::of(&config));
         let parameters = initial_parameters(&network, 1);
         let mut step = LearnerStep::new(network, parameters, config.step(), ComputeDevice::cpu());
         let mut progress = Progress::new(475.0);
@@ -73,7 +74,7 @@ fn checkpoint(criterion: &mut Criterion) {
         // A learning curve of full length, as behind millions of frames.
         (0..10_000).for_each(|_| progress.record_update(80, std::iter::once(episode)));
         let copy = |step: &mut LearnerStep| {
-            Checkpoint::new(&config, step, progress.save(), Account::default(), BTreeMap::default())
+            Checkpoint::new(settings.clone(), step, progress.save(), Account::default(), BTreeMap::default())
         };
         group.bench_function(format!("copy {hidden}"), |bencher| bencher.iter(|| copy(&mut step)));
         let checkpoint = copy(&mut step);

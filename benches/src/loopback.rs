@@ -53,15 +53,15 @@ impl LoopbackLearner {
         let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
         let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
-            registry: Registry::new(app::agreement(config), TakeUps::default(), ledger.clone(), published.clone(), 0),
+            registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone(), published.clone(), 0),
             ledger,
-            gate: PolicyLagGate::new(config.policy_lag_max),
+            gate: PolicyLagGate::new(config.batching.policy_lag_max),
             queue,
             published,
             wanted,
             standing: Arc::default(),
             actors_needed: 1,
-            progress: Arc::new(Mutex::new(Progress::new(config.solved_return))),
+            progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
             lockstep_broken: mpsc::channel(1).0,
         });
         let stop = CancellationToken::new();

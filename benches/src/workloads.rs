@@ -4,7 +4,7 @@
 use clap::Parser;
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_actor::weights::Weights;
-use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
+use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::trajectory::{Trajectory, TrajectoryParts};
 use impala_env::Outcome;
 use impala_env::seed::{self, Purpose};
@@ -49,16 +49,8 @@ pub fn batch_config(environments: usize, flags: &[&str]) -> Config {
 
 /// Environments and policy of one actor, and the initial weights.
 pub fn roller(config: &Config) -> (Roller, Arc<Weights>) {
-    let network = config.network();
-    let parameters = initial_parameters(&network, config.seed);
-    let roller = Roller::new(RollPlan {
-        environment: config.environment,
-        network,
-        unroll_length: config.unroll_length,
-        environments: config.environments_per_actor,
-        seed: config.seed,
-        actor_index: ActorIndex(0),
-    });
+    let parameters = initial_parameters(&config.network(), config.task.seed);
+    let roller = Roller::new(RollPlan::of(&config.agreement(), config.task.environment));
     (roller, Arc::new(Weights { version: WeightsVersion(0), parameters }))
 }
 
@@ -143,12 +135,12 @@ impl Learning {
     /// # Panics
     /// If the initial weights are not finite: a bug.
     pub fn new(config: &Config) -> Self {
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(config.learner_threads).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(config.compute.learner_threads).build_global();
         let (mut roller, weights) = roller(config);
         let trajectory = roller.unroll(Sequence(0), &weights).expect("initial weights are finite");
         let parameters = weights.parameters.clone();
         let step = LearnerStep::new(config.network(), parameters, config.step(), ComputeDevice::cpu());
-        Self { step, batch: Batch::join(&[trajectory]), learning_rate: config.learning_rate }
+        Self { step, batch: Batch::join(&[trajectory]), learning_rate: config.optimisation.learning_rate }
     }
 
     /// `T * B`

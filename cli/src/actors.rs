@@ -36,7 +36,7 @@ struct ActorProcess {
 }
 
 impl ActorProcesses {
-    /// Starts `config.actors` processes of this very program.
+    /// Starts the configured number of processes of this very program.
     ///
     /// # Errors
     /// The program or its log file cannot be opened.
@@ -45,15 +45,15 @@ impl ActorProcesses {
             program: std::env::current_exe().context("cannot find this program's own file")?,
             learner: format!("http://{learner}"),
             log_dir: log_dir.to_owned(),
-            log_format: match config.log_format {
+            log_format: match config.output.log_format {
                 impala_common::telemetry::LogFormat::Human => "human",
                 impala_common::telemetry::LogFormat::Json => "json",
             },
             // A deterministic run cannot take an actor back: its environments would start anew.
-            may_restart: !config.deterministic,
+            may_restart: !config.task.deterministic,
             processes: Vec::new(),
         };
-        for index in 0..config.actors {
+        for index in 0..config.rollout.actors {
             let child = actors.spawn(index)?;
             actors.processes.push(ActorProcess { index, child, restarts: 0, is_over: false });
         }

@@ -4,9 +4,8 @@
 
 use impala_actor::calibration::unroll_time;
 use impala_actor::rollout::RollPlan;
-use impala_common::ids::ActorIndex;
 use impala_learner::config::{Config, OpenSplit};
-use impala_learner::fit::calibration::update_time;
+use impala_learner::fit::calibration::{Workload, update_time};
 use impala_learner::learn::compute::ComputeDevice;
 use std::fmt;
 use std::time::Duration;
@@ -118,23 +117,24 @@ pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
 /// Measures updates on `device` and unrolls, for the threads that `open` leaves to choose.
 pub(crate) fn measure(config: &Config, device: &ComputeDevice, open: OpenSplit, cores: usize) -> anyhow::Result<Costs> {
     let parameters = config.network().parameter_count() as f64;
-    let frames = (config.unroll_length * config.environments_per_actor) as f64;
+    let frames = config.rollout.frames_per_trajectory() as f64;
     let seconds = |work: f64| Duration::from_secs_f64(work / WORK_PER_SECOND);
     // Forward, and backward twice as much.
-    let work = 3.0 * parameters * (config.unroll_length * config.batch_size) as f64;
+    let work = 3.0 * parameters * (config.rollout.unroll_length * config.batching.batch_size) as f64;
     let is_estimated = work > MEASURED_WORK_MAX;
-    let candidates = match (open.learner_threads && device.is_cpu(), config.learner_threads) {
+    let candidates = match (open.learner_threads && device.is_cpu(), config.compute.learner_threads) {
         (true, _) => thread_counts(cores),
         (false, 0) => vec![if device.is_cpu() { cores } else { 1 }],
         (false, given) => vec![given],
     };
+    let workload = Workload::of(config);
     let mut updates: Vec<(usize, Duration)> = Vec::new();
     for threads in candidates {
         let update = match is_estimated && device.is_cpu() {
             true => seconds(work / threads.min(cores) as f64),
             false => {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-                pool.install(|| update_time(config, device, MEASURING_MAX))
+                pool.install(|| update_time(&workload, device, MEASURING_MAX))
             }
         };
         let gains =
@@ -144,14 +144,7 @@ pub(crate) fn measure(config: &Config, device: &ComputeDevice, open: OpenSplit, 
         }
         updates.push((threads, update));
     }
-    let plan = RollPlan {
-        environment: config.environment,
-        network: config.network(),
-        unroll_length: config.unroll_length,
-        environments: config.environments_per_actor,
-        seed: config.seed,
-        actor_index: ActorIndex(0),
-    };
+    let plan = RollPlan::of(&config.agreement(), config.task.environment);
     let unroll = match is_estimated {
         true => seconds(parameters * frames),
         false => unroll_time(plan, MEASURING_MAX),

@@ -1,8 +1,8 @@
 //! `impala status`: how the run of a learner stands, for people or as JSON.
 
 use impala_actor::link::LearnerUrl;
-use impala_learner::cli::print_text;
 use impala_learner::inquiry;
+use impala_learner::report::sinks::console;
 
 /// Which learner is asked, and how its answer is printed.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
     // A look-up that hangs in the system's resolver must not hold up the end.
     runtime.shutdown_background();
     let status = status?;
-    print_text(&match args.json {
+    console::print(&match args.json {
         true => format!("{}\n", serde_json::to_string_pretty(&status)?),
         false => format!("{status}\n"),
     })

@@ -6,7 +6,7 @@
 use clap::Parser;
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_actor::weights::Weights;
-use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
+use impala_common::ids::{Sequence, WeightsVersion};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::progress::Progress;
@@ -43,14 +43,7 @@ fn mean_return(correction: &str, seed: u64) -> f64 {
     let flags = ["ablation", "--correction", correction, "--seed", &seed_text];
     let config = Config::resolve(Flags::parse_from(flags).settings, None).unwrap();
     let network = config.network();
-    let mut roller = Roller::new(RollPlan {
-        environment: config.environment,
-        network: network.clone(),
-        unroll_length: config.unroll_length,
-        environments: config.environments_per_actor,
-        seed,
-        actor_index: ActorIndex(0),
-    });
+    let mut roller = Roller::new(RollPlan::of(&config.agreement(), config.task.environment));
     let parameters = initial_parameters(&network, seed);
     let mut history: VecDeque<_> = [weights(0, &parameters)].into();
     let mut step = LearnerStep::new(network, parameters, config.step(), ComputeDevice::cpu());
@@ -61,7 +54,7 @@ fn mean_return(correction: &str, seed: u64) -> f64 {
         let episodes = trajectory.episodes.clone();
         let batch = Batch::join(&[trajectory]);
         let frames = batch.frames() as u64;
-        step.run(&batch, config.learning_rate).unwrap();
+        step.run(&batch, config.optimisation.learning_rate).unwrap();
         progress.record_update(frames, episodes.into_iter());
         history.push_back(weights(update + 1, step.parameters()));
         if history.len() > LAG + 1 {

@@ -15,7 +15,7 @@ fn names_in(section: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_setting_stands_in_the_readme() {
-    let settings = impala_learner::config::settings::TABLE.iter().map(|(key, ..)| key.replace('_', "-"));
+    let settings = impala_learner::config::settings::all().map(|setting| setting.key.replace('_', "-"));
     assert_eq!(names_in("Configuration"), settings.collect());
 }
 

@@ -181,7 +181,10 @@ fn a_run_that_was_resumed_elsewhere_is_found_there() {
     let moved = first.with_file_name("moved");
     fs::rename(elsewhere.directory(), &moved).unwrap();
     let config = fs::read_to_string(moved.join("config.toml")).unwrap();
-    assert!(config.contains(&format!("checkpoint_store = \"{url}\"")) && config.contains("run_dir = \"\""), "{config}");
+    assert!(
+        config.contains(&format!("checkpoint_store = \"{url}\"")) && config.contains("\n# run_dir is not given: "),
+        "{config}"
+    );
     let again = text(&resume(&moved, &["--frames-max", "6000"]));
     assert!(again.contains("resumed       behind update 50;"), "{again}");
     // A configuration that was lost is in the checkpoints.

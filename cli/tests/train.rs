@@ -6,7 +6,8 @@ mod support;
 
 use safetensors::SafeTensors;
 use std::fs;
-use support::{Run, impala};
+use std::process::Command;
+use support::{Run, get, impala, signal, wait_for, wait_for_end};
 
 #[test]
 fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
@@ -94,6 +95,39 @@ fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("result        solved; the time budget ended"), "{text}");
+}
+
+/// The learning curve is a pipe that nobody reads yet: the run waits there, in the middle of its shut-down.
+#[cfg(unix)]
+#[test]
+fn probes_answer_to_the_last_after_an_interrupt() {
+    for program in ["train", "learner"] {
+        let run = Run::new();
+        fs::create_dir_all(run.path()).unwrap();
+        let (directory, curve) = (run.path().join("run"), run.path().join("run/learning_curve.svg"));
+        fs::create_dir(&directory).unwrap();
+        assert!(Command::new("mkfifo").arg(&curve).status().unwrap().success());
+        let mut command =
+            impala(&[program, "--quiet", "--listen", "127.0.0.1:0", "--solved-return", "501", "--run-dir"]);
+        let (mut child, log) = support::start(command.arg(&directory));
+        let metrics = match program {
+            "learner" => support::address(&log, "metrics at http://", "/metrics"),
+            _ => {
+                let file = directory.join("learner.log");
+                let address =
+                    |text: String| Some(text.split_once("metrics at http://")?.1.split_once('/')?.0.to_owned());
+                wait_for("the address of the metrics", || fs::read_to_string(&file).ok().and_then(address))
+            }
+        };
+        assert!(get(&metrics, "/readyz").0.contains("200"));
+        signal(child.id(), "TERM");
+        let stopping = || Some(get(&metrics, "/readyz")).filter(|(status, _)| status.contains("503"));
+        let (_, body) = wait_for("a probe that sees the shut-down", stopping);
+        assert_eq!(body, "stopping: interrupted\n");
+        // Once the pipe is read, the run comes to its end.
+        drop(fs::read(&curve));
+        wait_for_end(&mut child);
+    }
 }
 
 #[test]

@@ -1,22 +1,27 @@
 //! All wiring of a learner: makes the channels, starts the stages, watches over them, and shuts them down in the order of
-//! the data.
+//! the data. [`launch`] brings a learner up, [`Learner`] is one that has its port.
 
+mod completed;
 mod ending;
+mod endpoint;
 mod initial_state;
+pub mod launch;
+mod pipeline;
+mod reporting;
 mod running;
 
 use crate::config::Config;
+use crate::fit::calibration::Workload;
 use crate::fit::device_choice;
 use crate::handover::run_state::Standing;
 use crate::learn::compute::ComputeDevice;
-use crate::report::summary::Summary;
+use crate::report::summary::{self, Summary};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::run_dir::RunDir;
 use crate::run::store::CheckpointStore;
 pub use crate::service::server::{HEALTH_LEARNER, HEALTH_TRAINING, Keepalive, ServerTask, serve};
 use anyhow::Context;
-use impala_common::agreement::Agreement;
-use impala_common::ids::{ActorIndex, Session};
+pub use completed::Completed;
 use impala_policy::network::NetworkSpec;
 use running::Running;
 use std::net::SocketAddr;
@@ -46,12 +51,23 @@ pub struct Learner {
 /// What a run leaves.
 #[derive(Debug)]
 pub struct Outcome {
-    /// In numbers.
+    /// The run in numbers.
     pub summary: Summary,
     /// The network that `parameters` belong to.
     pub network: NetworkSpec,
     /// The final parameters.
     pub parameters: Vec<f32>,
+}
+
+/// A training that is over: everything is written but the summary, to which a program may add something.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it left.
+    pub outcome: anyhow::Result<Outcome>,
+    /// Whether the model could be written.
+    model: anyhow::Result<()>,
+    /// A completed run whose model is to be served on.
+    pub completed: Option<Completed>,
 }
 
 impl Learner {
@@ -61,9 +77,11 @@ impl Learner {
     /// # Errors
     /// The device is not to be had, or the port is taken.
     pub async fn bind(config: Config, checkpoint: Option<Checkpoint>) -> anyhow::Result<Self> {
-        let choosing = config.clone();
-        let device = tokio::task::spawn_blocking(move || device_choice::open(&choosing)).await??;
-        let listen = config.listen;
+        let (compute, is_deterministic) = (config.compute.clone(), config.task.deterministic);
+        let workload = Workload::of(&config);
+        let choosing = move || device_choice::open(&compute, is_deterministic, &workload);
+        let device = tokio::task::spawn_blocking(choosing).await??;
+        let listen = config.serving.listen;
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
@@ -105,7 +123,7 @@ impl Learner {
     }
 
     /// Trains until the task is solved, a budget ends, something breaks or `stop` is cancelled; then shuts down cleanly and
-    /// writes the model and the learning curve. With `keep_serving` a training that came to its own end is written at once,
+    /// writes model, learning curve and summary. With `keep_serving` a training that came to its own end is written at once,
     /// and the final model is served until `stop`.
     ///
     /// # Errors
@@ -117,8 +135,29 @@ impl Learner {
         shows_progress: bool,
         stop: CancellationToken,
     ) -> anyhow::Result<Outcome> {
+        let mut finished = self.train(run_dir.clone(), store, shows_progress, &stop).await?;
+        let completed = finished.completed.take();
+        let result = finished.conclude(|outcome| summary::write(&run_dir, &outcome.summary));
+        match completed {
+            Some(completed) => completed.serve_until(&stop, result).await,
+            None => result,
+        }
+    }
+
+    /// The same without the summary, and without the time in which a completed run is served on.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub async fn train(
+        self,
+        run_dir: RunDir,
+        store: CheckpointStore,
+        shows_progress: bool,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Finished> {
         // 0 takes one per core. A second learner in the process, as in tests, keeps the pool of the first.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.config.learner_threads).build_global();
+        let threads = self.config.compute.learner_threads;
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         tracing::info!("{}", self.device.note());
         tracing::info!(address = %self.address, run = %run_dir.path().display(), "learner ready");
         let needed = self.config.actors_needed();
@@ -126,23 +165,20 @@ impl Learner {
             tracing::info!("a batch needs {needed} actors: training waits while fewer are connected");
         }
         let mut running = Running::start(self, run_dir, store, shows_progress)?;
-        let end = running.watch_over(&stop).await;
-        running.shut_down(end, &stop).await
+        let end = running.watch_over(stop).await;
+        Ok(running.shut_down(end).await)
     }
 }
 
-/// What every actor of the run agrees to, but for what the registry fills in.
-pub fn agreement(config: &Config) -> Agreement {
-    Agreement {
-        session: Session(0),
-        actor_index: ActorIndex(0),
-        environment: config.environment.spec(),
-        network: config.network(),
-        unroll_length: config.unroll_length,
-        environments_per_actor: config.environments_per_actor,
-        seed: config.seed,
-        encoding: config.weights_encoding,
-        in_flight_max: config.in_flight_max,
-        lockstep: config.lockstep(),
+impl Finished {
+    /// Writes the summary with `write`. What of the run could not be written is told after that: first of all the numbers.
+    ///
+    /// # Errors
+    /// Something could not be written, or nothing is left to write.
+    pub fn conclude(self, write: impl FnOnce(&Outcome) -> anyhow::Result<()>) -> anyhow::Result<Outcome> {
+        let outcome = self.outcome?;
+        write(&outcome)?;
+        self.model?;
+        Ok(outcome)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod checkpoint_slot;
+pub mod recorded;
 pub mod resume;
 pub mod run_dir;
 pub mod store;

@@ -8,7 +8,7 @@
 use burn::tensor::{Tensor, TensorData};
 use impala_env::Outcome;
 use impala_learner::config::Config;
-use impala_learner::config::settings::GivenSettings;
+use impala_learner::fit::calibration::Workload;
 use impala_learner::fit::device_choice::{faster, open};
 use impala_learner::learn::batch::Batch;
 use impala_learner::learn::compute::{ComputeDevice, DeviceChoice};
@@ -126,15 +126,15 @@ fn products_of_matrices_agree_with_the_cpu() {
 #[test]
 fn the_measured_choice_names_both_devices() {
     let gpu = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap();
-    let config = Config::complete(GivenSettings::default()).unwrap();
+    let config = Config::complete("".parse().unwrap()).unwrap();
     // A software adapter compiles for long.
-    let device = faster(&config, &gpu, Instant::now() + Duration::from_secs(600));
+    let device = faster(&Workload::of(&config), 0, &gpu, Instant::now() + Duration::from_secs(600));
     println!("{}", device.note());
     assert!(device.note().contains(gpu.name()) && device.note().contains("cpu"), "{}", device.note());
     assert!(device.note().matches(" ms").count() == 2, "{}", device.note());
     // Software adapters are not even measured.
     if gpu.is_software() {
-        let device = open(&config).unwrap();
+        let device = open(&config.compute, false, &Workload::of(&config)).unwrap();
         assert!(device.is_cpu() && device.note().contains("software renderer"), "{}", device.note());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::unroll::UnrollBuffer;
 use crate::weights::Weights;
+use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Sequence};
 use impala_common::trajectory::{Trajectory, TrajectoryError, TrajectoryShape};
 use impala_env::seed::{self, Purpose, Rng};
@@ -27,6 +28,20 @@ pub struct RollPlan {
     pub seed: u64,
     /// The actor's place in the run.
     pub actor_index: ActorIndex,
+}
+
+impl RollPlan {
+    /// What the agreement asks of an actor that has the environment.
+    pub fn of(agreement: &Agreement, environment: EnvironmentName) -> Self {
+        Self {
+            environment,
+            network: agreement.network.clone(),
+            unroll_length: agreement.unroll_length,
+            environments: agreement.environments_per_actor,
+            seed: agreement.seed,
+            actor_index: agreement.actor_index,
+        }
+    }
 }
 
 /// Version of a roller's saved state.

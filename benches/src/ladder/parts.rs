@@ -72,7 +72,7 @@ pub(super) fn yardstick(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let row = |(hidden, activation, _): (&str, &str, _)| {
         let config = batch_config(BATCH_SIZE, &["--hidden", hidden, "--activation", activation]);
         let spec = config.network();
-        let parameters = initial_parameters(&spec, config.seed);
+        let parameters = initial_parameters(&spec, config.task.seed);
         let frames = UNROLL_LENGTH * BATCH_SIZE;
         let mut rng = seed::rng(1, Purpose::Initialisation);
         let mut draws = |len: usize| -> Vec<f32> { (0..len).map(|_| rng.random::<f32>() - 0.5).collect() };

@@ -1,5 +1,8 @@
 use super::*;
-use impala_learner::config::settings::GivenSettings;
+
+fn config(toml: &str) -> Config {
+    Config::complete(toml.parse().unwrap()).unwrap()
+}
 
 const ONE: Demand = Demand { trajectories_per_batch: 1, frames: 80, in_flight_max: 1 };
 
@@ -64,7 +67,7 @@ fn a_batch_is_always_filled_within_what_a_machine_can_carry() {
 #[test]
 fn both_sides_are_measured_and_only_what_is_open_is_chosen() {
     let device = ComputeDevice::cpu();
-    let config = Config::complete(GivenSettings { learner_threads: Some(3), ..GivenSettings::default() }).unwrap();
+    let config = config("learner_threads = 3");
     let given = OpenSplit { actors: true, learner_threads: false };
     let costs = measure(&config, &device, given, 2).unwrap();
     assert!(costs.updates.len() == 1 && costs.updates[0].0 == 3 && costs.updates[0].1 > Duration::ZERO, "{costs:?}");
@@ -75,11 +78,7 @@ fn both_sides_are_measured_and_only_what_is_open_is_chosen() {
 
 #[test]
 fn what_would_take_long_is_estimated() {
-    let given = GivenSettings {
-        hidden: Some(impala_learner::config::settings::Hidden(vec![4096, 4096])),
-        ..GivenSettings::default()
-    };
-    let config = Config::complete(given).unwrap();
+    let config = config("hidden = [4096, 4096]");
     let open = OpenSplit { actors: true, learner_threads: true };
     let costs = measure(&config, &ComputeDevice::cpu(), open, 8).unwrap();
     // A third of an update's work is the forward pass, which is the unroll's.

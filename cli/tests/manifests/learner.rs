@@ -12,13 +12,16 @@ use std::time::Duration;
 /// The ConfigMap and the variables are settings that the learner accepts, and make the run that the manifest promises.
 fn settings_are_accepted(tree: &Tree) -> anyhow::Result<()> {
     let config = programs::learner(tree, &workload(tree, "learner")?)?;
-    ensure!(config.keep_serving, "without keep_serving a finished training would be restarted for ever");
+    ensure!(config.serving.keep_serving, "without keep_serving a finished training would be restarted for ever");
     let replicas = tree.object("Deployment", "impala-actor")?["spec"]["replicas"].as_u64().context("no replicas")?;
     ensure!(config.actors_needed() == 1, "with few actors training would stand still");
     ensure!(replicas >= 1, "nothing would be trained");
-    ensure!(!config.deterministic, "a deterministic run ends when an actor is lost, and takes a fixed number");
-    ensure!(config.policy_lag_max >= 100, "64 actors make a policy lag of about 64");
-    ensure!(config.time_max() >= Duration::from_secs(7 * 24 * 3600), "time runs on while no actor is there");
+    ensure!(!config.task.deterministic, "a deterministic run ends when an actor is lost, and takes a fixed number");
+    ensure!(config.batching.policy_lag_max >= 100, "64 actors make a policy lag of about 64");
+    ensure!(
+        config.goal.time_max.duration() >= Duration::from_secs(7 * 24 * 3600),
+        "time runs on while no actor is there"
+    );
     Ok(())
 }
 
@@ -53,7 +56,7 @@ fn ports_agree(tree: &Tree) -> anyhow::Result<()> {
     let workload = workload(tree, "learner")?;
     let container = container(&workload)?;
     let config = programs::learner(tree, &workload)?;
-    for (name, address) in [("grpc", config.listen), ("metrics", config.metrics_listen)] {
+    for (name, address) in [("grpc", config.serving.listen), ("metrics", config.serving.metrics_listen)] {
         let port = named(&container["ports"], name)?["containerPort"].as_u64();
         ensure!(port == Some(address.port().into()), "the port {name} is {port:?}, the learner listens on {address}");
         ensure!(address.ip().is_unspecified(), "{address} is not reached from outside the pod");
@@ -64,7 +67,7 @@ fn ports_agree(tree: &Tree) -> anyhow::Result<()> {
     ensure!(service["spec"]["publishNotReadyAddresses"] == true, "actors would wait for caches of the name service");
     let [port] = list(&service["spec"]["ports"]) else { anyhow::bail!("the service has more than the gRPC port") };
     let target = port_number(container, &port["targetPort"])?;
-    ensure!(target == u64::from(config.listen.port()), "the service leads to port {target}");
+    ensure!(target == u64::from(config.serving.listen.port()), "the service leads to port {target}");
     // A headless service's name gives the pod's address: there is no translation of ports.
     ensure!(port["port"].as_u64() == Some(target), "a headless service cannot lead from {} to {target}", port["port"]);
     Ok(())
@@ -91,7 +94,7 @@ fn ports_of_learner_container_and_service_agree() {
 fn probes_are_health_services(tree: &Tree) -> anyhow::Result<()> {
     let workload = workload(tree, "learner")?;
     let container = container(&workload)?;
-    let port = programs::learner(tree, &workload)?.listen.port();
+    let port = programs::learner(tree, &workload)?.serving.listen.port();
     for (probe, service) in [("startupProbe", ""), ("livenessProbe", ""), ("readinessProbe", HEALTH_LEARNER)] {
         let health = &container[probe]["grpc"];
         ensure!(health["port"].as_u64() == Some(port.into()), "{probe} asks at {}", health["port"]);
@@ -134,8 +137,8 @@ fn run_lies_on_the_claim(tree: &Tree) -> anyhow::Result<()> {
         ensure!(is_volume || is_claim(&mount["name"]), "nothing is mounted as {}", mount["name"]);
     }
     let config = programs::learner(tree, &workload)?;
-    let run = &config.run_dir;
-    ensure!(run.is_absolute(), "without IMPALA_RUN_DIR every start begins a new run");
+    let run = config.output.run_dir.context("without IMPALA_RUN_DIR every start begins a new run")?;
+    ensure!(run.is_absolute(), "{} depends on where the learner is started", run.display());
     let mut claim_mounts = list(&container["volumeMounts"]).iter().filter(|mount| is_claim(&mount["name"]));
     let holds_the_run =
         |mount: &Value| mount["mountPath"].as_str().is_some_and(|path| run.starts_with(Path::new(path)));

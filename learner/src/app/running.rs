@@ -1,62 +1,27 @@
-//! The stages at work: started with their channels, watched until something ends the run.
+//! A run at work: started, and watched until something ends it.
 
+use super::Learner;
+use super::endpoint::Endpoint;
 use super::initial_state::Origin;
-use super::{Learner, agreement};
+use super::pipeline::{Handover, Pipeline, Training};
+use super::reporting::Reporting;
 use crate::config::Config;
-use crate::handover::admission::PolicyLagGate;
-use crate::handover::ledger::Ledger;
-use crate::handover::metrics;
-use crate::handover::progress::Progress;
-use crate::handover::run_state::Standing;
-use crate::handover::weights::{WantedEncodings, WeightsSlot};
-use crate::report::doctor::Circumstances;
-use crate::report::reporter::Reporter;
-use crate::report::shares::Shares;
 use crate::report::summary::RunEnd;
-use crate::run::checkpoint_slot::CheckpointSlot;
 use crate::run::run_dir::RunDir;
 use crate::run::store::CheckpointStore;
-use crate::service::Shared;
-use crate::service::registry::Registry;
-use crate::service::server::{ServerTask, serve};
-use crate::stages::batcher::Batcher;
 use crate::stages::checkpointer;
-use crate::stages::publisher::Publisher;
-use crate::stages::stage::{self, Stage};
-use crate::stages::trainer::{Trained, Trainer, TrainingEnd};
-use impala_common::ids::{ActorIndex, WeightsVersion};
-use impala_policy::network::NetworkSpec;
-use rand::RngExt;
-use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::{mpsc, watch};
+use crate::stages::trainer::{Trained, TrainingEnd};
 use tokio_util::sync::CancellationToken;
 
-/// The stages at work.
+/// A run at work.
+#[derive(Debug)]
 pub(super) struct Running {
     pub(super) config: Config,
     pub(super) run_dir: RunDir,
-    pub(super) network: NetworkSpec,
-    pub(super) shared: Arc<Shared>,
-    pub(super) gate: PolicyLagGate,
-    pub(super) progress: Arc<Mutex<Progress>>,
-    pub(super) standing: Arc<Standing>,
-    pub(super) slot: WeightsSlot,
-    /// Updates done by earlier processes of the run.
-    pub(super) updates_before: u64,
-    /// Dropped when the last one is handed over.
-    pub(super) checkpoints: Option<CheckpointSlot>,
-    pub(super) checkpointer: Stage<()>,
-    pub(super) trainer: Stage<(TrainingEnd, Trained)>,
-    pub(super) batcher: Stage<()>,
-    pub(super) publisher: Stage<()>,
-    pub(super) stop_batcher: CancellationToken,
-    pub(super) server: ServerTask,
-    pub(super) stop_server: CancellationToken,
-    pub(super) health: tonic_health::server::HealthReporter,
-    pub(super) lockstep_broken: mpsc::Receiver<ActorIndex>,
-    pub(super) reporter: Reporter,
-    /// Noted when the run ends, before everybody leaves.
-    pub(super) at_the_end: Option<Circumstances>,
+    pub(super) handover: Handover,
+    pub(super) pipeline: Pipeline,
+    pub(super) endpoint: Endpoint,
+    pub(super) reporting: Reporting,
 }
 
 /// Why watching ended, with the trainer's result if it ended by itself.
@@ -66,7 +31,7 @@ pub(super) struct Ended {
 }
 
 impl Running {
-    /// Makes the channels and starts every stage.
+    /// Starts every stage, then the server.
     pub(super) fn start(
         learner: Learner,
         run_dir: RunDir,
@@ -74,160 +39,54 @@ impl Running {
         shows_progress: bool,
     ) -> anyhow::Result<Self> {
         let Learner { config, checkpoint, listener, device, standing, keepalive, .. } = learner;
-        let network = config.network();
-        let (checkpoints, checkpointer) = checkpointer::channel(store, config.checkpoints_kept, checkpoint.as_ref());
+        let kept_max = config.checkpoints.checkpoints_kept;
+        let (checkpoints, checkpointer) = checkpointer::channel(store, kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
         let Origin { step, progress, account, mut take_ups } = Origin::new(&config, device, checkpoint);
         if config.lockstep().is_none() {
             // They belong to places of a run that goes on in another order.
             take_ups.states.clear();
         }
-        let ledger = Arc::new(Ledger::resumed(account));
-        let reporter = Reporter::new(&run_dir, resumes, shows_progress, &progress, &ledger.account());
-        let gate = PolicyLagGate::new(config.policy_lag_max);
-        let updates_before = progress.updates;
-        gate.advance(WeightsVersion(updates_before));
-        let progress = Arc::new(Mutex::new(progress));
-        let slot = WeightsSlot::default();
-        let wanted = Arc::new(WantedEncodings::default());
-        let stop_batcher = CancellationToken::new();
-        let stop_server = CancellationToken::new();
-
-        // Trajectories between the sockets and the batcher. The actors' windows bound the lag end to end, so this only
-        // decouples the two sides; a trajectory takes about 30 bytes a frame.
-        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
-        // One finished batch: it is there when the trainer comes back, and adds one update of lag.
-        let (staged_sender, staged) = std::sync::mpsc::sync_channel(1);
-        // The newest version only.
-        let (published_sender, published) = watch::channel(None);
-        // One broken actor ends a deterministic run.
-        let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
-
-        let trainer = Trainer {
-            config: config.clone(),
-            step,
-            staged,
-            slot: slot.clone(),
-            gate: gate.clone(),
-            progress: progress.clone(),
-            ledger: ledger.clone(),
-            actor_states: take_ups.states.clone(),
-            checkpoints: checkpoints.clone(),
-        };
-        let batcher = Batcher {
-            queue: admitted,
-            staged: staged_sender,
-            gate: gate.clone(),
-            trajectories_per_batch: config.trajectories_per_batch(),
-            lockstep: config.lockstep(),
-            updates_before,
-            stop: stop_batcher.clone(),
-        };
-        let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
-        let runtime = tokio::runtime::Handle::current();
-        let shared = Arc::new(Shared {
-            registry: Registry::new(
-                agreement(&config),
-                take_ups,
-                ledger.clone(),
-                published.clone(),
-                rand::rng().random(),
-            ),
-            ledger,
-            gate: gate.clone(),
-            queue,
-            published,
-            wanted,
-            standing: standing.clone(),
-            actors_needed: actors_needed(&config),
-            progress: progress.clone(),
-            lockstep_broken: lockstep_sender,
-        });
-        let (health, server) = serve(listener, shared.clone(), keepalive, stop_server.clone())?;
-        Ok(Self {
-            reporter,
-            updates_before,
-            checkpoints: Some(checkpoints),
-            checkpointer: stage::spawn("checkpointer", {
-                let runtime = runtime.clone();
-                move || checkpointer.run(&runtime)
-            })?,
-            at_the_end: None,
-            trainer: stage::spawn("trainer", move || trainer.run())?,
-            batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
-            publisher: stage::spawn("publisher", move || publisher.run())?,
-            config,
-            run_dir,
-            network,
-            shared,
-            gate,
-            progress,
-            standing,
-            slot,
-            stop_batcher,
-            server,
-            stop_server,
-            health,
-            lockstep_broken,
-        })
+        let handover = Handover::new(config.batching.policy_lag_max, progress, account);
+        let reporting = Reporting::new(&config, &handover, &run_dir, resumes, shows_progress);
+        let training = Training { step, actor_states: take_ups.states.clone(), checkpoints };
+        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer)?;
+        let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
+        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting })
     }
 
     /// Reports until something ends the run.
     pub(super) async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
-        let mut tick = tokio::time::interval(self.config.report_interval());
-        let taken = self.lock_progress().before();
-        let deadline = tokio::time::sleep(self.config.time_max().saturating_sub(taken));
+        let Self { pipeline, endpoint, reporting, handover, config, .. } = self;
+        let mut tick = tokio::time::interval(config.output.report_interval.duration());
+        let taken = handover.lock_progress().before();
+        let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
+            let Pipeline { trainer, batcher, publisher, checkpointer, .. } = pipeline;
             tokio::select! {
-                trained = self.trainer.ended() => return trainer_ended(trained),
+                trained = trainer.ended() => return trainer_ended(trained),
                 // The batcher also ends when the trainer does, whose own end is then about to be told.
-                Err(panic) = self.batcher.ended(), if self.batcher.is_running() => break failed("batcher", &panic),
-                Err(panic) = self.publisher.ended(), if self.publisher.is_running() => break failed("publisher", &panic),
-                Err(panic) = self.checkpointer.ended(), if self.checkpointer.is_running() => break failed("checkpointer", &panic),
-                served = &mut self.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
-                Some(index) = self.lockstep_broken.recv() => {
+                Err(panic) = batcher.ended(), if batcher.is_running() => break failed("batcher", &panic),
+                Err(panic) = publisher.ended(), if publisher.is_running() => break failed("publisher", &panic),
+                Err(panic) = checkpointer.ended(), if checkpointer.is_running() => break failed("checkpointer", &panic),
+                served = &mut endpoint.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
+                Some(index) = endpoint.lockstep_broken.recv() => {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
                 }
                 () = stop.cancelled() => break RunEnd::Interrupted,
-                () = &mut deadline => break self.out_of_time(),
-                _ = tick.tick() => self.report(),
+                () = &mut deadline => break out_of_time(handover),
+                _ = tick.tick() => reporting.report(endpoint),
             }
         };
         Ended { end, trained: None }
     }
+}
 
-    fn out_of_time(&self) -> RunEnd {
-        match self.lock_progress().solved {
-            Some(_) => RunEnd::SolvedTimeBudget,
-            None => RunEnd::TimeBudget,
-        }
-    }
-
-    pub(super) fn report(&mut self) {
-        let progress = self.lock_progress().clone();
-        let circumstances = self.at_the_end.unwrap_or_else(|| self.circumstances());
-        let actors = *self.shared.registry.connected().borrow();
-        metrics::record_state(self.standing.state(actors, self.shared.actors_needed));
-        let time_left = self.config.time_max().saturating_sub(progress.elapsed());
-        self.reporter.report(&progress, self.shared.ledger.account(), actors, &self.gate, &circumstances, time_left);
-    }
-
-    /// Who is here.
-    pub(super) fn circumstances(&self) -> Circumstances {
-        let actors = *self.shared.registry.connected().borrow();
-        let actors_needed = self.shared.actors_needed;
-        Circumstances { actors, actors_needed, is_lockstep: self.config.deterministic }
-    }
-
-    pub(super) fn lock_progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().expect("no holder of the progress panics")
-    }
-
-    /// Where the time of the run went so far.
-    pub(super) fn shares(&self) -> Shares {
-        let progress = self.lock_progress();
-        self.reporter.shares(&progress, &self.shared.ledger.account())
+fn out_of_time(handover: &Handover) -> RunEnd {
+    match handover.lock_progress().solved {
+        Some(_) => RunEnd::SolvedTimeBudget,
+        None => RunEnd::TimeBudget,
     }
 }
 
@@ -242,11 +101,6 @@ fn trainer_ended(trained: Result<Option<(TrainingEnd, Trained)>, String>) -> End
         Err(panic) => (failed("trainer", &panic), None),
     };
     Ended { end, trained }
-}
-
-/// Actors that must be connected for training to go on.
-fn actors_needed(config: &Config) -> usize {
-    config.lockstep().map_or_else(|| config.actors_needed(), |lockstep| lockstep.actors as usize)
 }
 
 pub(super) fn failed(stage: &str, reason: &str) -> RunEnd {

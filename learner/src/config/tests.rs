@@ -1,6 +1,9 @@
 use super::*;
 use clap::Parser;
+use impala_common::ids::WeightsVersion;
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::time::Duration;
 
 #[derive(Parser)]
 struct Flags {
@@ -25,16 +28,18 @@ fn refused(arguments: &[&str]) -> String {
 #[test]
 fn nothing_given_is_the_defaults() {
     let config = Config::resolve(GivenSettings::default(), None).unwrap();
-    assert_eq!(config.solved_return, 475.0);
-    assert_eq!(config.learning_rate_end, config.learning_rate);
+    assert_eq!(config.solved_return(), 475.0);
+    assert_eq!([0, u64::MAX].map(|frames| config.learning_rate().at(frames)), [0.002, 0.002]);
+    assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
 }
 
 #[test]
 fn flags_win_over_the_file() {
     let file = file("seed = 7\nunroll_length = 20\nhidden = [32]\nenvironment = \"catch\"\n");
     let config = Config::resolve(flags(&["--seed", "9", "--time-max", "2m"]), Some(file.path())).unwrap();
-    assert_eq!((config.seed, config.unroll_length, config.time_max()), (9, 20, Duration::from_secs(120)));
-    assert_eq!((config.hidden.0.as_slice(), config.solved_return), ([32].as_slice(), 0.95));
+    assert_eq!((config.task.seed, config.rollout.unroll_length), (9, 20));
+    assert_eq!(config.goal.time_max.duration(), Duration::from_secs(120));
+    assert_eq!((config.architecture.hidden.0.as_slice(), config.solved_return()), ([32].as_slice(), 0.95));
 }
 
 #[test]
@@ -52,7 +57,8 @@ fn what_follows_from_other_settings_still_follows_when_a_printed_configuration_i
     let file = file(&printed);
     let changed =
         Config::resolve(flags(&["--environment", "catch", "--learning-rate", "0.001"]), Some(file.path())).unwrap();
-    assert_eq!((changed.solved_return, changed.learning_rate_end, changed.listen.port()), (0.95, 0.001, 50051));
+    assert_eq!((changed.solved_return(), changed.serving.listen.port()), (0.95, 50051));
+    assert_eq!(changed.learning_rate().at(u64::MAX), 0.001);
 }
 
 #[test]
@@ -64,7 +70,7 @@ fn a_split_that_is_picked_later_is_open_in_print_and_settled_afterwards() {
     let settled = open.with_split(5, 3);
     let file = file(&settled.to_toml());
     let read = given(flags(&[]), Some(file.path())).unwrap();
-    assert_eq!((read.actors, read.learner_threads), (Some(5), Some(3)));
+    assert_eq!((read.rollout.actors, read.compute.learner_threads), (Some(5), Some(3)));
 }
 
 #[test]
@@ -128,7 +134,10 @@ fn a_batch_that_the_actors_cannot_fill_is_refused_with_what_to_change() {
 fn times_may_have_units_in_the_file_too() {
     let file = file("time_max = \"10m\"\nreport_interval = 1\n");
     let config = Config::resolve(GivenSettings::default(), Some(file.path())).unwrap();
-    assert_eq!((config.time_max(), config.report_interval()), (Duration::from_secs(600), Duration::from_secs(1)));
+    assert_eq!(
+        (config.goal.time_max.duration(), config.output.report_interval.duration()),
+        (Duration::from_secs(600), Duration::from_secs(1))
+    );
 }
 
 #[test]
@@ -136,36 +145,93 @@ fn the_learning_rate_falls_linearly_with_the_frames() {
     let config =
         Config::resolve(flags(&["--learning-rate", "0.01", "--learning-rate-end", "0", "--frames-max", "1000"]), None)
             .unwrap();
-    assert_eq!([config.learning_rate_at(0), config.learning_rate_at(500)], [0.01, 0.005]);
-    assert_eq!(config.learning_rate_at(2000), 0.0);
+    assert_eq!([config.learning_rate().at(0), config.learning_rate().at(500)], [0.01, 0.005]);
+    assert_eq!(config.learning_rate().at(2000), 0.0);
 }
 
 #[test]
-fn the_help_texts_tell_the_true_defaults() {
-    let defaults = toml::Value::try_from(Settings::default()).unwrap();
-    for (key, env, text) in settings::TABLE {
-        assert_eq!(*env, format!("IMPALA_{}", key.to_uppercase()));
-        let value = &defaults[*key];
-        let plain = value.to_string().replace(['"', '[', ']', ' '], "");
-        // Some defaults follow from other settings; their texts say from which.
-        let derived = ["solved_return", "learning_rate_end", "run_dir", "checkpoint_store"].contains(key);
+fn the_table_tells_the_true_names_and_defaults() {
+    let defaults: toml::Table = Config::complete(GivenSettings::default()).unwrap().to_toml().parse().unwrap();
+    let keys: BTreeSet<_> = settings::all().map(|setting| setting.key).collect();
+    assert_eq!(keys.len(), settings::all().count(), "two settings have one key");
+    for setting in settings::all() {
+        assert_eq!(setting.variable, format!("IMPALA_{}", setting.key.to_uppercase()));
+        assert!(setting.help.ends_with('.') && !setting.section.is_empty(), "{setting:?}");
+        // What has no value of its own follows from other settings; its text says from which.
+        let Some(value) = defaults.get(setting.key) else { continue };
+        let (plain, text) = (value.to_string().replace(['"', '[', ']', ' '], ""), setting.default);
         let number = |t: &str| t.split(' ').next().and_then(|n| n.parse::<f64>().ok());
-        let same_number = || (number(text)? - number(&plain)?).abs().lt(&1e-7).then_some(());
-        assert!(derived || *text == plain || same_number().is_some(), "{key}: `{text}` is not {plain}");
+        let is_same_number = || number(text).zip(number(&plain)).is_some_and(|(a, b)| (a - b).abs() < 1e-7);
+        assert!(text == plain || is_same_number(), "{}: `{text}` is not {plain}", setting.key);
     }
 }
 
 #[test]
-fn the_oldest_weights_are_published_ones_and_not_far_behind() {
-    let config = |policy_lag_max, publish_every| {
-        let given = GivenSettings {
-            policy_lag_max: Some(policy_lag_max),
-            publish_every: Some(publish_every),
-            ..GivenSettings::default()
-        };
-        Config::complete(given).unwrap()
+fn the_command_line_and_the_table_have_the_same_settings() {
+    let command = <Flags as clap::CommandFactory>::command();
+    let mut arguments = command.get_arguments().filter(|argument| argument.get_env().is_some());
+    for setting in settings::all() {
+        let argument = arguments.next().unwrap();
+        assert_eq!(argument.get_long().map(|long| format!("--{long}")), Some(setting.flag()));
+        assert_eq!(argument.get_env().unwrap(), setting.variable);
+        assert_eq!(argument.get_help_heading(), Some(setting.section));
+    }
+    assert!(arguments.next().is_none());
+}
+
+#[test]
+fn bounds_are_told_as_they_are_checked() {
+    let bounds = |key| settings::all().find(|setting| setting.key == key).unwrap().bounds;
+    assert_eq!(bounds("unroll_length").to_string(), "a number from 1 to 4096");
+    assert_eq!(bounds("learner_threads").to_string(), "a number from 1 to 1024, or 0 for one per core");
+    assert_eq!(bounds("time_max").to_string(), "from 0.01 to 1000000000 seconds");
+    assert!(refused(&["--frames-max", "0"]).ends_with("frames_max = 0: choose at least 1 frame, e.g. 2000000"));
+    assert!(refused(&["--report-interval", "4000"]).ends_with("= 4000: choose from 0.01 to 3600 seconds"));
+    assert!(refused(&["--reward-clip", "inf"]).ends_with("= inf: choose a finite number, 0 or more"));
+}
+
+/// A configuration as the release before sections wrote it into `config.toml` and its checkpoints.
+const OLD: &str = include_str!("tests/config_before_sections.toml");
+
+#[test]
+fn a_configuration_of_the_release_before_sections_is_read() {
+    let old = Config::complete(OLD.parse().unwrap()).unwrap();
+    assert_eq!(old, Config::complete(GivenSettings::default()).unwrap());
+    // What was not given was an empty text then, or not a number.
+    for line in ["run_dir = \"\"", "checkpoint_store = \"\"", "solved_return = nan", "learning_rate_end = nan"] {
+        let given: GivenSettings = line.parse().unwrap();
+        assert_eq!(given, GivenSettings::default(), "{line}");
+    }
+}
+
+#[test]
+fn an_empty_variable_gives_no_store() {
+    let file = file("checkpoint_store = \"elsewhere\"\n");
+    let store = |arguments: &[&str]| {
+        let config = Config::resolve(flags(arguments), Some(file.path())).unwrap();
+        config.checkpoints.checkpoint_store.map(|location| location.0)
     };
-    let oldest = |config: &Config, current| config.oldest_weights_at(WeightsVersion(current)).0;
+    assert_eq!(store(&[]), Some("elsewhere".into()));
+    assert_eq!(store(&["--checkpoint-store", ""]), None);
+}
+
+#[test]
+fn the_agreement_is_sound_and_the_same_for_every_actor() {
+    let config = Config::resolve(flags(&["--deterministic", "--actors", "3", "--batch-size", "16"]), None).unwrap();
+    let agreement = config.agreement();
+    assert_eq!(agreement.validate(), Ok(()));
+    assert_eq!(agreement.lockstep, Some(Lockstep { actors: 3, trajectories_per_batch: 2 }));
+    assert_eq!((agreement.unroll_length, agreement.environments_per_actor, agreement.seed), (10, 8, 1));
+    assert_eq!(config.actors_needed(), 3);
+}
+
+#[test]
+fn the_oldest_weights_are_published_ones_and_not_far_behind() {
+    let config = |policy_lag_max: u64, publish_every: u64| {
+        let toml = format!("policy_lag_max = {policy_lag_max}\npublish_every = {publish_every}");
+        Config::complete(toml.parse().unwrap()).unwrap()
+    };
+    let oldest = |config: &Config, current| config.publishing().oldest_at(WeightsVersion(current)).0;
     let every = config(100, 1);
     assert_eq!([0, 3, 5, 6, 200].map(|current| oldest(&every, current)), [0, 0, 0, 1, 195]);
     let seldom = config(100, 50);

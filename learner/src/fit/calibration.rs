@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::learn::batch::Batch;
 use crate::learn::compute::ComputeDevice;
-use crate::learn::step::LearnerStep;
+use crate::learn::step::{LearnerStep, StepConfig};
 use impala_env::Outcome;
 use impala_policy::network::NetworkSpec;
 use std::time::{Duration, Instant};
@@ -15,30 +15,59 @@ const UPDATES_MAX: usize = 32;
 /// to know beforehand what would take too long.
 const CPU_FLOPS_MIN: f64 = 10e9;
 
+/// The updates of a run, as far as their time depends on its settings.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    network: NetworkSpec,
+    step: StepConfig,
+    unroll_length: usize,
+    batch_size: usize,
+    /// Whether the parameters are read back after every update, to be published.
+    publishes_each: bool,
+}
+
+impl Workload {
+    /// Of the run with this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            network: config.network(),
+            step: config.step(),
+            unroll_length: config.rollout.unroll_length,
+            batch_size: config.batching.batch_size,
+            publishes_each: config.weights.publish_every == 1,
+        }
+    }
+
+    /// Columns of a whole batch.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+}
+
 /// Median time of an update on `device`, from as many as fit into `limit` (but one at least, after one that warms up).
-pub fn update_time(config: &Config, device: &ComputeDevice, limit: Duration) -> Duration {
-    update_time_of(config, config.batch_size, device, limit, &|| false)
+pub fn update_time(workload: &Workload, device: &ComputeDevice, limit: Duration) -> Duration {
+    update_time_of(workload, workload.batch_size, device, limit, &|| false)
 }
 
 /// The same with so many columns in the batch; after each update it may be told to stop, and what it then gives is of no
 /// use.
 pub fn update_time_of(
-    config: &Config,
+    workload: &Workload,
     columns: usize,
     device: &ComputeDevice,
     limit: Duration,
     stops: &dyn Fn() -> bool,
 ) -> Duration {
-    let network = config.network();
-    let parameters = made_up_parameters(&network);
-    let batch = made_up_batch(&network, config.unroll_length, columns);
-    let mut step = LearnerStep::new(network, parameters, config.step(), device.clone());
+    let Workload { network, step, unroll_length, publishes_each, .. } = workload;
+    let parameters = made_up_parameters(network);
+    let batch = made_up_batch(network, *unroll_length, columns);
+    let mut step = LearnerStep::new(network.clone(), parameters, *step, device.clone());
     let mut update = || {
         let since = Instant::now();
         // The outcome of a made-up update does not matter.
         let _ = step.run(&batch, 0.0);
         // A published version is read back, which an accelerator takes time for.
-        if config.publish_every == 1 {
+        if *publishes_each {
             step.parameters();
         }
         since.elapsed()
@@ -57,12 +86,11 @@ pub fn update_time_of(
 }
 
 /// Columns, at most the run's, of which even a slow CPU trains a few batches within `limit`; at least 1.
-pub fn columns_within(config: &Config, limit: Duration) -> usize {
-    let network = config.network();
+pub fn columns_within(workload: &Workload, limit: Duration) -> usize {
     // Forward, and twice as much backward, a multiplication and an addition each; half the limit, for two updates at least.
-    let column = 6.0 * network.parameter_count() as f64 * (config.unroll_length + 1) as f64;
+    let column = 6.0 * workload.network.parameter_count() as f64 * (workload.unroll_length + 1) as f64;
     let columns = limit.as_secs_f64() / 4.0 * CPU_FLOPS_MIN / column;
-    (columns as usize).clamp(1, config.batch_size)
+    (columns as usize).clamp(1, workload.batch_size)
 }
 
 /// Parameters that are small and never zero: activations neither saturate nor vanish.
@@ -89,22 +117,24 @@ pub fn made_up_batch(network: &NetworkSpec, steps: usize, columns: usize) -> Bat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{GivenSettings, Hidden};
+
+    fn workload(toml: &str) -> Workload {
+        Workload::of(&Config::complete(toml.parse().unwrap()).unwrap())
+    }
 
     #[test]
     fn an_update_takes_time_even_within_no_limit() {
-        let config = Config::complete(GivenSettings::default()).unwrap();
-        assert!(update_time(&config, &ComputeDevice::cpu(), Duration::ZERO) > Duration::ZERO);
-        let stopped = update_time_of(&config, 1, &ComputeDevice::cpu(), Duration::MAX, &|| true);
+        let workload = workload("");
+        assert!(update_time(&workload, &ComputeDevice::cpu(), Duration::ZERO) > Duration::ZERO);
+        let stopped = update_time_of(&workload, 1, &ComputeDevice::cpu(), Duration::MAX, &|| true);
         assert!(stopped > Duration::ZERO);
     }
 
     #[test]
     fn a_large_network_is_measured_with_a_part_of_the_batch() {
-        let small = Config::complete(GivenSettings::default()).unwrap();
+        let small = workload("");
         assert_eq!(columns_within(&small, Duration::from_millis(300)), small.batch_size);
-        let given = GivenSettings { hidden: Some(Hidden(vec![2048, 2048])), ..GivenSettings::default() };
-        let large = Config::complete(given).unwrap();
+        let large = workload("hidden = [2048, 2048]");
         assert_eq!(columns_within(&large, Duration::from_millis(300)), 2);
         assert_eq!(columns_within(&large, Duration::ZERO), 1);
     }

@@ -4,8 +4,8 @@
 //! The measurements take less than [`TIME_MAX`] together. A GPU compiles and tunes its programs at the first update, which
 //! may take longer than that; it is then taken only if the CPU is so slow that any GPU will be faster.
 
-use crate::config::Config;
-use crate::fit::calibration;
+use crate::config::compute::Compute;
+use crate::fit::calibration::{self, Workload};
 use crate::learn::compute::{ComputeDevice, DeviceChoice, DeviceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,29 +38,30 @@ struct CpuTime {
     is_estimated: bool,
 }
 
-/// Opens the configured device; for `auto` the faster one. Blocks for up to two seconds.
+/// Opens the configured device; for `auto` the one that is faster for this workload, but for a deterministic run, which must
+/// not depend on a measurement. Blocks for up to two seconds.
 ///
 /// # Errors
 /// A GPU was asked for by name and is not to be had.
-pub fn open(config: &Config) -> Result<ComputeDevice, DeviceError> {
+pub fn open(compute: &Compute, is_deterministic: bool, workload: &Workload) -> Result<ComputeDevice, DeviceError> {
     let began = Instant::now();
-    if config.device != DeviceChoice::Auto {
-        return ComputeDevice::open(config.device);
+    if compute.device != DeviceChoice::Auto {
+        return ComputeDevice::open(compute.device);
     }
-    if config.deterministic {
+    if is_deterministic {
         return Ok(ComputeDevice::cpu().noted("device: cpu (a deterministic run does not choose by measuring)".into()));
     }
     let device = ComputeDevice::open(DeviceChoice::Auto)?;
     if device.is_cpu() {
         return Ok(device);
     }
-    Ok(faster(config, &device, began + TIME_MAX))
+    Ok(faster(workload, compute.learner_threads, &device, began + TIME_MAX))
 }
 
-/// The CPU or `gpu`, whichever is faster, told by `deadline`.
-pub fn faster(config: &Config, gpu: &ComputeDevice, deadline: Instant) -> ComputeDevice {
-    let cpu = cpu_time(config);
-    let time = gpu_time(config, gpu, deadline.saturating_duration_since(Instant::now()));
+/// The CPU with so many threads or `gpu`, whichever is faster, told by `deadline`.
+pub fn faster(workload: &Workload, threads: usize, gpu: &ComputeDevice, deadline: Instant) -> ComputeDevice {
+    let cpu = cpu_time(workload, threads);
+    let time = gpu_time(workload, gpu, deadline.saturating_duration_since(Instant::now()));
     let device = if takes_gpu(cpu, time) { gpu.clone() } else { ComputeDevice::cpu() };
     device.noted(note(gpu.name(), cpu, time))
 }
@@ -94,32 +95,32 @@ fn note(name: &str, cpu: CpuTime, gpu: GpuTime) -> String {
 
 /// With as much of the batch as fits into the limit, from which the whole is estimated: what an update takes grows with
 /// the rows.
-fn cpu_time(config: &Config) -> CpuTime {
-    let columns = calibration::columns_within(config, CPU_TIME_MAX);
-    let update = || calibration::update_time_of(config, columns, &ComputeDevice::cpu(), CPU_TIME_MAX, &|| false);
+fn cpu_time(workload: &Workload, threads: usize) -> CpuTime {
+    let columns = calibration::columns_within(workload, CPU_TIME_MAX);
+    let update = || calibration::update_time_of(workload, columns, &ComputeDevice::cpu(), CPU_TIME_MAX, &|| false);
     // A pool of its own: the run's is made when the number of its threads is settled.
-    let time = match rayon::ThreadPoolBuilder::new().num_threads(config.learner_threads).build() {
+    let time = match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(update),
         Err(_) => update(),
     };
     CpuTime {
-        update: time.mul_f64(config.batch_size as f64 / columns as f64),
-        is_estimated: columns < config.batch_size,
+        update: time.mul_f64(workload.batch_size() as f64 / columns as f64),
+        is_estimated: columns < workload.batch_size(),
     }
 }
 
 /// On a thread of its own, which ends after its update under way when the time is up.
-fn gpu_time(config: &Config, gpu: &ComputeDevice, limit: Duration) -> GpuTime {
+fn gpu_time(workload: &Workload, gpu: &ComputeDevice, limit: Duration) -> GpuTime {
     if limit.is_zero() {
         return GpuTime::NotReady(limit);
     }
     let (sender, receiver) = mpsc::sync_channel(1);
     let is_late = Arc::new(AtomicBool::new(false));
     let measurement = {
-        let (config, gpu, is_late) = (config.clone(), gpu.clone(), is_late.clone());
+        let (workload, gpu, is_late) = (workload.clone(), gpu.clone(), is_late.clone());
         move || {
             let stops = || is_late.load(Ordering::Relaxed);
-            let time = calibration::update_time_of(&config, config.batch_size, &gpu, limit / 4, &stops);
+            let time = calibration::update_time_of(&workload, workload.batch_size(), &gpu, limit / 4, &stops);
             // Nobody waits any more if it was late.
             let _ = sender.try_send(time);
         }
@@ -142,7 +143,7 @@ fn gpu_time(config: &Config, gpu: &ComputeDevice, limit: Duration) -> GpuTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::GivenSettings;
+    use crate::config::Config;
 
     fn cpu(milliseconds: f64) -> CpuTime {
         CpuTime { update: Duration::from_secs_f64(milliseconds / 1e3), is_estimated: milliseconds > 1000.0 }
@@ -170,16 +171,16 @@ mod tests {
     #[test]
     fn a_gpu_that_is_not_ready_in_time_loses_against_a_small_update() {
         // Any device takes part; no time at all is left for this one.
-        let config = Config::complete(GivenSettings::default()).unwrap();
-        let device = faster(&config, &ComputeDevice::cpu(), Instant::now());
+        let config = Config::complete("".parse().unwrap()).unwrap();
+        let device = faster(&Workload::of(&config), 1, &ComputeDevice::cpu(), Instant::now());
         assert!(device.is_cpu());
         assert!(device.note().contains("not ready after 0.0 s"), "{}", device.note());
     }
 
     #[test]
     fn a_deterministic_run_does_not_choose_by_measuring() {
-        let given = GivenSettings { deterministic: Some(true), ..GivenSettings::default() };
-        let device = open(&Config::complete(given).unwrap()).unwrap();
+        let config = Config::complete("".parse().unwrap()).unwrap();
+        let device = open(&config.compute, true, &Workload::of(&config)).unwrap();
         assert!(device.is_cpu());
         assert!(device.note().contains("deterministic"), "{}", device.note());
     }

@@ -5,8 +5,16 @@ use super::shares::Shares;
 use crate::handover::ledger::Account;
 use crate::handover::progress::{Progress, Solved};
 use crate::run::checkpoint_slot::CheckpointReport;
+use crate::run::run_dir::RunDir;
+use anyhow::Context;
 use serde::Serialize;
-use std::fmt;
+use std::fmt::{self, Display};
+use std::process::ExitCode;
+
+/// Exit code of a run that ended unsolved.
+pub const EXIT_UNSOLVED: u8 = 1;
+/// Exit code of a run that a signal ended (128 + SIGINT).
+pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Why a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,9 +39,18 @@ impl RunEnd {
     pub fn is_completion(&self) -> bool {
         matches!(self, Self::Solved | Self::SolvedTimeBudget | Self::FramesBudget | Self::TimeBudget)
     }
+
+    /// What the process tells whoever started it: 0 for a solved task.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Solved | Self::SolvedTimeBudget => ExitCode::SUCCESS,
+            Self::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
+            Self::FramesBudget | Self::TimeBudget | Self::Failed(_) => ExitCode::from(EXIT_UNSOLVED),
+        }
+    }
 }
 
-impl fmt::Display for RunEnd {
+impl Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Solved => f.write_str("solved"),
@@ -120,18 +137,31 @@ impl Summary {
         }
     }
 
-    /// For scripts.
-    pub fn to_json(&self) -> String {
-        format!("{}\n", serde_json::to_string_pretty(self).expect("numbers and words are JSON"))
-    }
-
     /// Frames trained a second, since the first batch was complete.
     pub fn frames_per_second(&self) -> f64 {
         self.frames as f64 / (self.seconds - self.seconds_to_first_batch).max(1e-9)
     }
 }
 
-impl fmt::Display for Summary {
+/// A summary, or one to which a program has added something, for people: with the directory of the run.
+pub fn text(run_dir: &RunDir, report: &impl Display) -> String {
+    format!("{report}\nrun           {}\n", run_dir.path().display())
+}
+
+/// Leaves it in the run's directory as `summary.txt` and `summary.json`.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::Result<()> {
+    let json = format!("{}\n", serde_json::to_string_pretty(report)?);
+    for (name, content) in [("summary.txt", text(run_dir, report)), ("summary.json", json)] {
+        let path = run_dir.file(name);
+        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mean = |mean: Option<f64>| mean.map_or("-".into(), |mean| format!("{mean:.2}"));
         writeln!(f, "result        {}", self.end)?;

@@ -13,12 +13,12 @@
 //!
 //! `run::store` is where checkpoints lie, `stages::checkpointer` writes them.
 
-use crate::config::settings::GivenSettings;
-use crate::config::{Config, ConfigError};
+use crate::config::ConfigError;
 use crate::handover::ledger::Account;
 use crate::handover::progress::SavedProgress;
 use crate::learn::optim::OptimiserState;
 use crate::learn::step::LearnerStep;
+use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
 use impala_policy::network::NetworkSpec;
 use safetensors::SafeTensors;
@@ -37,8 +37,8 @@ const ACTOR: &str = "actor.";
 /// A run at one moment, between two updates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// The run's resolved configuration.
-    pub config: Config,
+    /// The run's settings.
+    pub settings: RecordedSettings,
     /// `[P]`, flat in the layout's order.
     pub parameters: Vec<f32>,
     /// What the optimiser had gathered.
@@ -127,14 +127,14 @@ struct Part {
 impl Checkpoint {
     /// The run as it is now. Waits for an update under way.
     pub fn new(
-        config: &Config,
+        settings: RecordedSettings,
         step: &mut LearnerStep,
         progress: SavedProgress,
         account: Account,
         actor_states: BTreeMap<u32, Bytes>,
     ) -> Self {
         Self {
-            config: config.clone(),
+            settings,
             parameters: step.parameters().to_vec(),
             optimiser: step.optimiser_state(),
             progress,
@@ -145,8 +145,8 @@ impl Checkpoint {
     }
 
     /// The network of the parameters.
-    pub fn network(&self) -> NetworkSpec {
-        self.config.network()
+    pub fn network(&self) -> &NetworkSpec {
+        self.settings.network()
     }
 
     /// The file's bytes.
@@ -159,7 +159,7 @@ impl Checkpoint {
             optimiser_steps: self.optimiser.steps,
             account: self.account,
             best_mean_return: self.best_mean_return,
-            config: self.config.to_toml(),
+            config: self.settings.toml().to_owned(),
         })?;
         let parts = self.parts();
         let crc32 = checksum(&state, parts.iter().map(|part| part.bytes.as_slice()));
@@ -210,9 +210,8 @@ impl Checkpoint {
         let Envelope { crc32, state, .. } = serde_json::from_str(metadata)?;
         let text = state;
         let state: State = serde_json::from_str(&text)?;
-        let given: GivenSettings = crate::config::parse("of the checkpoint".as_ref(), &state.config)?;
-        let config = Config::complete(given)?;
-        let layout = config.network().layout();
+        let settings = RecordedSettings::read(state.config)?;
+        let layout = settings.network().layout();
         let mut order = Vec::with_capacity(3 * layout.len());
         let [parameters, first, second] = ["", FIRST, SECOND].map(|prefix| {
             let mut numbers = Vec::new();
@@ -238,7 +237,7 @@ impl Checkpoint {
         Ok(Self {
             parameters,
             optimiser: OptimiserState { first, second, steps: state.optimiser_steps },
-            config,
+            settings,
             progress: state.progress,
             account: state.account,
             actor_states,

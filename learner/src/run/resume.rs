@@ -1,7 +1,7 @@
 //! How a run begins: what a person gave, joined with what a checkpoint of the run recorded, before anything starts.
 
-use crate::config::settings::{GivenSettings, Settings};
-use crate::config::store_location::StoreLocation;
+use crate::config::settings::GivenSettings;
+use crate::config::values::StoreLocation;
 use crate::config::{self, Config, ConfigError};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::store::{CheckpointStore, Found, StoreError};
@@ -77,11 +77,11 @@ impl Beginning {
         let is_url = |text: &str| text.contains("://");
         let run_dir = match resume {
             Some(run) if !is_url(run) => Some(PathBuf::from(run)),
-            _ => given.run_dir.clone().filter(|path| !path.as_os_str().is_empty()),
+            _ => given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty()),
         };
         let location = match resume {
             Some(url) if is_url(url) => Some(url.parse().map_err(|reason| location_error(url, reason))?),
-            _ => given.checkpoint_store.clone().filter(|StoreLocation(location)| !location.is_empty()),
+            _ => given.checkpoints.checkpoint_store.clone().filter(|StoreLocation(location)| !location.is_empty()),
         };
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
         let store = match (&location, &run_dir) {
@@ -96,9 +96,9 @@ impl Beginning {
         }
         let given = match &found {
             Some(found) => {
-                let mut trained = found.checkpoint.config.given();
+                let mut trained = found.checkpoint.settings.given()?;
                 // Where this run lies now, not where it lay.
-                (trained.run_dir, trained.checkpoint_store) = (None, location);
+                (trained.output.run_dir, trained.checkpoints.checkpoint_store) = (None, location);
                 given.or(trained)
             }
             None => given,
@@ -112,12 +112,12 @@ impl Beginning {
     /// Names the setting, both values and the fix.
     pub fn check(&self, config: &Config) -> Result<(), ResumeError> {
         let (Some(found), Some(store)) = (&self.found, &self.store) else { return Ok(()) };
-        let trained = &found.checkpoint.config;
-        let (mut all_given, mut all_trained) = (fixed(config), fixed(trained));
+        let trained = found.checkpoint.settings.config()?;
+        let (mut all_given, mut all_trained) = (fixed(config), fixed(&trained));
         // Either order can follow the other; but then the states of the actors are not taken up.
-        if config.deterministic && trained.deterministic {
+        if config.task.deterministic && trained.task.deterministic {
             all_given.extend(fixed_in_lockstep(config));
-            all_trained.extend(fixed_in_lockstep(trained));
+            all_trained.extend(fixed_in_lockstep(&trained));
         }
         for ((key, given), (_, trained)) in all_given.into_iter().zip(all_trained) {
             if given != trained {
@@ -147,31 +147,30 @@ impl Beginning {
 }
 
 /// Settings that what was trained depends on.
-fn fixed(settings: &Settings) -> Vec<(&'static str, String)> {
+fn fixed(config: &Config) -> Vec<(&'static str, String)> {
     vec![
-        ("environment", settings.environment.to_string()),
-        ("hidden", format!("{:?}", settings.hidden.0)),
-        ("activation", settings.activation.to_string()),
-        ("optimiser", format!("{:?}", settings.optimiser).to_lowercase()),
+        ("environment", config.task.environment.to_string()),
+        ("hidden", format!("{:?}", config.architecture.hidden.0)),
+        ("activation", config.architecture.activation.to_string()),
+        ("optimiser", format!("{:?}", config.optimisation.optimiser).to_lowercase()),
     ]
 }
 
 /// Settings that the order of a deterministic run, and its actors' states, depend on.
-fn fixed_in_lockstep(settings: &Settings) -> Vec<(&'static str, String)> {
+fn fixed_in_lockstep(config: &Config) -> Vec<(&'static str, String)> {
     vec![
-        ("actors", settings.actors.to_string()),
-        ("environments_per_actor", settings.environments_per_actor.to_string()),
-        ("unroll_length", settings.unroll_length.to_string()),
-        ("batch_size", settings.batch_size.to_string()),
-        ("seed", settings.seed.to_string()),
+        ("actors", config.rollout.actors.to_string()),
+        ("environments_per_actor", config.rollout.environments_per_actor.to_string()),
+        ("unroll_length", config.rollout.unroll_length.to_string()),
+        ("batch_size", config.batching.batch_size.to_string()),
+        ("seed", config.task.seed.to_string()),
     ]
 }
 
 /// Where the configuration of the run in a directory says that its checkpoints lie. One that cannot be read is no reason not
 /// to look where they are by default.
 fn recorded_location(run_dir: &Path) -> Option<StoreLocation> {
-    let recorded = config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoint_store;
-    recorded.filter(|StoreLocation(location)| !location.is_empty())
+    config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoints.checkpoint_store
 }
 
 /// The store of a run that names none.

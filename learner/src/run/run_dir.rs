@@ -71,10 +71,11 @@ fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
 
 fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
     const SETTING: &str = "--runs-dir";
-    std::fs::create_dir_all(&config.runs_dir).map_err(error("create", &config.runs_dir, SETTING))?;
+    let runs_dir = &config.output.runs_dir;
+    std::fs::create_dir_all(runs_dir).map_err(error("create", runs_dir, SETTING))?;
     let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "-");
-    let name = format!("{date}-{}-seed{}", config.environment, config.seed);
-    let mut path = config.runs_dir.join(&name);
+    let name = format!("{date}-{}-seed{}", config.task.environment, config.task.seed);
+    let mut path = runs_dir.join(&name);
     // Runs that start in the same second get a number.
     let mut number = 1;
     while let Err(source) = std::fs::create_dir(&path) {
@@ -82,7 +83,7 @@ fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
             return Err(error("create", &path, SETTING)(source));
         }
         number += 1;
-        path = config.runs_dir.join(format!("{name}-{number}"));
+        path = runs_dir.join(format!("{name}-{number}"));
     }
     Ok(path)
 }

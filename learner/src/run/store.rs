@@ -3,7 +3,7 @@
 mod bucket;
 mod directory;
 
-use crate::config::store_location::StoreLocation;
+use crate::config::values::StoreLocation;
 use crate::run::checkpoint::Checkpoint;
 use bucket::Bucket;
 use bytes::Bytes;

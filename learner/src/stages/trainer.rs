@@ -1,6 +1,8 @@
 //! The trainer thread: owns the model, takes batches, updates, leaves new weights for the publisher.
 
-use crate::config::Config;
+use crate::config::goal::Goal;
+use crate::config::optimisation::LearningRate;
+use crate::config::weights::Publishing;
 use crate::handover::admission::{PolicyLagGate, StagedBatch};
 use crate::handover::ledger::{Disposition, Ledger};
 use crate::handover::metrics::TrainerMetrics;
@@ -9,6 +11,7 @@ use crate::handover::weights::WeightsSlot;
 use crate::learn::step::{Diverged, LearnerStep};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_slot::CheckpointSlot;
+use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeMap;
@@ -31,8 +34,16 @@ pub enum TrainingEnd {
 /// Endpoints and settings of the trainer.
 #[derive(Debug)]
 pub struct Trainer {
-    /// The run's settings.
-    pub config: Config,
+    /// When the run ends.
+    pub goal: Goal,
+    /// The learning rate over the run.
+    pub learning_rate: LearningRate,
+    /// Which versions are published.
+    pub publishing: Publishing,
+    /// Updates between two checkpoints; 0 for none.
+    pub checkpoint_every: u64,
+    /// For checkpoints: the run's settings.
+    pub settings: RecordedSettings,
     /// Parameters, optimiser and device.
     pub step: LearnerStep,
     /// From the batcher.
@@ -97,17 +108,17 @@ impl Trainer {
         let StagedBatch { mut batch, tickets, actor_states, .. } = staged;
         // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
         let current = self.gate.current();
-        let oldest = self.config.oldest_weights_at(current);
+        let oldest = self.publishing.oldest_at(current);
         tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
         let lags: Vec<u64> = batch.weights_versions.iter().map(|version| version.lag_behind(current)).collect();
         let episodes = std::mem::take(&mut batch.episodes);
         let frames = batch.frames() as u64;
-        let learning_rate = self.config.learning_rate_at(self.lock_progress().frames);
+        let learning_rate = self.learning_rate.at(self.lock_progress().frames);
 
         let report = self.step.advance(&batch, learning_rate)?;
         let version = WeightsVersion(current.0 + 1);
         self.gate.advance(version);
-        if version.0.is_multiple_of(self.config.publish_every) {
+        if self.publishing.is_due(version) {
             self.slot.put(version, self.step.parameters());
         }
 
@@ -121,7 +132,7 @@ impl Trainer {
         progress.record_update(frames, episodes.into_iter());
         drop(progress);
         self.actor_states.extend(actor_states.into_iter().map(|(actor, state)| (actor.0, state)));
-        let every = self.config.checkpoint_every;
+        let every = self.checkpoint_every;
         if every > 0 && version.0.is_multiple_of(every) {
             self.offer_checkpoint();
         }
@@ -131,20 +142,20 @@ impl Trainer {
 
     /// Leaves a checkpoint for the writer, if it has time.
     fn offer_checkpoint(&mut self) {
-        let Self { config, step, progress, ledger, actor_states, .. } = self;
+        let Self { settings, step, progress, ledger, actor_states, .. } = self;
         self.checkpoints.offer(|| {
             // Not held while an accelerator is waited for: reports and the service read it.
             let progress = progress.lock().expect("no holder of the progress panics").save();
-            Checkpoint::new(config, step, progress, ledger.account(), actor_states.clone())
+            Checkpoint::new(settings.clone(), step, progress, ledger.account(), actor_states.clone())
         });
     }
 
     fn end(&self) -> Option<TrainingEnd> {
         let progress = self.lock_progress();
-        let goal = progress.solved.map(|solved| solved.frames + self.config.frames_after_solved);
+        let goal = progress.solved.map(|solved| solved.frames + self.goal.frames_after_solved);
         match goal {
             Some(goal) if progress.frames >= goal => Some(TrainingEnd::Solved),
-            None if progress.frames >= self.config.frames_max => Some(TrainingEnd::FramesBudget),
+            None if progress.frames >= self.goal.frames_max => Some(TrainingEnd::FramesBudget),
             _ => None,
         }
     }

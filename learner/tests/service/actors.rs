@@ -1,8 +1,7 @@
 //! Actors that come and go.
 
-use crate::support::{TestActor, TestLearner, receipt, registration, settings, trajectory};
+use crate::support::{TestActor, TestLearner, given, receipt, registration, settings, trajectory};
 use impala_common::wire::pb;
-use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use tonic::Code;
 
@@ -70,7 +69,7 @@ async fn a_process_that_registers_again_keeps_its_index_although_its_old_stream_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn receipts_of_trajectories_before_the_farewell_still_arrive() {
-    let learner = TestLearner::start(GivenSettings { in_flight_max: Some(4), ..settings() }).await;
+    let learner = TestLearner::start(given("in_flight_max = 4", settings())).await;
     let mut actor = learner.actor("a", 1).await;
     for _ in 0..4 {
         actor.push(0).await;
@@ -83,7 +82,7 @@ async fn receipts_of_trajectories_before_the_farewell_still_arrive() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_does_not_wait_for_receipts_is_turned_out() {
     // A batch of two trajectories stays unfinished, so the first one has no receipt yet.
-    let learner = TestLearner::start(GivenSettings { batch_size: Some(4), in_flight_max: Some(1), ..settings() }).await;
+    let learner = TestLearner::start(given("batch_size = 4\nin_flight_max = 1", settings())).await;
     let mut actor = learner.actor("hasty", 1).await;
     actor.push_this(trajectory(0, 0)).await;
     actor.push_this(trajectory(1, 0)).await;

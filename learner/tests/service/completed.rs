@@ -1,9 +1,9 @@
 //! A learner that keeps serving: what it does when training is over, and when it is asked to stop before.
 
-use crate::support::{TestActor, TestLearner, registration, settings, trajectory, within};
+use crate::support::{TestActor, TestLearner, given, registration, settings, trajectory, within};
 use impala_common::snapshot::{Decoder, Snapshot};
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, pb};
-use impala_learner::config::settings::{GivenSettings, Seconds};
+use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::run_state::RunState;
 use impala_learner::report::summary::RunEnd;
@@ -15,7 +15,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 /// A learner that keeps serving and whose training is over after two updates.
 fn serving() -> GivenSettings {
-    GivenSettings { keep_serving: Some(true), frames_max: Some(12), ..settings() }
+    given("keep_serving = true\nframes_max = 12", settings())
 }
 
 /// The model that the learner gives to whoever asks: version and parameters.
@@ -45,7 +45,7 @@ async fn train_to_the_end(learner: &TestLearner) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_completed_run_has_its_results_written_and_serves_its_final_model() {
     // Only version 0 would be published, were it not the end.
-    let learner = TestLearner::start(GivenSettings { publish_every: Some(50), ..serving() }).await;
+    let learner = TestLearner::start(given("publish_every = 50", serving())).await;
     // Registered, but with no trajectories: it only watches.
     let session = learner.register(registration("watcher", 9)).await.unwrap().session;
     let mut client = learner.client().await;
@@ -116,7 +116,7 @@ async fn a_stop_before_the_end_asks_actors_to_wait_for_the_next_learner() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_failed_is_not_served_on() {
-    let lockstep = GivenSettings { deterministic: Some(true), actors: Some(1), ..serving() };
+    let lockstep = given("deterministic = true\nactors = 1", serving());
     let learner = TestLearner::start(lockstep).await;
     let mut actor = TestActor::join(&learner, registration("a", 1)).await;
     actor.push_this(pb::Trajectory { actor_state: Some(vec![1].into()), ..trajectory(0, 0) }).await;
@@ -125,14 +125,14 @@ async fn a_run_that_failed_is_not_served_on() {
     let end = learner.ended().await.outcome.summary.end;
     assert!(matches!(&end, RunEnd::Failed(reason) if reason.contains("left a deterministic run")), "{end}");
 
-    let learner = TestLearner::start(GivenSettings { time_max: Some(Seconds(0.01)), ..serving() }).await;
+    let learner = TestLearner::start(given("time_max = 0.01", serving())).await;
     let end = learner.ended().await.outcome.summary.end;
     assert!(matches!(&end, RunEnd::Failed(reason) if reason.contains("no batch came")), "{end}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_tells_waiting_training_and_stopping() {
-    let learner = TestLearner::start(GivenSettings { batch_size: Some(4), ..settings() }).await;
+    let learner = TestLearner::start(given("batch_size = 4", settings())).await;
     let status = learner.status_in(RunState::Waiting).await;
     assert_eq!(status.reason, "0 of the 2 actors that a batch needs are connected");
     assert_eq!((status.environment.as_str(), status.mean_return), ("cartpole-v1", None));

@@ -1,7 +1,6 @@
 //! The port: who listens, what else answers there, and what does not harm it.
 
-use crate::support::{TestLearner, bind, settings, within};
-use impala_learner::config::settings::GivenSettings;
+use crate::support::{TestLearner, bind, given, settings, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic_health::pb::HealthCheckRequest;
@@ -60,7 +59,7 @@ async fn reflection_lists_and_describes_the_service() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_in_use_is_named_together_with_the_flag_that_changes_it() {
     let learner = TestLearner::start(settings()).await;
-    let (second, _, _runs) = bind(GivenSettings { listen: Some(learner.address), ..settings() }).await;
+    let (second, _, _runs) = bind(given(&format!("listen = \"{}\"", learner.address), settings())).await;
     let message = format!("{:#}", second.unwrap_err());
     assert!(message.contains(&learner.address.to_string()) && message.contains("--listen"), "{message}");
     learner.stop().await;

@@ -1,7 +1,6 @@
 //! Deterministic runs.
 
-use crate::support::{Ended, TestActor, TestLearner, receipt, registration, settings};
-use impala_common::snapshot::Encoding;
+use crate::support::{Ended, TestActor, TestLearner, given, receipt, registration, settings};
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
@@ -11,13 +10,7 @@ use pb::push_reply::Message as Reply;
 
 /// Two actors; a batch is one trajectory of each.
 fn deterministic() -> GivenSettings {
-    GivenSettings {
-        deterministic: Some(true),
-        actors: Some(2),
-        batch_size: Some(4),
-        weights_encoding: Some(Encoding::F32),
-        ..settings()
-    }
+    given("deterministic = true\nactors = 2\nbatch_size = 4\nweights_encoding = \"f32\"", settings())
 }
 
 async fn join(learner: &TestLearner, index: u32) -> TestActor {

@@ -1,9 +1,8 @@
 //! Who is let in, and what the others are told.
 
-use crate::support::{TestActor, TestLearner, push_stream, registration, settings, within};
+use crate::support::{TestActor, TestLearner, given, push_stream, registration, settings, within};
 use impala_common::wire::pb;
 use impala_env::spec::EnvironmentName;
-use impala_learner::config::settings::GivenSettings;
 use pb::push_request::Message as Request;
 use tonic::Code;
 
@@ -12,7 +11,7 @@ type Misfit = (fn(&mut pb::RegisterRequest), Code, &'static [&'static str]);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_is_told_everything_it_needs() {
-    let given = GivenSettings { seed: Some(77), in_flight_max: Some(5), ..settings() };
+    let given = given("seed = 77\nin_flight_max = 5", settings());
     let learner = TestLearner::start(given).await;
     let reply = learner.register(registration("a", 1)).await.unwrap();
     let environment = EnvironmentName::CartPoleV1.spec();

@@ -1,8 +1,7 @@
 //! The end of a run.
 
-use crate::support::{TestLearner, receipt, registration, settings};
+use crate::support::{TestLearner, given, receipt, registration, settings};
 use impala_common::wire::pb;
-use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 use tonic::Code;
@@ -62,7 +61,7 @@ async fn a_run_without_actors_stops_and_writes_its_initial_model() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_used_up_budget_of_frames_ends_the_run_and_refuses_what_is_still_on_its_way() {
-    let given = GivenSettings { frames_max: Some(12), in_flight_max: Some(8), ..settings() };
+    let given = given("frames_max = 12\nin_flight_max = 8", settings());
     let learner = TestLearner::start(given).await;
     let mut actor = learner.actor("a", 1).await;
     for _ in 0..8 {
@@ -79,7 +78,7 @@ async fn a_used_up_budget_of_frames_ends_the_run_and_refuses_what_is_still_on_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_is_told_why_the_run_ends() {
-    let learner = TestLearner::start(GivenSettings { frames_max: Some(6), ..settings() }).await;
+    let learner = TestLearner::start(given("frames_max = 6", settings())).await;
     let mut actor = learner.actor("a", 1).await;
     actor.train(0).await;
     let reason = actor.finish().await;

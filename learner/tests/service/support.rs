@@ -6,10 +6,9 @@ use impala_common::wire::pb;
 use impala_env::spec::EnvironmentName;
 use impala_learner::app::{Keepalive, Learner, Outcome};
 use impala_learner::config::Config;
-use impala_learner::config::settings::{GivenSettings, Hidden};
+use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::run_state::RunState;
-use impala_learner::learn::compute::DeviceChoice;
 use impala_learner::report::status::Status;
 use impala_learner::run::checkpoint::Checkpoint;
 use impala_learner::run::resume::default_store;
@@ -44,15 +43,14 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 
 /// A small learner that trains on each trajectory alone.
 pub(crate) fn settings() -> GivenSettings {
-    GivenSettings {
-        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-        hidden: Some(Hidden(vec![8])),
-        device: Some(DeviceChoice::Cpu),
-        unroll_length: Some(UNROLL_LENGTH),
-        environments_per_actor: Some(ENVIRONMENTS),
-        batch_size: Some(ENVIRONMENTS),
-        ..GivenSettings::default()
-    }
+    let sizes = format!("unroll_length = {UNROLL_LENGTH}\nenvironments_per_actor = {ENVIRONMENTS}");
+    let rest = format!("batch_size = {ENVIRONMENTS}\nlisten = \"127.0.0.1:0\"\nhidden = [8]\ndevice = \"cpu\"");
+    given(&sizes, given(&rest, GivenSettings::default()))
+}
+
+/// Settings as in a configuration file, and others where they name none.
+pub(crate) fn given(toml: &str, others: GivenSettings) -> GivenSettings {
+    toml.parse::<GivenSettings>().unwrap().or(others)
 }
 
 /// Binds a learner whose runs lie in a directory of its own.
@@ -65,7 +63,8 @@ async fn bind_resumed(
     checkpoint: Option<Checkpoint>,
 ) -> (anyhow::Result<Learner>, RunDir, TempDir) {
     let runs = tempfile::tempdir().unwrap();
-    let given = GivenSettings { runs_dir: Some(runs.path().to_owned()), ..given };
+    let mut given = given;
+    given.output.runs_dir = Some(runs.path().to_owned());
     let config = Config::resolve(given, None).unwrap();
     let run_dir = RunDir::create(&config, None).unwrap();
     (Learner::bind(config, checkpoint).await, run_dir, runs)

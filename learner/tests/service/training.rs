@@ -1,15 +1,13 @@
 //! From trajectories to weights, and the account of it.
 
-use crate::support::{TestActor, TestLearner, receipt, registration, settings, trajectory};
-use impala_common::snapshot::Encoding;
+use crate::support::{TestActor, TestLearner, given, receipt, registration, settings, trajectory};
 use impala_common::wire::pb;
-use impala_learner::config::settings::{GivenSettings, Hidden};
 use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trajectories_are_trained_and_weights_come_in_full_first_and_then_as_deltas() {
-    let given = GivenSettings { weights_encoding: Some(Encoding::F32Delta), ..settings() };
+    let given = given("weights_encoding = \"f32-delta\"", settings());
     let learner = TestLearner::start(given).await;
     let mut actor = learner.actor("a", 1).await;
     let (first, initial) = actor.weights().await;
@@ -47,7 +45,7 @@ async fn trajectories_are_trained_and_weights_come_in_full_first_and_then_as_del
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_encoding_brings_the_same_weights_up_to_its_rounding() {
-    let learner = TestLearner::start(GivenSettings { weights_encoding: Some(Encoding::Bf16), ..settings() }).await;
+    let learner = TestLearner::start(given("weights_encoding = \"bf16\"", settings())).await;
     let mut rounded = learner.actor("bf16", 1).await;
     // It knows f32 only, so it is sent that.
     let request = pb::RegisterRequest { encodings: vec![pb::Encoding::F32.into()], ..registration("f32", 2) };
@@ -79,7 +77,7 @@ async fn an_actor_that_joins_late_gets_the_newest_weights_in_full() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_waits_for_all_its_trajectories() {
-    let learner = TestLearner::start(GivenSettings { batch_size: Some(4), ..settings() }).await;
+    let learner = TestLearner::start(given("batch_size = 4", settings())).await;
     let mut first = learner.actor("first", 1).await;
     let mut second = learner.actor("second", 2).await;
     first.push(0).await;
@@ -135,7 +133,7 @@ async fn what_a_process_did_for_an_earlier_learner_is_not_in_the_account() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_trajectory_is_refused_and_counted() {
-    let learner = TestLearner::start(GivenSettings { policy_lag_max: Some(0), ..settings() }).await;
+    let learner = TestLearner::start(given("policy_lag_max = 0", settings())).await;
     let mut actor = learner.actor("a", 1).await;
     actor.train(0).await;
     // Receipts come before the update; the version on the weights stream is behind it.
@@ -151,8 +149,7 @@ async fn a_stale_trajectory_is_refused_and_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_does_not_read_its_weights_skips_versions_and_holds_nobody_up() {
     // Each version a megabyte in full: an unread stream soon has no room for another one.
-    let encoding = Some(Encoding::F32);
-    let given = GivenSettings { hidden: Some(Hidden(vec![512, 512])), weights_encoding: encoding, ..settings() };
+    let given = given("hidden = [512, 512]\nweights_encoding = \"f32\"", settings());
     let learner = TestLearner::start(given).await;
     let mut slow = learner.actor("slow", 1).await;
     let updates = 12;

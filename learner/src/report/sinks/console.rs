@@ -1,7 +1,10 @@
-//! The progress line on standard error: refreshed in place on a terminal, a line every few seconds otherwise.
+//! The console: results on standard output; on standard error notes and the progress line, which is refreshed in place on a
+//! terminal, a line every few seconds otherwise.
 
 use crate::report::View;
+use anyhow::Context;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Time between two lines where there is no terminal to refresh one in place.
@@ -45,6 +48,18 @@ impl Console {
 impl Default for Console {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Results go to standard output, so that they can be piped.
+///
+/// # Errors
+/// Standard output cannot be written; a reader that has gone is none.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
 }
 

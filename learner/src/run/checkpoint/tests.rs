@@ -1,14 +1,13 @@
 //! Files that come back as they were, and files that are not what they should be.
 
 use super::*;
-use crate::config::settings::GivenSettings;
+use crate::config::Config;
 use crate::handover::progress::Progress;
 use proptest::prelude::*;
 
 /// A checkpoint behind `updates` updates, with numbers that differ everywhere.
 pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
-    let given = GivenSettings { seed: Some(updates), ..GivenSettings::default() };
-    let config = Config::complete(given).unwrap();
+    let config = Config::complete(format!("seed = {updates}").parse().unwrap()).unwrap();
     let count = config.network().parameter_count();
     let numbers = |scale: f32| (0..count).map(|i| (i as f32 * 0.37 - 1.0) * scale).collect::<Vec<_>>();
     let mut progress = Progress::new(475.0);
@@ -23,7 +22,7 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
         best_mean_return: Some(0.1 + f64::from(mean_return)),
-        config,
+        settings: RecordedSettings::of(&config),
     }
 }
 
@@ -31,6 +30,18 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
 fn a_checkpoint_comes_back_as_it_was() {
     let checkpoint = checkpoint(3, 20.5);
     assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap()).unwrap(), checkpoint);
+}
+
+#[test]
+fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
+    let old = include_str!("../../config/tests/config_before_sections.toml");
+    let settings = RecordedSettings::read(old.to_owned()).unwrap();
+    let written = Checkpoint { settings, ..checkpoint(1, 9.0) };
+    let read = Checkpoint::decode(&written.encode().unwrap()).unwrap();
+    assert_eq!(read, written);
+    let config = read.settings.config().unwrap();
+    assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
+    assert_eq!(config.goal.solved_return, None);
 }
 
 #[test]

@@ -10,21 +10,32 @@ fn run(directory: &Path, updates: u64) -> PathBuf {
     let checkpoint = checkpoint(updates, 9.0);
     let name = crate::run::store::name_of(updates);
     std::fs::write(run.join(CHECKPOINTS).join(name), checkpoint.encode().unwrap()).unwrap();
-    std::fs::write(run.join(CONFIG_FILE), checkpoint.config.to_toml()).unwrap();
+    std::fs::write(run.join(CONFIG_FILE), checkpoint.settings.toml()).unwrap();
     run
+}
+
+fn settings(toml: &str) -> GivenSettings {
+    toml.parse().unwrap()
+}
+
+/// As `--run-dir`.
+fn in_directory(run: &Path) -> GivenSettings {
+    let mut given = GivenSettings::default();
+    given.output.run_dir = Some(run.to_owned());
+    given
 }
 
 #[test]
 fn a_resumed_run_keeps_its_settings_where_none_are_given() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
-    let given = GivenSettings { frames_max: Some(77), ..GivenSettings::default() };
+    let given = settings("frames_max = 77");
     let by_name = Beginning::find(given.clone(), run.to_str()).unwrap();
-    let by_setting = Beginning::find(GivenSettings { run_dir: Some(run.clone()), ..given }, None).unwrap();
+    let by_setting = Beginning::find(in_directory(&run).or(given), None).unwrap();
     for beginning in [by_name, by_setting] {
         let config = Config::complete(beginning.given.clone()).unwrap();
         beginning.check(&config).unwrap();
-        assert_eq!((config.seed, config.frames_max), (5, 77));
+        assert_eq!((config.task.seed, config.goal.frames_max), (5, 77));
         assert_eq!(beginning.run_dir.as_ref(), Some(&run));
         assert_eq!(beginning.checkpoint(), Some(&checkpoint(5, 9.0)));
         assert!(beginning.note().unwrap().starts_with("going on behind update 5, 400 frames, from "));
@@ -37,8 +48,7 @@ fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
     let run = directory.path().join("none");
     let error = Beginning::find(GivenSettings::default(), run.to_str()).unwrap_err().to_string();
     assert!(error.contains("there is no checkpoint in") && error.contains("none/checkpoints"), "{error}");
-    let given = GivenSettings { run_dir: Some(run), ..GivenSettings::default() };
-    let beginning = Beginning::find(given, None).unwrap();
+    let beginning = Beginning::find(in_directory(&run), None).unwrap();
     assert_eq!((beginning.checkpoint(), beginning.note()), (None, None));
 }
 
@@ -46,8 +56,7 @@ fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
 fn settings_that_do_not_fit_the_checkpoint_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
-    let given = GivenSettings { hidden: Some("64,32".parse().unwrap()), ..GivenSettings::default() };
-    let beginning = Beginning::find(given, run.to_str()).unwrap();
+    let beginning = Beginning::find(settings("hidden = [64, 32]"), run.to_str()).unwrap();
     let error = beginning.check(&Config::complete(beginning.given.clone()).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("hidden = [64, 32]: the checkpoint ") && error.contains("has [64, 64]"), "{error}");
 }
@@ -62,8 +71,7 @@ fn damaged_checkpoints_are_told_and_never_begun_over() {
     let note = beginning.note().unwrap();
     assert!(note.contains("behind update 5") && note.contains("passed over update-000000000006"), "{note}");
     std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::store::name_of(5))).unwrap();
-    let given = GivenSettings { run_dir: Some(run), ..GivenSettings::default() };
-    let error = Beginning::find(given, None).unwrap_err().to_string();
+    let error = Beginning::find(in_directory(&run), None).unwrap_err().to_string();
     assert!(error.contains("no usable checkpoint") && error.contains("another --run-dir"), "{error}");
 }
 

@@ -1,0 +1,154 @@
+//! The one order in which a learner comes up, for every program that has one: settings, what the run goes on from, port,
+//! metrics and probes, the run's directory, logs, notes; then the run, its summary, the shut-down.
+//!
+//! Nothing is written before the ports are bound. Metrics and probes answer to the last: they end with [`Launched`].
+
+use super::Learner;
+use crate::config::settings::GivenSettings;
+use crate::config::{self, Config};
+use crate::handover::metrics;
+use crate::report::sinks::console;
+use crate::report::summary;
+use crate::run::resume::{Beginning, default_store};
+use crate::run::run_dir::RunDir;
+use crate::run::store::CheckpointStore;
+use impala_common::{shutdown, telemetry};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A run whose settings are complete and checked, before anything is opened.
+#[derive(Debug)]
+pub struct Plan {
+    /// The settings.
+    pub config: Config,
+    /// Whether a person named the address to listen on, now and not in an earlier process of the run.
+    pub names_listen: bool,
+    beginning: Beginning,
+}
+
+/// What a program shows while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Display {
+    /// Logs go to a file in the run's directory, and only warnings to standard error.
+    pub logs_to_file: bool,
+    /// What the run begins with is told on standard error too, not only in the log.
+    pub prints_notes: bool,
+    /// A progress line stands on standard error.
+    pub shows_progress: bool,
+}
+
+/// A learner that is up: its ports are bound, its directory is made, its logs are open; nothing is trained yet. Dropped, it
+/// ends metrics and probes.
+#[derive(Debug)]
+pub struct Launched {
+    /// The learner.
+    pub learner: Learner,
+    /// The directory of its run.
+    pub run_dir: RunDir,
+    /// Where its checkpoints go.
+    pub store: CheckpointStore,
+    /// Where metrics and probes are served.
+    pub metrics: SocketAddr,
+    /// Cancelled by the first signal.
+    pub stop: CancellationToken,
+    /// Whether the run shows a progress line.
+    pub shows_progress: bool,
+    /// Ends metrics and probes when it is dropped.
+    pub serves_metrics: DropGuard,
+}
+
+impl Plan {
+    /// Completes what a person gave with the file, what a checkpoint of the run recorded, and the defaults.
+    ///
+    /// # Errors
+    /// A setting is refused or does not fit the checkpoint, or the run to resume is not there.
+    pub fn settle(given: GivenSettings, file: Option<&Path>, resume: Option<&str>) -> anyhow::Result<Self> {
+        let given = config::given(given, file)?;
+        let names_listen = given.serving.listen.is_some();
+        let beginning = Beginning::find(given, resume)?;
+        let config = Config::complete(beginning.given.clone())?;
+        beginning.check(&config)?;
+        Ok(Self { config, names_listen, beginning })
+    }
+
+    /// What a person gave, now or in an earlier process of the run.
+    pub fn given(&self) -> &GivenSettings {
+        &self.beginning.given
+    }
+
+    /// Seconds that earlier processes of the run took.
+    pub fn seconds_before(&self) -> f64 {
+        self.beginning.checkpoint().map_or(0.0, |checkpoint| checkpoint.progress.seconds)
+    }
+
+    /// Opens everything in its order. `settle` has the last word on the learner before anything is written, and says what it
+    /// chose; it may take its time.
+    ///
+    /// # Errors
+    /// A port is taken, the device is not to be had, a directory or file cannot be written, or `settle` fails.
+    pub async fn bring_up(
+        self,
+        display: Display,
+        settle: impl FnOnce(Learner) -> anyhow::Result<(Learner, Option<String>)> + Send + 'static,
+    ) -> anyhow::Result<Launched> {
+        let Self { config, mut beginning, .. } = self;
+        let stop = shutdown::on_signal()?;
+        let note = beginning.note();
+        let checkpoint = beginning.found.take().map(|found| found.checkpoint);
+        let learner = Learner::bind(config, checkpoint).await?;
+        let (learner, choice) = tokio::task::spawn_blocking(move || settle(learner)).await??;
+        let metrics_stop = CancellationToken::new();
+        let serves_metrics = metrics_stop.clone().drop_guard();
+        let metrics = serve_metrics(&learner, metrics_stop).await?;
+        let run_dir = RunDir::create(learner.config(), beginning.run_dir.as_deref())?;
+        let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
+        let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
+        telemetry::init_logs(learner.config().output.log_format, log_file.as_deref())?;
+        tracing::info!("metrics at http://{metrics}/metrics");
+        run_dir.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
+        for note in note.into_iter().chain(choice) {
+            tracing::info!("{note}");
+            if display.prints_notes {
+                console::note(&note);
+            }
+        }
+        let shows_progress = display.shows_progress;
+        Ok(Launched { learner, run_dir, store, metrics, stop, shows_progress, serves_metrics })
+    }
+}
+
+impl Launched {
+    /// Runs the learner alone to its end and prints the summary; gives the exit code of the result.
+    ///
+    /// # Errors
+    /// See [`Learner::run`].
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { learner, run_dir, store, stop, shows_progress, serves_metrics, .. } = self;
+        let outcome = learner.run(run_dir.clone(), store, shows_progress, stop).await?;
+        console::print(&summary::text(&run_dir, &outcome.summary))?;
+        drop(serves_metrics);
+        Ok(outcome.summary.end.exit_code())
+    }
+}
+
+/// The runtime of a program with a learner: one thread for the network.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+/// Installs the recorder and serves it, with probes, until `stop`; gives the bound address.
+async fn serve_metrics(learner: &Learner, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
+    let recorder = telemetry::install_recorder(metrics::BUCKETS)?;
+    metrics::describe();
+    let standing = learner.standing().clone();
+    let readiness = Arc::new(move || standing.readiness());
+    Ok(telemetry::serve_metrics(learner.config().serving.metrics_listen, recorder, readiness, stop).await?)
+}

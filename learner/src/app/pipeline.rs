@@ -1,0 +1,175 @@
+//! The stages and what passes between them: every channel of the data's way is made here.
+
+use super::LAST_CHECKPOINT_MAX;
+use crate::config::Config;
+use crate::handover::admission::{Admitted, PolicyLagGate};
+use crate::handover::ledger::{Account, Ledger};
+use crate::handover::progress::Progress;
+use crate::handover::weights::{PublishedWatch, WantedEncodings, WeightsSlot};
+use crate::learn::step::LearnerStep;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::checkpoint_slot::{CheckpointReport, CheckpointSlot};
+use crate::run::recorded::RecordedSettings;
+use crate::stages::batcher::Batcher;
+use crate::stages::checkpointer::CheckpointWriter;
+use crate::stages::publisher::Publisher;
+use crate::stages::stage::{self, Stage};
+use crate::stages::trainer::{Trained, Trainer, TrainingEnd};
+use bytes::Bytes;
+use impala_common::ids::WeightsVersion;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// What several stages and the service share.
+#[derive(Clone, Debug)]
+pub(super) struct Handover {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) gate: PolicyLagGate,
+    pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) slot: WeightsSlot,
+    pub(super) wanted: Arc<WantedEncodings>,
+    /// Updates done by earlier processes of the run.
+    pub(super) updates_before: u64,
+}
+
+impl Handover {
+    /// Of a run that stands at this progress.
+    pub(super) fn new(policy_lag_max: u64, progress: Progress, account: Account) -> Self {
+        let gate = PolicyLagGate::new(policy_lag_max);
+        let updates_before = progress.updates;
+        gate.advance(WeightsVersion(updates_before));
+        Self {
+            ledger: Arc::new(Ledger::resumed(account)),
+            gate,
+            progress: Arc::new(Mutex::new(progress)),
+            slot: WeightsSlot::default(),
+            wanted: Arc::default(),
+            updates_before,
+        }
+    }
+
+    pub(super) fn lock_progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no holder of the progress panics")
+    }
+}
+
+/// The trainer's own part of a run's beginning.
+pub(super) struct Training {
+    pub(super) step: LearnerStep,
+    pub(super) actor_states: BTreeMap<u32, Bytes>,
+    pub(super) checkpoints: CheckpointSlot,
+}
+
+/// The ends of the pipeline that the service holds.
+pub(super) struct Ends {
+    pub(super) queue: mpsc::Sender<Admitted>,
+    pub(super) published: PublishedWatch,
+}
+
+/// The stages at work.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) trainer: Stage<(TrainingEnd, Trained)>,
+    pub(super) batcher: Stage<()>,
+    pub(super) publisher: Stage<()>,
+    pub(super) checkpointer: Stage<()>,
+    pub(super) stop_batcher: CancellationToken,
+    settings: RecordedSettings,
+    /// Dropped when the last one is handed over.
+    checkpoints: Option<CheckpointSlot>,
+}
+
+impl Pipeline {
+    /// Makes the channels and starts every stage.
+    pub(super) fn start(
+        config: &Config,
+        handover: &Handover,
+        training: Training,
+        checkpointer: CheckpointWriter,
+    ) -> std::io::Result<(Self, Ends)> {
+        let Handover { ledger, gate, progress, slot, wanted, updates_before } = handover.clone();
+        let Training { step, actor_states, checkpoints } = training;
+        let (settings, stop_batcher) = (RecordedSettings::of(config), CancellationToken::new());
+        // Trajectories between the sockets and the batcher. The actors' windows bound the lag end to end, so this only
+        // decouples the two sides; a trajectory takes about 30 bytes a frame.
+        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
+        // One finished batch: it is there when the trainer comes back, and adds one update of lag.
+        let (staged_sender, staged) = std::sync::mpsc::sync_channel(1);
+        // The newest version only.
+        let (published_sender, published) = watch::channel(None);
+
+        let trainer = Trainer {
+            goal: config.goal.clone(),
+            learning_rate: config.learning_rate(),
+            publishing: config.publishing(),
+            checkpoint_every: config.checkpoints.checkpoint_every,
+            settings: settings.clone(),
+            step,
+            staged,
+            slot: slot.clone(),
+            gate: gate.clone(),
+            progress,
+            ledger,
+            actor_states,
+            checkpoints: checkpoints.clone(),
+        };
+        let batcher = Batcher {
+            queue: admitted,
+            staged: staged_sender,
+            gate,
+            trajectories_per_batch: config.trajectories_per_batch(),
+            lockstep: config.lockstep(),
+            updates_before,
+            stop: stop_batcher.clone(),
+        };
+        let publisher = Publisher { slot, published: published_sender, wanted };
+        let runtime = tokio::runtime::Handle::current();
+        let writing = runtime.clone();
+        let pipeline = Self {
+            checkpointer: stage::spawn("checkpointer", move || checkpointer.run(&writing))?,
+            trainer: stage::spawn("trainer", move || trainer.run())?,
+            batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
+            publisher: stage::spawn("publisher", move || publisher.run())?,
+            stop_batcher,
+            settings,
+            checkpoints: Some(checkpoints),
+        };
+        Ok((pipeline, Ends { queue, published }))
+    }
+
+    /// Hands the last checkpoint over, if there was an update in this process, and waits for the writer's end, but not for
+    /// ever. Everything is decided by now, so nothing is in flight in it.
+    pub(super) async fn write_last_checkpoint(
+        &mut self,
+        handover: &Handover,
+        trained: Option<&mut Trained>,
+    ) -> Result<CheckpointReport, String> {
+        let Some(checkpoints) = self.checkpoints.take() else { return Ok(CheckpointReport::default()) };
+        let report = checkpoints.report();
+        let progress = handover.lock_progress().save();
+        let mut last = None;
+        if let Some(Trained { step, actor_states }) = trained {
+            let (account, actor_states) = (handover.ledger.account(), std::mem::take(actor_states));
+            let is_new = progress.updates > handover.updates_before;
+            last = is_new.then(|| Checkpoint::new(self.settings.clone(), step, progress, account, actor_states));
+        }
+        let written = async {
+            if let Some(last) = last {
+                checkpoints.put(last).await;
+            }
+            drop(checkpoints);
+            self.checkpointer.ended().await
+        };
+        let in_time = tokio::time::timeout(LAST_CHECKPOINT_MAX, written).await;
+        let mut report = report.lock().expect("no holder of the report panics");
+        match in_time {
+            Ok(ended) => drop(ended?),
+            Err(_) => {
+                report.fail(format!("the last one was given up: no answer within {LAST_CHECKPOINT_MAX:?}"));
+            }
+        }
+        Ok(report.clone())
+    }
+}

@@ -1,0 +1,96 @@
+//! What is told of a run while it goes on, and what is left of it at the end in numbers.
+
+use super::endpoint::Endpoint;
+use super::pipeline::Handover;
+use crate::config::Config;
+use crate::handover::metrics;
+use crate::report::doctor::Circumstances;
+use crate::report::reporter::Reporter;
+use crate::report::shares::Shares;
+use crate::report::summary::{RunEnd, Summary};
+use crate::run::checkpoint_slot::CheckpointReport;
+use crate::run::run_dir::RunDir;
+use std::time::Duration;
+
+/// The reports of one run.
+#[derive(Debug)]
+pub(super) struct Reporting {
+    reporter: Reporter,
+    handover: Handover,
+    time_max: Duration,
+    is_lockstep: bool,
+    /// Noted when the run ends, before everybody leaves.
+    at_the_end: Option<Circumstances>,
+}
+
+impl Reporting {
+    /// Begins; a run that `resumes` goes on with the table of the process before.
+    pub(super) fn new(
+        config: &Config,
+        handover: &Handover,
+        run_dir: &RunDir,
+        resumes: bool,
+        shows_progress: bool,
+    ) -> Self {
+        let progress = handover.lock_progress().clone();
+        let reporter = Reporter::new(run_dir, resumes, shows_progress, &progress, &handover.ledger.account());
+        let (time_max, is_lockstep) = (config.goal.time_max.duration(), config.task.deterministic);
+        Self { reporter, handover: handover.clone(), time_max, is_lockstep, at_the_end: None }
+    }
+
+    /// Tells everybody how the run stands.
+    pub(super) fn report(&mut self, endpoint: &Endpoint) {
+        let progress = self.handover.lock_progress().clone();
+        let circumstances = self.at_the_end.unwrap_or_else(|| self.circumstances(endpoint));
+        let actors = endpoint.actors();
+        metrics::record_state(endpoint.shared.standing.state(actors, endpoint.shared.actors_needed));
+        let time_left = self.time_max.saturating_sub(progress.elapsed());
+        let (account, gate) = (self.handover.ledger.account(), &self.handover.gate);
+        self.reporter.report(&progress, account, actors, gate, &circumstances, time_left);
+    }
+
+    /// Notes who is here when the run ends.
+    pub(super) fn note_end(&mut self, end: &RunEnd, endpoint: &Endpoint) {
+        let circumstances = self.circumstances(endpoint);
+        // Who leaves with the end is not missing; who was not there when the time ran out is.
+        let actors = match end {
+            RunEnd::TimeBudget => circumstances.actors,
+            _ => circumstances.actors.max(circumstances.actors_needed),
+        };
+        self.at_the_end = Some(Circumstances { actors, ..circumstances });
+    }
+
+    /// Where the time of the run went so far.
+    pub(super) fn shares(&self) -> Shares {
+        let progress = self.handover.lock_progress();
+        self.reporter.shares(&progress, &self.handover.ledger.account())
+    }
+
+    /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
+    pub(super) fn end(&mut self) -> bool {
+        self.reporter.end()
+    }
+
+    /// Clears the display.
+    pub(super) fn clear(&self) {
+        self.reporter.clear();
+    }
+
+    /// The run in numbers.
+    pub(super) fn summary(&self, end: RunEnd, shares: Shares, checkpoints: CheckpointReport) -> Summary {
+        let progress = self.handover.lock_progress();
+        let circumstances = self.at_the_end.unwrap_or_default();
+        let account = self.handover.ledger.account();
+        let updates_before = self.handover.updates_before;
+        Summary {
+            checkpoints,
+            resumed_from: (updates_before > 0).then_some(updates_before),
+            ..Summary::new(end, &progress, account, shares, &circumstances)
+        }
+    }
+
+    fn circumstances(&self, endpoint: &Endpoint) -> Circumstances {
+        let actors_needed = endpoint.shared.actors_needed;
+        Circumstances { actors: endpoint.actors(), actors_needed, is_lockstep: self.is_lockstep }
+    }
+}

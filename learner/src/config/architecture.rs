@@ -1,0 +1,49 @@
+//! The network that is trained, as far as a person chooses it.
+
+use super::section::section;
+use super::values::Hidden;
+use super::{ConfigError, invalid};
+use impala_common::agreement::HIDDEN_LAYERS_MAX;
+use impala_env::spec::EnvironmentSpec;
+use impala_policy::activation::Activation;
+use impala_policy::network::{NetworkSpec, PARAMETER_COUNT_MAX};
+
+section! {
+    /// The network that is trained.
+    Architecture from GivenArchitecture, "Network" {
+        hidden: Hidden = Hidden(vec![64, 64]), "64,64", "IMPALA_HIDDEN",
+            "Widths of the hidden layers, separated by commas.";
+        activation: Activation = Activation::Tanh, "tanh", "IMPALA_ACTIVATION",
+            "tanh or relu. tanh needs about half the frames on CartPole.";
+    }
+}
+
+impl Architecture {
+    /// The network for an environment.
+    pub fn network(&self, environment: &EnvironmentSpec) -> NetworkSpec {
+        NetworkSpec {
+            observation_len: environment.observation_len,
+            hidden: self.hidden.0.clone(),
+            activation: self.activation,
+            action_count: environment.action_count,
+        }
+    }
+
+    /// The network can be sent and allocated.
+    pub(super) fn validate(&self, environment: &EnvironmentSpec) -> Result<(), ConfigError> {
+        let Hidden(widths) = &self.hidden;
+        if widths.len() > HIDDEN_LAYERS_MAX {
+            let value = format!("{} layers", widths.len());
+            return invalid("hidden", value, format!("at most {HIDDEN_LAYERS_MAX} layers"));
+        }
+        let value = format!("{widths:?}");
+        if widths.contains(&0) {
+            return invalid("hidden", value, "every width must be at least 1, e.g. 64,64");
+        }
+        if self.network(environment).parameter_count() > PARAMETER_COUNT_MAX {
+            let requirement = format!("gives more than {PARAMETER_COUNT_MAX} parameters; choose smaller widths");
+            return invalid("hidden", value, requirement);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! When a run ends: solved, or out of frames or time. The trainer looks at the frames, the watch over the run at the time.
+
+use super::section::section;
+use super::setting::Bounds;
+use super::task::Task;
+use super::values::Seconds;
+
+section! {
+    /// When a run ends.
+    Goal from GivenGoal, "Goal and budget" {
+        frames_max: u64 = 2_000_000, "2000000", "IMPALA_FRAMES_MAX",
+            "Budget, environment frames trained: the run ends unsolved (or after --frames-after-solved) when it is used up."
+            in Bounds::AtLeastOne("frame, e.g. 2000000");
+        time_max: Seconds = Seconds(600.0), "600 (10m)", "IMPALA_TIME_MAX",
+            "Budget, wall time: seconds, or with a unit as in 90s, 10m, 2h."
+            in Bounds::SecondsUpTo(1e9);
+        solved_return: f64, "the environment's: cartpole-v1 475, cartpole-v0 195, catch 0.95", "IMPALA_SOLVED_RETURN",
+            "Mean return over the last 100 training episodes from which the task counts as solved."
+            in Bounds::Finite;
+        frames_after_solved: u64 = 0, "0", "IMPALA_FRAMES_AFTER_SOLVED",
+            "Frames to train on after solving; the summary tells the worst 100-episode mean in them.";
+    }
+}
+
+impl Goal {
+    /// Mean return from which the task counts as solved.
+    pub fn solved_return_of(&self, task: &Task) -> f64 {
+        self.solved_return.unwrap_or_else(|| task.environment.solved_return())
+    }
+}

@@ -1,0 +1,23 @@
+//! What a run leaves on disk and tells people. Read by the run's directory, the reports and the logs.
+
+use super::section::section;
+use super::setting::Bounds;
+use super::values::Seconds;
+use impala_common::telemetry::LogFormat;
+use std::path::PathBuf;
+
+section! {
+    /// What a run leaves on disk and tells people.
+    Output from GivenOutput, "Output" {
+        run_dir: PathBuf, "a new one below runs-dir", "IMPALA_RUN_DIR",
+            "The run's own directory. One that holds a checkpoint is continued, under its settings where none are given.";
+        runs_dir: PathBuf = PathBuf::from("runs"), "runs", "IMPALA_RUNS_DIR",
+            "Directory that takes the run's own directory, where --run-dir names none.";
+        report_interval: Seconds = Seconds(0.2), "0.2", "IMPALA_REPORT_INTERVAL",
+            "Seconds between two rows of metrics.csv and two refreshes of the progress line."
+            in Bounds::SecondsUpTo(3600.0);
+        #[clap(value_enum)]
+        log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",
+            "Log lines for people or as JSON.";
+    }
+}

@@ -1,0 +1,25 @@
+//! What is learned, and whether a run can be repeated bit by bit. Read by everything that makes the agreement with the actors.
+
+use super::section::section;
+use clap::builder::BoolishValueParser;
+use impala_env::spec::{EnvironmentName, EnvironmentSpec};
+
+section! {
+    /// What is learned.
+    Task from GivenTask, "Task" {
+        environment: EnvironmentName = EnvironmentName::CartPoleV1, "cartpole-v1", "IMPALA_ENVIRONMENT",
+            "What to learn: cartpole-v1 (500 steps), cartpole-v0 (200 steps) or catch.";
+        seed: u64 = 1, "1", "IMPALA_SEED",
+            "Seeds every random draw of learner and actors.";
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        deterministic: bool = false, "false", "IMPALA_DETERMINISTIC",
+            "Learner and actors in lockstep: two runs with the same seed end with bit-identical parameters. Slower.";
+    }
+}
+
+impl Task {
+    /// The shape of the environment.
+    pub fn environment_spec(&self) -> EnvironmentSpec {
+        self.environment.spec()
+    }
+}
