@@ -148,7 +148,7 @@ impl Learning {
         let trajectory = roller.unroll(Sequence(0), &weights).expect("initial weights are finite");
         let parameters = weights.parameters.clone();
         let step = LearnerStep::new(config.network(), parameters, config.step(), ComputeDevice::cpu());
-        Self { step, batch: Batch::join(&[trajectory]), learning_rate: config.learning_rate }
+        Self { step, batch: Batch::new(vec![trajectory]), learning_rate: config.learning_rate }
     }
 
     /// `T * B`

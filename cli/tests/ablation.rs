@@ -59,7 +59,7 @@ fn mean_return(correction: &str, seed: u64) -> f64 {
         let update = progress.updates;
         let trajectory = roller.unroll(Sequence(update), &history[0]).unwrap();
         let episodes = trajectory.episodes.clone();
-        let batch = Batch::join(&[trajectory]);
+        let batch = Batch::new(vec![trajectory]);
         let frames = batch.frames() as u64;
         step.run(&batch, config.learning_rate).unwrap();
         progress.record_update(frames, episodes.into_iter());
