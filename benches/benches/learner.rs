@@ -5,7 +5,7 @@ use impala_benches::workloads::{Correction, Learning, batch_config, config, numb
 use impala_common::trajectory::Episode;
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::progress::Progress;
-use impala_learner::learn::batch::Batch;
+use impala_learner::learn::batch::{Batch, Columns};
 use impala_learner::learn::compute::ComputeDevice;
 use impala_learner::learn::initialise::initial_parameters;
 use impala_learner::learn::step::LearnerStep;
@@ -21,11 +21,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn batcher(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("batcher");
     for (environments, trajectories) in [(256, 1), (64, 4), (4, 64)] {
-        let trajectories = numbered(&trajectory(&batch_config(environments, &[])), 0, trajectories);
-        let frames: usize = trajectories.iter().map(|trajectory| trajectory.shape().frames()).sum();
-        group.throughput(Throughput::Elements(frames as u64));
-        group.bench_function(format!("join {} of 20x{environments}", trajectories.len()), |bencher| {
-            bencher.iter(|| Batch::join(&trajectories));
+        let batch = Batch::new(numbered(&trajectory(&batch_config(environments, &[])), 0, trajectories));
+        let mut columns = Columns::default();
+        group.throughput(Throughput::Elements(batch.frames() as u64));
+        group.bench_function(format!("gather {trajectories} of 20x{environments}"), |bencher| {
+            bencher.iter(|| batch.gather(0..batch.columns(), &mut columns));
         });
     }
     group.finish();
@@ -68,7 +68,7 @@ fn checkpoint(criterion: &mut Criterion) {
         let config = config(&["--hidden", hidden]);
         let (network, settings) = (config.network(), RecordedSettings::of(&config));
         let parameters = initial_parameters(&network, 1);
-        let mut step = LearnerStep::new(network, parameters, config.step(), ComputeDevice::cpu());
+        let mut step = LearnerStep::new(&network, parameters, config.step(), &ComputeDevice::cpu());
         let mut progress = Progress::new(475.0);
         let episode = Episode { episode_return: 100.0, length: 100 };
         // A learning curve of full length, as behind millions of frames.

@@ -139,8 +139,8 @@ impl Learning {
         let (mut roller, weights) = roller(config);
         let trajectory = roller.unroll(Sequence(0), &weights).expect("initial weights are finite");
         let parameters = weights.parameters.clone();
-        let step = LearnerStep::new(config.network(), parameters, config.step(), ComputeDevice::cpu());
-        Self { step, batch: Batch::join(&[trajectory]), learning_rate: config.optimisation.learning_rate }
+        let step = LearnerStep::new(&config.network(), parameters, config.step(), &ComputeDevice::cpu());
+        Self { step, batch: Batch::new(vec![trajectory]), learning_rate: config.optimisation.learning_rate }
     }
 
     /// `T * B`

@@ -46,13 +46,13 @@ fn mean_return(correction: &str, seed: u64) -> f64 {
     let mut roller = Roller::new(RollPlan::of(&config.agreement(), config.task.environment));
     let parameters = initial_parameters(&network, seed);
     let mut history: VecDeque<_> = [weights(0, &parameters)].into();
-    let mut step = LearnerStep::new(network, parameters, config.step(), ComputeDevice::cpu());
+    let mut step = LearnerStep::new(&network, parameters, config.step(), &ComputeDevice::cpu());
     let mut progress = Progress::new(f64::MAX);
     while progress.frames < FRAMES {
         let update = progress.updates;
         let trajectory = roller.unroll(Sequence(update), &history[0]).unwrap();
         let episodes = trajectory.episodes.clone();
-        let batch = Batch::join(&[trajectory]);
+        let batch = Batch::new(vec![trajectory]);
         let frames = batch.frames() as u64;
         step.run(&batch, config.optimisation.learning_rate).unwrap();
         progress.record_update(frames, episodes.into_iter());

@@ -6,6 +6,8 @@ pub mod compute;
 pub mod initialise;
 pub mod loss;
 pub mod model;
+pub mod network;
+pub mod objective;
 pub mod optim;
 pub mod perceptron;
 pub mod step;

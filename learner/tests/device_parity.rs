@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, whose figures are worth reading")]
 
 use burn::tensor::{Tensor, TensorData};
+use impala_common::trajectory::{Episode, Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_learner::config::Config;
 use impala_learner::fit::calibration::Workload;
@@ -43,27 +44,26 @@ fn batch() -> Batch {
     let frames = steps * columns;
     let mut outcomes = vec![Outcome::Continues; frames];
     outcomes[4] = Outcome::Terminated;
-    let truncated = vec![2, 7, 9];
-    truncated.iter().for_each(|i| outcomes[*i] = Outcome::Truncated);
+    [2, 7, 9].into_iter().for_each(|i: usize| outcomes[i] = Outcome::Truncated);
     let number = |i: usize| ((i * 29 % 17) as f32 - 8.0) / 8.0;
-    Batch {
-        unroll_length: steps,
-        columns,
-        observation_len: width,
-        observations: (0..(frames + columns + finals) * width).map(number).collect(),
+    let shape =
+        TrajectoryShape { unroll_length: steps, environments: columns, observation_len: width, action_count: 2 };
+    let parts = TrajectoryParts {
+        observations: (0..(frames + columns) * width).map(number).collect(),
+        final_observations: (0..finals * width).map(|i| number((frames + columns) * width + i)).collect(),
         actions: (0..frames).map(|i| (i % 2) as u8).collect(),
         behaviour_log_probs: (0..frames).map(|i| -0.4 - 0.05 * i as f32).collect(),
         rewards: vec![1.0; frames],
         outcomes,
-        truncated,
-        weights_versions: vec![],
-        episodes: vec![],
-    }
+        episodes: vec![Episode { episode_return: 0.0, length: 1 }; finals + 1],
+        ..TrajectoryParts::default()
+    };
+    Batch::new(vec![Trajectory::try_new(shape, parts).unwrap()])
 }
 
 fn steps(activation: Activation, device: ComputeDevice) -> Vec<(StepReport, Vec<f32>, Vec<f32>)> {
     let spec = NetworkSpec { observation_len: 4, hidden: vec![16, 8], activation, action_count: 2 };
-    let mut learner = LearnerStep::new(spec.clone(), initial_parameters(&spec, 1), config(), device);
+    let mut learner = LearnerStep::new(&spec, initial_parameters(&spec, 1), config(), &device);
     let step = |_| {
         let report = learner.run(&batch(), 2e-3).unwrap();
         (report, learner.gradient().to_vec(), learner.parameters().to_vec())

@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod evaluate;
+pub mod linear;
 pub mod model_file;
 pub mod network;
 pub mod policy;

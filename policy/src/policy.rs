@@ -6,13 +6,12 @@
 //! A row's results do not depend on the rows beside it: every number is the same sum in the same order wherever the row
 //! lies. They do depend on the machine's vector width in the last bits, through fused multiplication and addition.
 
-mod linear;
 mod sample;
 
 use crate::activation::Activation;
+use crate::linear::{Finish, Layout, Linear};
 use crate::network::NetworkSpec;
 use impala_env::seed::Rng;
-use linear::Linear;
 use pulp::{Arch, Simd, WithSimd};
 use sample::Sampler;
 
@@ -172,14 +171,13 @@ impl WithSimd for Evaluation<'_> {
         let outputs = self.outputs.chunks_mut(BLOCK_ROWS * self.heads.stride());
         for (input, output) in inputs.zip(outputs) {
             let rows = output.len() / self.heads.stride();
-            let (mut x, mut stride) = (input, observation_len);
+            let mut x = (input, Layout::rows(observation_len));
             for (layer, y) in self.torso.iter().zip(self.activations.iter_mut()) {
-                let y = &mut y[..rows * layer.stride()];
-                layer.forward(simd, rows, x, stride, y);
-                self.activation.apply(y);
-                (x, stride) = (y, layer.stride());
+                let layout = Layout::panels(rows);
+                layer.forward(simd, rows, x, (&mut *y, layout), Finish::Activate(self.activation));
+                x = (y, layout);
             }
-            self.heads.forward(simd, rows, x, stride, output);
+            self.heads.forward(simd, rows, x, (output, Layout::rows(self.heads.stride())), Finish::Keep);
         }
     }
 }

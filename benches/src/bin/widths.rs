@@ -240,7 +240,7 @@ fn measure_cell(
     let limit = Duration::from_secs_f64(args.cell_time);
     let measure = || -> anyhow::Result<Measured> {
         let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);
-        let mut step = LearnerStep::new(spec.clone(), made_up_parameters(&spec), config, device.clone());
+        let mut step = LearnerStep::new(&spec, made_up_parameters(&spec), config, device);
         time_updates(&mut step, &batch, limit)
     };
     // The backends panic where memory is at its end; the other cells are still worth having.

@@ -19,18 +19,18 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Of a new run without a checkpoint.
-    pub(super) fn new(config: &Config, device: ComputeDevice, checkpoint: Option<Checkpoint>) -> Self {
+    pub(super) fn new(config: &Config, device: &ComputeDevice, checkpoint: Option<Checkpoint>) -> Self {
         let (network, progress) = (config.network(), Progress::new(config.solved_return()));
         let Some(checkpoint) = checkpoint else {
             let parameters = initial_parameters(&network, config.task.seed);
-            let step = LearnerStep::new(network, parameters, config.step(), device);
+            let step = LearnerStep::new(&network, parameters, config.step(), device);
             return Self { step, progress, account: Account::default(), take_ups: TakeUps::default() };
         };
         let updates = checkpoint.progress.updates;
         tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
         let is_same_goal =
             checkpoint.settings.config().is_ok_and(|trained| trained.solved_return() == config.solved_return());
-        let mut step = LearnerStep::new(network, checkpoint.parameters, config.step(), device);
+        let mut step = LearnerStep::new(&network, checkpoint.parameters, config.step(), device);
         step.restore_optimiser(checkpoint.optimiser);
         Self {
             step,

@@ -42,7 +42,7 @@ impl Running {
         let kept_max = config.checkpoints.checkpoints_kept;
         let (checkpoints, checkpointer) = checkpointer::channel(store, kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
-        let Origin { step, progress, account, mut take_ups } = Origin::new(&config, device, checkpoint);
+        let Origin { step, progress, account, mut take_ups } = Origin::new(&config, &device, checkpoint);
         if config.lockstep().is_none() {
             // They belong to places of a run that goes on in another order.
             take_ups.states.clear();

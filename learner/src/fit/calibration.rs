@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::learn::batch::Batch;
 use crate::learn::compute::ComputeDevice;
 use crate::learn::step::{LearnerStep, StepConfig};
+use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_policy::network::NetworkSpec;
 use std::time::{Duration, Instant};
@@ -61,7 +62,7 @@ pub fn update_time_of(
     let Workload { network, step, unroll_length, publishes_each, .. } = workload;
     let parameters = made_up_parameters(network);
     let batch = made_up_batch(network, *unroll_length, columns);
-    let mut step = LearnerStep::new(network.clone(), parameters, *step, device.clone());
+    let mut step = LearnerStep::new(network, parameters, *step, device);
     let mut update = || {
         let since = Instant::now();
         // The outcome of a made-up update does not matter.
@@ -101,17 +102,21 @@ pub fn made_up_parameters(network: &NetworkSpec) -> Vec<f32> {
 /// A batch of so many steps and columns.
 pub fn made_up_batch(network: &NetworkSpec, steps: usize, columns: usize) -> Batch {
     let (frames, width) = (steps * columns, network.observation_len);
-    Batch {
+    let shape = TrajectoryShape {
         unroll_length: steps,
-        columns,
+        environments: columns,
         observation_len: width,
+        action_count: network.action_count,
+    };
+    let parts = TrajectoryParts {
         observations: (0..(frames + columns) * width).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect(),
         actions: vec![0; frames],
         behaviour_log_probs: vec![-(network.action_count as f32).ln(); frames],
         rewards: vec![1.0; frames],
         outcomes: vec![Outcome::Continues; frames],
-        ..Batch::default()
-    }
+        ..TrajectoryParts::default()
+    };
+    Batch::new(vec![Trajectory::try_new(shape, parts).expect("arrays of this shape")])
 }
 
 #[cfg(test)]

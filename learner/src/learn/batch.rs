@@ -1,68 +1,168 @@
-//! A batch: the trajectories of one update side by side in host memory, time-major.
+//! A batch: the trajectories of one update as they arrived, and the arrays of some of its columns gathered from them.
+//!
+//! A column is one environment's part of a trajectory, T steps long; columns do not depend on one another. A step gathers a
+//! block of columns just before it computes with them, so nothing is copied that a core does not want next.
 
 use impala_common::ids::WeightsVersion;
 use impala_common::trajectory::{Episode, Trajectory};
 use impala_env::Outcome;
+use std::ops::Range;
 
-/// Trajectories joined into `[T, B]` arrays; B is the sum of their environments.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Trajectories of one shape side by side. B, the number of columns, is the sum of their environments.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
+    trajectories: Vec<Trajectory>,
+    /// The first column of each trajectory, then B.
+    starts: Vec<usize>,
+}
+
+/// Arrays of C neighbouring columns of a batch, time-major.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Columns {
     /// T
     pub unroll_length: usize,
-    /// B
+    /// C
     pub columns: usize,
     /// O
     pub observation_len: usize,
-    /// `[(T+1) * B + K, O]`: all observations, then the true final observation of each truncated step.
+    /// `[(T+1) * C + K, O]`: all observations, then the true final observation of each truncated step.
     pub observations: Vec<f32>,
-    /// `[T, B]`
+    /// `[T, C]`
     pub actions: Vec<u8>,
-    /// `[T, B]`
+    /// `[T, C]`
     pub behaviour_log_probs: Vec<f32>,
-    /// `[T, B]`
+    /// `[T, C]`
     pub rewards: Vec<f32>,
-    /// `[T, B]`
+    /// `[T, C]`
     pub outcomes: Vec<Outcome>,
-    /// `[K]`: for each final observation the flat `[T, B]` position of its step.
+    /// `[K]`: for each final observation the flat `[T, C]` position of its step.
     pub truncated: Vec<usize>,
-    /// The version that made each trajectory.
-    pub weights_versions: Vec<WeightsVersion>,
-    /// Episodes that ended in the batch.
-    pub episodes: Vec<Episode>,
 }
 
 impl Batch {
-    /// Joins trajectories of one shape, in their order.
+    /// Takes the trajectories of one update, in their order.
     ///
     /// # Panics
     /// If there are none, or their unroll lengths or observations differ: they come from one agreement.
-    pub fn join(trajectories: &[Trajectory]) -> Self {
+    pub fn new(trajectories: Vec<Trajectory>) -> Self {
         let first = trajectories.first().expect("a batch has at least one trajectory").shape();
         let (steps, width) = (first.unroll_length, first.observation_len);
         let same = |t: &Trajectory| (t.shape().unroll_length, t.shape().observation_len) == (steps, width);
         assert!(trajectories.iter().all(same), "trajectories of one batch agree on their shape");
-        let columns = trajectories.iter().map(|t| t.shape().environments).sum();
-        let truncated = truncated_positions(trajectories, columns);
-
-        let finals = trajectories.iter().flat_map(|t| &t.final_observations);
-        let mut observations = rows(trajectories, steps + 1, width, |t| &t.observations);
-        observations.extend(finals);
-        Self {
-            unroll_length: steps,
-            columns,
-            observation_len: width,
-            observations,
-            actions: rows(trajectories, steps, 1, |t| &t.actions),
-            behaviour_log_probs: rows(trajectories, steps, 1, |t| &t.behaviour_log_probs),
-            rewards: rows(trajectories, steps, 1, |t| &t.rewards),
-            outcomes: rows(trajectories, steps, 1, |t| &t.outcomes),
-            truncated,
-            weights_versions: trajectories.iter().map(|t| t.weights_version).collect(),
-            episodes: trajectories.iter().flat_map(|t| t.episodes.iter().copied()).collect(),
+        let mut starts = vec![0];
+        for trajectory in &trajectories {
+            starts.push(starts[starts.len() - 1] + trajectory.shape().environments);
         }
+        Self { trajectories, starts }
+    }
+
+    /// The trajectories in their order.
+    pub fn trajectories(&self) -> &[Trajectory] {
+        &self.trajectories
+    }
+
+    /// T
+    pub fn unroll_length(&self) -> usize {
+        self.trajectories[0].shape().unroll_length
+    }
+
+    /// O
+    pub fn observation_len(&self) -> usize {
+        self.trajectories[0].shape().observation_len
+    }
+
+    /// B
+    pub fn columns(&self) -> usize {
+        self.starts[self.trajectories.len()]
     }
 
     /// `T * B`
+    pub fn frames(&self) -> usize {
+        self.unroll_length() * self.columns()
+    }
+
+    /// The version that made each trajectory.
+    pub fn weights_versions(&self) -> impl Iterator<Item = WeightsVersion> {
+        self.trajectories.iter().map(|trajectory| trajectory.weights_version)
+    }
+
+    /// Episodes that ended in the batch.
+    pub fn episodes(&self) -> impl Iterator<Item = Episode> {
+        self.trajectories.iter().flat_map(|trajectory| trajectory.episodes.iter().copied())
+    }
+
+    /// Copies so many columns side by side; the memory of `into` is used again.
+    ///
+    /// # Panics
+    /// If the batch has not as many.
+    pub fn gather(&self, columns: Range<usize>, into: &mut Columns) {
+        let (steps, width) = (self.unroll_length(), self.observation_len());
+        into.unroll_length = steps;
+        into.columns = columns.len();
+        into.observation_len = width;
+        self.rows(&columns, steps + 1, width, |t| &t.observations, &mut into.observations);
+        self.rows(&columns, steps, 1, |t| &t.actions, &mut into.actions);
+        self.rows(&columns, steps, 1, |t| &t.behaviour_log_probs, &mut into.behaviour_log_probs);
+        self.rows(&columns, steps, 1, |t| &t.rewards, &mut into.rewards);
+        self.rows(&columns, steps, 1, |t| &t.outcomes, &mut into.outcomes);
+        self.finals(&columns, into);
+    }
+
+    /// The trajectories in which the columns lie: the first of their columns there, the trajectory, and which of its
+    /// environments they are.
+    fn parts(&self, columns: &Range<usize>) -> impl Iterator<Item = (usize, &Trajectory, Range<usize>)> + Clone {
+        let first = self.starts.partition_point(|start| *start <= columns.start) - 1;
+        let parts = self.trajectories[first..].iter().zip(&self.starts[first..]);
+        let (from, to) = (columns.start, columns.end);
+        parts.take_while(move |(_, start)| **start < to).map(move |(trajectory, start)| {
+            let environments = from.max(*start) - start..(to - start).min(trajectory.shape().environments);
+            (from.max(*start) - from, trajectory, environments)
+        })
+    }
+
+    /// Copies `steps` rows of `[N, width]`, of the columns' environments, from every trajectory.
+    fn rows<T: Copy>(
+        &self,
+        columns: &Range<usize>,
+        steps: usize,
+        width: usize,
+        array: impl Fn(&Trajectory) -> &[T],
+        into: &mut Vec<T>,
+    ) {
+        into.clear();
+        let parts = self.parts(columns);
+        for step in 0..steps {
+            for (_, trajectory, environments) in parts.clone() {
+                let start = step * trajectory.shape().environments;
+                into.extend_from_slice(
+                    &array(trajectory)[(start + environments.start) * width..(start + environments.end) * width],
+                );
+            }
+        }
+    }
+
+    /// Adds the final observations of the columns' truncated steps, trajectory by trajectory, and notes their steps.
+    fn finals(&self, columns: &Range<usize>, into: &mut Columns) {
+        into.truncated.clear();
+        for (first, trajectory, environments) in self.parts(columns) {
+            let all = trajectory.shape().environments;
+            let steps = trajectory.outcomes.iter().enumerate().filter(|(_, outcome)| **outcome == Outcome::Truncated);
+            // Without final observations there is no truncated step to look for.
+            let finals = trajectory.final_observations.chunks_exact(into.observation_len.max(1));
+            for (observation, (position, _)) in finals.zip(steps) {
+                let environment = position % all;
+                if environments.contains(&environment) {
+                    let column = first + environment - environments.start;
+                    into.truncated.push(position / all * into.columns + column);
+                    into.observations.extend_from_slice(observation);
+                }
+            }
+        }
+    }
+}
+
+impl Columns {
+    /// `T * C`
     pub fn frames(&self) -> usize {
         self.unroll_length * self.columns
     }
@@ -71,36 +171,6 @@ impl Batch {
     pub fn rows(&self) -> usize {
         self.observations.len() / self.observation_len
     }
-}
-
-/// Copies `steps` rows of `[N, width]` from every trajectory, side by side.
-fn rows<T: Copy>(
-    trajectories: &[Trajectory],
-    steps: usize,
-    width: usize,
-    array: impl Fn(&Trajectory) -> &[T],
-) -> Vec<T> {
-    let mut joined = Vec::with_capacity(trajectories.iter().map(|t| array(t).len()).sum());
-    for step in 0..steps {
-        for trajectory in trajectories {
-            let len = trajectory.shape().environments * width;
-            joined.extend_from_slice(&array(trajectory)[step * len..(step + 1) * len]);
-        }
-    }
-    joined
-}
-
-/// Where in `[T, B]` the truncated steps lie, in the order in which the final observations are joined.
-fn truncated_positions(trajectories: &[Trajectory], columns: usize) -> Vec<usize> {
-    let mut positions = Vec::new();
-    let mut first_column = 0;
-    for trajectory in trajectories {
-        let environments = trajectory.shape().environments;
-        let truncated = trajectory.outcomes.iter().enumerate().filter(|(_, o)| **o == Outcome::Truncated);
-        positions.extend(truncated.map(|(i, _)| i / environments * columns + first_column + i % environments));
-        first_column += environments;
-    }
-    positions
 }
 
 #[cfg(test)]
@@ -128,17 +198,44 @@ mod tests {
         Trajectory::try_new(shape, parts).unwrap()
     }
 
+    fn gathered(batch: &Batch, columns: Range<usize>) -> Columns {
+        let mut gathered = Columns::default();
+        batch.gather(columns, &mut gathered);
+        gathered
+    }
+
     #[test]
-    fn rows_lie_side_by_side_and_final_observations_know_their_step() {
-        let batch = Batch::join(&[trajectory(0, 2, &[3]), trajectory(100, 1, &[0, 1])]);
-        assert_eq!((batch.columns, batch.frames(), batch.rows()), (3, 6, 12));
-        assert_eq!(batch.actions, [0, 1, 100, 10, 11, 110]);
-        assert_eq!(batch.observations[..9], [0.0, 1.0, 100.0, 10.0, 11.0, 110.0, 20.0, 21.0, 120.0]);
-        assert_eq!(batch.observations[9..], [11.5, 100.5, 110.5]);
-        assert_eq!(batch.truncated, [4, 2, 5]);
-        for (row, position) in batch.truncated.iter().enumerate() {
-            assert_eq!(batch.outcomes[*position], Outcome::Truncated);
-            assert_eq!(batch.observations[9 + row], f32::from(batch.actions[*position]) + 0.5);
+    fn columns_lie_side_by_side_and_final_observations_know_their_step() {
+        let batch = Batch::new(vec![trajectory(0, 2, &[3]), trajectory(100, 1, &[0, 1])]);
+        assert_eq!((batch.columns(), batch.frames(), batch.episodes().count()), (3, 6, 3));
+        let all = gathered(&batch, 0..3);
+        assert_eq!((all.columns, all.frames(), all.rows()), (3, 6, 12));
+        assert_eq!(all.actions, [0, 1, 100, 10, 11, 110]);
+        assert_eq!(all.observations[..9], [0.0, 1.0, 100.0, 10.0, 11.0, 110.0, 20.0, 21.0, 120.0]);
+        assert_eq!(all.observations[9..], [11.5, 100.5, 110.5]);
+        assert_eq!(all.truncated, [4, 2, 5]);
+        for (row, position) in all.truncated.iter().enumerate() {
+            assert_eq!(all.outcomes[*position], Outcome::Truncated);
+            assert_eq!(all.observations[9 + row], f32::from(all.actions[*position]) + 0.5);
+        }
+    }
+
+    #[test]
+    fn any_block_of_columns_is_that_part_of_the_whole() {
+        let batch = Batch::new(vec![trajectory(0, 3, &[4]), trajectory(100, 1, &[1]), trajectory(200, 2, &[0, 3])]);
+        let all = gathered(&batch, 0..6);
+        let finals = &all.observations[18..];
+        for (from, to) in (0..6).flat_map(|from| (from + 1..=6).map(move |to| (from, to))) {
+            let block = gathered(&batch, from..to);
+            let columns = |row: usize| row * 6 + from..row * 6 + to;
+            let expected: Vec<u8> = (0..2).flat_map(|row| &all.actions[columns(row)]).copied().collect();
+            assert_eq!(block.actions, expected);
+            let of_block = |position: &usize| (from..to).contains(&(position % 6));
+            let mut expected: Vec<f32> = (0..3).flat_map(|row| &all.observations[columns(row)]).copied().collect();
+            expected.extend(all.truncated.iter().zip(finals).filter(|(p, _)| of_block(p)).map(|(_, o)| o));
+            assert_eq!(block.observations, expected, "{from}..{to}");
+            let positions = all.truncated.iter().filter(|p| of_block(p)).map(|p| p / 6 * (to - from) + p % 6 - from);
+            assert_eq!(block.truncated, positions.collect::<Vec<_>>());
         }
     }
 }

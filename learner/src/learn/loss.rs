@@ -9,8 +9,11 @@
 //! dL/dV_i      = 1/M baseline_cost (V_i - vs_i)
 //! ```
 //!
-//! Targets and advantages are constants. The outputs are small (A + 1 numbers a frame), so the gradient is taken here in one
-//! pass over host memory, and only its product with the network's Jacobian is left to the tensor library.
+//! Targets and advantages are constants. The gradient of the outputs (A + 1 numbers a frame) is taken here; its product with
+//! the network's Jacobian is left to the network.
+
+use impala_policy::activation::{exp, ln};
+use pulp::{Arch, Simd, WithSimd};
 
 /// Weights of the terms of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,46 +47,22 @@ impl std::ops::AddAssign for Losses {
     }
 }
 
-/// Policy of every frame, from its logits.
+/// Policy of every frame, from its logits. Arrays with one number an action are columns of frames, so that all that is
+/// done to them runs over the frames and vectorises.
 #[derive(Clone, Debug, Default)]
 pub struct TargetPolicy {
-    /// `[M, A]`
+    /// `[A, M]`
     pub log_probs: Vec<f32>,
     /// `[M]`, log-probability of the action that was taken.
     pub action_log_probs: Vec<f32>,
+    /// `[M]`: the largest logit, then the sum of exponentials, then the entropy.
+    work: Vec<f32>,
 }
 
-impl TargetPolicy {
-    /// Log-softmax of each frame's logits; M is the number of actions.
-    ///
-    /// # Shapes
-    /// - outputs: `[rows, A + 1]`, logits and value, at least M rows
-    ///
-    /// # Panics
-    /// If there are fewer rows than actions, or an action is none of the A.
-    pub fn new(outputs: &[f32], action_count: usize, actions: &[u8]) -> Self {
-        let mut log_probs = Vec::with_capacity(actions.len() * action_count);
-        let mut action_log_probs = Vec::with_capacity(actions.len());
-        let rows = outputs.chunks_exact(action_count + 1);
-        assert!(rows.len() >= actions.len(), "a row of outputs for each of the {} actions", actions.len());
-        for (row, action) in rows.zip(actions) {
-            let logits = &row[..action_count];
-            let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
-            let log_sum = max + sum.ln();
-            log_probs.extend(logits.iter().map(|logit| logit - log_sum));
-            action_log_probs.push(logits[usize::from(*action)] - log_sum);
-        }
-        Self { log_probs, action_log_probs }
-    }
-}
-
-/// What the loss of a block of M frames is made of.
+/// Arguments of [`loss`].
 #[derive(Clone, Copy, Debug)]
 pub struct LossInputs<'a> {
-    /// The policy of the frames.
-    pub policy: &'a TargetPolicy,
-    /// `[rows, A + 1]`, logits and value, at least M rows; those behind the frames are bootstrap values.
+    /// `[A + 1, rows]`: logits, then values; the first M of the rows are frames.
     pub outputs: &'a [f32],
     /// `[M]`
     pub actions: &'a [u8],
@@ -95,38 +74,133 @@ pub struct LossInputs<'a> {
     pub frames: usize,
 }
 
-/// The block's part of the losses, and their gradient with respect to its outputs, `[rows, A + 1]`: 0 in the rows behind
-/// the frames.
-pub fn loss(inputs: &LossInputs<'_>, costs: LossCosts) -> (Losses, Vec<f32>) {
-    let LossInputs { policy, outputs, actions, vs, pg_advantages, frames } = *inputs;
-    let action_count = policy.log_probs.len() / actions.len().max(1);
-    let scale = 1.0 / frames as f32;
-    let mut gradient = vec![0.0; outputs.len()];
-    let mut losses = Losses::default();
-    for (i, action) in actions.iter().enumerate() {
-        let log_probs = &policy.log_probs[i * action_count..(i + 1) * action_count];
-        let cells = i * (action_count + 1)..(i + 1) * (action_count + 1);
-        let (row, value) = gradient[cells.clone()].split_at_mut(action_count);
-        // The row holds the probabilities until it becomes the gradient.
-        row.iter_mut().zip(log_probs).for_each(|(p, log_prob)| *p = log_prob.exp());
-        let entropy = -row.iter().zip(log_probs).map(|(p, log_prob)| p * log_prob).sum::<f32>();
-        let advantage = pg_advantages[i];
-        for (p, log_prob) in row.iter_mut().zip(log_probs) {
-            *p = scale * (advantage * *p + costs.entropy * *p * (log_prob + entropy));
-        }
-        row[usize::from(*action)] -= scale * advantage;
-        let error = outputs[cells.end - 1] - vs[i];
-        value[0] = scale * costs.baseline * error;
+impl TargetPolicy {
+    /// Log-softmax of each frame's logits; M is the number of actions.
+    ///
+    /// # Shapes
+    /// - outputs: `[A + 1, rows]`, logits and values, at least M rows
+    ///
+    /// # Panics
+    /// If there are fewer rows than actions, or an action is none of the A.
+    pub fn set(&mut self, outputs: &[f32], action_count: usize, actions: &[u8]) {
+        let (frames, rows) = (actions.len(), outputs.len() / (action_count + 1));
+        assert!(rows >= frames, "{rows} rows of outputs for {frames} actions");
+        self.log_probs.clear();
+        let logits = outputs.chunks_exact(rows).take(action_count);
+        logits.for_each(|column| self.log_probs.extend_from_slice(&column[..frames]));
+        self.work.resize(frames, 0.0);
+        Arch::new().dispatch(LogSoftmax { logits: &mut self.log_probs, work: &mut self.work });
+        self.action_log_probs.clear();
+        let taken = actions.iter().enumerate().map(|(i, action)| self.log_probs[usize::from(*action) * frames + i]);
+        self.action_log_probs.extend(taken);
+    }
+}
 
-        losses.policy -= advantage * policy.action_log_probs[i];
-        losses.baseline += 0.5 * error * error;
-        losses.entropy += entropy;
+/// Columns of logits become columns of log-probabilities.
+struct LogSoftmax<'a> {
+    logits: &'a mut [f32],
+    work: &'a mut [f32],
+}
+
+impl WithSimd for LogSoftmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { logits, work } = self;
+        let frames = work.len();
+        work.fill(f32::NEG_INFINITY);
+        for column in logits.chunks_exact(frames) {
+            work.iter_mut().zip(column).for_each(|(largest, logit)| *largest = largest.max(*logit));
+        }
+        for column in logits.chunks_exact_mut(frames) {
+            column.iter_mut().zip(&*work).for_each(|(logit, largest)| *logit -= largest);
+        }
+        work.fill(0.0);
+        for column in logits.chunks_exact(frames) {
+            work.iter_mut().zip(column).for_each(|(sum, logit)| *sum += exp(*logit));
+        }
+        work.iter_mut().for_each(|sum| *sum = ln(*sum));
+        for column in logits.chunks_exact_mut(frames) {
+            column.iter_mut().zip(&*work).for_each(|(logit, log_sum)| *logit -= log_sum);
+        }
+    }
+}
+
+/// The block's part of the losses, and their gradient with respect to its outputs.
+///
+/// # Shapes
+/// - gradient: overwritten by `[A + 1, M]`; the rows after the frames have none
+pub fn loss(inputs: &LossInputs<'_>, policy: &mut TargetPolicy, costs: LossCosts, gradient: &mut Vec<f32>) -> Losses {
+    let frames = inputs.actions.len();
+    gradient.resize(policy.log_probs.len() + frames, 0.0);
+    let mut losses = Arch::new().dispatch(Gradient { inputs, policy, costs, gradient });
+    let scale = 1.0 / inputs.frames as f32;
+    for (i, (action, advantage)) in inputs.actions.iter().zip(inputs.pg_advantages).enumerate() {
+        gradient[usize::from(*action) * frames + i] -= scale * advantage;
     }
     losses.policy *= scale;
     losses.baseline *= scale;
     losses.entropy *= scale;
     losses.total = losses.policy + costs.baseline * losses.baseline - costs.entropy * losses.entropy;
-    (losses, gradient)
+    losses
+}
+
+/// All of the gradient but what the taken action adds, and the sums of the losses' terms.
+struct Gradient<'a> {
+    inputs: &'a LossInputs<'a>,
+    policy: &'a mut TargetPolicy,
+    costs: LossCosts,
+    gradient: &'a mut [f32],
+}
+
+impl WithSimd for Gradient<'_> {
+    type Output = Losses;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Losses {
+        let LossInputs { outputs, vs, pg_advantages, frames: all_frames, .. } = *self.inputs;
+        let TargetPolicy { log_probs, action_log_probs, work: entropies } = self.policy;
+        let (frames, scale) = (vs.len(), 1.0 / all_frames as f32);
+        let (logits, errors) = self.gradient.split_at_mut(log_probs.len());
+        entropies.fill(0.0);
+        // The columns hold the probabilities until they become the gradient.
+        for (probs, log_probs) in logits.chunks_exact_mut(frames).zip(log_probs.chunks_exact(frames)) {
+            for ((p, log_prob), entropy) in probs.iter_mut().zip(log_probs).zip(entropies.iter_mut()) {
+                *p = exp(*log_prob);
+                *entropy -= *p * log_prob;
+            }
+        }
+        for (probs, log_probs) in logits.chunks_exact_mut(frames).zip(log_probs.chunks_exact(frames)) {
+            let rest = log_probs.iter().zip(pg_advantages.iter().zip(entropies.iter()));
+            for (p, (log_prob, (advantage, entropy))) in probs.iter_mut().zip(rest) {
+                *p = scale * *p * (advantage + self.costs.entropy * (log_prob + entropy));
+            }
+        }
+        let rows = outputs.len() / (log_probs.len() / frames + 1);
+        let values = &outputs[outputs.len() - rows..][..frames];
+        errors.iter_mut().zip(values.iter().zip(vs)).for_each(|(error, (value, vs))| *error = value - vs);
+        let losses = Losses {
+            total: 0.0,
+            policy: -dot(simd, pg_advantages, action_log_probs),
+            baseline: 0.5 * dot(simd, errors, errors),
+            entropy: entropies.iter().sum(),
+        };
+        errors.iter_mut().for_each(|error| *error *= scale * self.costs.baseline);
+        losses
+    }
+}
+
+/// In sums of every 16th product: the same on every machine.
+#[inline(always)]
+fn dot<S: Simd>(_: S, a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| x * y).sum();
+    let mut sums = [0.0; 16];
+    for (a, b) in a.zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (x, y))| *sum += x * y);
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
@@ -158,23 +232,24 @@ mod tests {
         terms.sum::<f64>() / 3.0
     }
 
-    /// Rows behind the three frames are zeros.
+    /// Numbers by frame as columns of `rows` rows, of which those after the frames are zeros.
+    fn columns(by_frame: &[f32], width: usize, rows: usize) -> Vec<f32> {
+        let at = |i: usize| by_frame.get(i % rows * width + i / rows).filter(|_| i % rows < by_frame.len() / width);
+        (0..width * rows).map(|i| at(i).copied().unwrap_or(0.0)).collect()
+    }
+
     fn analytic(rows: usize) -> (Losses, Vec<f32>) {
         let (logits, values) = outputs();
         let row = |(logits, value): (&[f64], &f64)| logits.iter().copied().chain([*value]).collect::<Vec<_>>();
-        let mut outputs: Vec<f32> = logits.chunks(3).zip(&values).flat_map(row).map(|x| x as f32).collect();
-        outputs.resize(rows * 4, 0.0);
-        let policy = TargetPolicy::new(&outputs, 3, &ACTIONS);
+        let outputs: Vec<f32> = logits.chunks(3).zip(&values).flat_map(row).map(|x| x as f32).collect();
+        let outputs = columns(&outputs, 4, rows);
+        let mut policy = TargetPolicy::default();
+        policy.set(&outputs, 3, &ACTIONS);
         let VtraceReturns { vs, pg_advantages } = targets();
-        let inputs = LossInputs {
-            policy: &policy,
-            outputs: &outputs,
-            actions: &ACTIONS,
-            vs: &vs,
-            pg_advantages: &pg_advantages,
-            frames: 3,
-        };
-        loss(&inputs, COSTS)
+        let inputs =
+            LossInputs { outputs: &outputs, actions: &ACTIONS, vs: &vs, pg_advantages: &pg_advantages, frames: 3 };
+        let mut gradient = vec![f32::NAN; 2];
+        (loss(&inputs, &mut policy, COSTS, &mut gradient), gradient)
     }
 
     #[test]
@@ -190,7 +265,7 @@ mod tests {
                 total(&logits, &values)
             };
             let expected = (at(step) - at(-step)) / (2.0 * step);
-            assert!((f64::from(gradient[i / 3 * 4 + i % 3]) - expected).abs() < 1e-6, "logit {i}");
+            assert!((f64::from(gradient[i % 3 * 3 + i / 3]) - expected).abs() < 1e-6, "logit {i}");
         }
         for i in 0..values.len() {
             let at = |delta: f64| {
@@ -199,32 +274,49 @@ mod tests {
                 total(&logits, &values)
             };
             let expected = (at(step) - at(-step)) / (2.0 * step);
-            assert!((f64::from(gradient[4 * i + 3]) - expected).abs() < 1e-6, "value {i}");
+            assert!((f64::from(gradient[9 + i]) - expected).abs() < 1e-6, "value {i}");
         }
     }
 
     #[test]
-    fn rows_behind_the_frames_have_no_gradient() {
-        let (_, gradient) = analytic(5);
-        assert_eq!(gradient.len(), 20);
-        assert_eq!(gradient[12..], [0.0; 8]);
+    fn rows_after_the_frames_do_not_matter() {
+        assert_eq!(analytic(5), analytic(3));
     }
 
     #[test]
     fn extreme_logits_stay_finite() {
         let outputs = [1e4, -1e4, 0.0, 0.0];
-        let policy = TargetPolicy::new(&outputs, 3, &[1]);
+        let mut policy = TargetPolicy::default();
+        policy.set(&outputs, 3, &[1]);
         assert_eq!(policy.log_probs, [0.0, -2e4, -1e4]);
-        let inputs = LossInputs {
-            policy: &policy,
-            outputs: &outputs,
-            actions: &[1],
-            vs: &[0.0],
-            pg_advantages: &[1.0],
-            frames: 1,
-        };
-        let (losses, gradient) = loss(&inputs, COSTS);
+        let inputs = LossInputs { outputs: &outputs, actions: &[1], vs: &[0.0], pg_advantages: &[1.0], frames: 1 };
+        let mut gradient = vec![];
+        let losses = loss(&inputs, &mut policy, COSTS, &mut gradient);
         assert!(losses.total.is_finite() && gradient.iter().all(|g| g.is_finite()));
-        assert_eq!(losses.entropy, 0.0);
+        assert!(losses.entropy.abs() < 1e-30);
+    }
+
+    #[test]
+    fn many_frames_give_the_mean_of_each() {
+        let frames = 37;
+        let by_frame: Vec<f32> = (0..frames * 4).map(|i| ((i * 29 % 101) as f32 - 50.0) / 25.0).collect();
+        let actions: Vec<u8> = (0..frames).map(|i| (i % 3) as u8).collect();
+        let targets: Vec<f32> = (0..frames).map(|i| (i % 5) as f32 - 2.0).collect();
+        let of = |by_frame: &[f32], range: std::ops::Range<usize>| {
+            let outputs = columns(&by_frame[4 * range.start..4 * range.end], 4, range.len());
+            let mut policy = TargetPolicy::default();
+            policy.set(&outputs, 3, &actions[range.clone()]);
+            let (vs, pg_advantages) = (&targets[range.clone()], &targets[range.clone()]);
+            let inputs = LossInputs { outputs: &outputs, actions: &actions[range], vs, pg_advantages, frames };
+            loss(&inputs, &mut policy, COSTS, &mut vec![])
+        };
+        let all = of(&by_frame, 0..frames);
+        let mut sum = Losses::default();
+        (0..frames).for_each(|i| sum += of(&by_frame, i..i + 1));
+        for (all, sum) in
+            [(all.total, sum.total), (all.policy, sum.policy), (all.baseline, sum.baseline), (all.entropy, sum.entropy)]
+        {
+            assert!((all - sum).abs() < 1e-5, "{all} is not {sum}");
+        }
     }
 }

@@ -1,11 +1,10 @@
-//! The actor-critic network as a burn module, and the way between its tensors and the flat parameters: the plain
-//! definition, with burn's automatic differentiation, that the fast passes of `perceptron` and `step` and the actor's policy
-//! are tested against. No run computes with it.
+//! The actor-critic network as a burn module: the plain definition that the fast passes of `perceptron` and `step` and the
+//! actor's policy are tested against, by way of `step/general`. No run computes with it.
 
 use crate::learn::compute::ComputeDevice;
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
 
@@ -59,19 +58,6 @@ impl ActorCritic {
         };
         let torso = self.torso.iter().fold(observations, |x, layer| activate(layer.forward(x)));
         Outputs { logits: self.policy.forward(torso.clone()), values: self.value.forward(torso) }
-    }
-
-    /// The gradient of every parameter, flat, in the layout's order.
-    pub fn flat_gradient(&self, gradients: &mut Gradients, into: &mut Vec<f32>) {
-        into.clear();
-        for layer in self.torso.iter().chain([&self.policy, &self.value]) {
-            let weight = layer.weight.val().grad_remove(gradients).map(Tensor::into_data);
-            let bias = layer.bias.as_ref().and_then(|bias| bias.val().grad_remove(gradients)).map(Tensor::into_data);
-            for gradient in [weight, bias] {
-                let data = gradient.expect("every parameter takes part in the outputs");
-                into.extend_from_slice(floats(&data));
-            }
-        }
     }
 }
 

@@ -1,28 +1,28 @@
-//! One learner step: forward pass, V-trace, loss, backward pass, clipping, update. The same arithmetic twice: for the CPU in
-//! `host`, and in `device` for accelerators, where nothing but the batch and a few numbers crosses the bus.
+//! One learner step: forward pass, V-trace, loss, backward pass, clipping, update.
+//!
+//! Two ways: `host` computes on the CPU, with any network and the objective between its two passes; `device` does the same
+//! arithmetic on an accelerator, where nothing but the batch and a few numbers crosses the bus. The networks of `host` are
+//! the perceptron with passes written by hand, and in `general` any module of burn with automatic differentiation, which
+//! the other ways are tested against.
 
 mod device;
+mod general;
 mod host;
 
 use crate::learn::batch::Batch;
 use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::{LossCosts, Losses};
+use crate::learn::model::ActorCritic;
+pub use crate::learn::objective::Correction;
+use crate::learn::objective::{Objective, ReturnScale};
 use crate::learn::optim::{OptimiserKind, OptimiserState};
+use crate::learn::perceptron::Perceptron;
 use crate::learn::vtrace::VtraceClipping;
 use device::DeviceStep;
+use general::General;
 use host::HostStep;
 use impala_policy::network::NetworkSpec;
-use serde::{Deserialize, Serialize};
-
-/// How the age of the behaviour policy is corrected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Correction {
-    /// V-trace (the paper's section 4).
-    Vtrace,
-    /// None: every importance ratio counts as 1. For the paper's ablation (table 2), not for use.
-    None,
-}
+use std::time::Duration;
 
 /// The numbers of a step that do not change during a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +43,38 @@ pub struct StepConfig {
     pub gradient_norm_max: f32,
     /// Update rule.
     pub optimiser: OptimiserKind,
+}
+
+impl StepConfig {
+    /// The part of the numbers that decides the gradient.
+    pub fn objective(&self) -> Objective {
+        let StepConfig { correction, clipping, costs, discount, reward_scale, reward_clip, .. } = *self;
+        Objective { correction, clipping, costs, returns: ReturnScale { discount, reward_scale, reward_clip } }
+    }
+}
+
+/// The losses of a batch and the gradient of the parameters: what one update is made from, and what several learners would
+/// add up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gradient {
+    /// Means over the batch.
+    pub losses: Losses,
+    /// Flat, in the layout's order.
+    pub numbers: Vec<f32>,
+}
+
+/// Where the time of the updates on the CPU went. All but `blocks` is the serial share, which more threads do not shorten
+/// (of large networks `sum` and `apply` are split, too).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    /// Packing the parameters.
+    pub load: Duration,
+    /// The one parallel section: gather, forward pass, objective, backward pass of every block.
+    pub blocks: Duration,
+    /// Adding up the gradients of the blocks.
+    pub sum: Duration,
+    /// Clipping, optimiser and the guard against numbers that ran away.
+    pub apply: Duration,
 }
 
 /// What a step did.
@@ -71,18 +103,35 @@ pub struct LearnerStep {
 /// Where a step's numbers live.
 #[derive(Debug)]
 enum Engine {
-    Host(Box<HostStep>),
+    Host(Box<HostStep<Perceptron>>),
+    General(Box<HostStep<General<ActorCritic>>>),
     Device(Box<DeviceStep>),
 }
 
 impl LearnerStep {
     /// A learner at version 0 with the given parameters.
-    pub fn new(spec: NetworkSpec, parameters: Vec<f32>, config: StepConfig, device: ComputeDevice) -> Self {
+    pub fn new(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig, device: &ComputeDevice) -> Self {
         let engine = match device.is_cpu() {
-            true => Engine::Host(Box::new(HostStep::new(spec, parameters, config, device))),
-            false => Engine::Device(Box::new(DeviceStep::new(&spec, &parameters, config, &device))),
+            true => Engine::Host(Box::new(HostStep::new(Perceptron::new(spec), parameters, config))),
+            false => Engine::Device(Box::new(DeviceStep::new(spec, &parameters, config, device))),
         };
         Self { engine }
+    }
+
+    /// The same on the CPU with burn's automatic differentiation: the oracle of the passes written by hand, and how a kind
+    /// of network begins that has none.
+    pub fn general(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig) -> Self {
+        let network = General::actor_critic(spec);
+        Self { engine: Engine::General(Box::new(HostStep::new(network, parameters, config))) }
+    }
+
+    /// Where the time of all updates went; of an accelerator it is not known.
+    pub fn times(&self) -> Option<StepTimes> {
+        match &self.engine {
+            Engine::Host(step) => Some(step.times()),
+            Engine::General(step) => Some(step.times()),
+            Engine::Device(_) => None,
+        }
     }
 
     /// The flat parameters. On an accelerator they are read back when they have changed since the last call, which waits
@@ -90,6 +139,7 @@ impl LearnerStep {
     pub fn parameters(&mut self) -> &[f32] {
         match &mut self.engine {
             Engine::Host(step) => step.parameters(),
+            Engine::General(step) => step.parameters(),
             Engine::Device(step) => step.parameters(),
         }
     }
@@ -98,6 +148,7 @@ impl LearnerStep {
     pub fn optimiser_state(&mut self) -> OptimiserState {
         match &mut self.engine {
             Engine::Host(step) => step.optimiser_state(),
+            Engine::General(step) => step.optimiser_state(),
             Engine::Device(step) => step.optimiser_state(),
         }
     }
@@ -109,6 +160,7 @@ impl LearnerStep {
     pub fn restore_optimiser(&mut self, state: OptimiserState) {
         match &mut self.engine {
             Engine::Host(step) => step.restore_optimiser(state),
+            Engine::General(step) => step.restore_optimiser(state),
             Engine::Device(step) => step.restore_optimiser(&state),
         }
     }
@@ -117,6 +169,7 @@ impl LearnerStep {
     pub fn gradient(&mut self) -> &[f32] {
         match &mut self.engine {
             Engine::Host(step) => step.gradient(),
+            Engine::General(step) => step.gradient(),
             Engine::Device(step) => step.gradient(),
         }
     }
@@ -128,6 +181,7 @@ impl LearnerStep {
     pub fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
         match &mut self.engine {
             Engine::Host(step) => step.run(batch, learning_rate),
+            Engine::General(step) => step.run(batch, learning_rate),
             Engine::Device(step) => step.run(batch, learning_rate),
         }
     }
@@ -142,6 +196,7 @@ impl LearnerStep {
     pub fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
         match &mut self.engine {
             Engine::Host(step) => step.run(batch, learning_rate).map(Some),
+            Engine::General(step) => step.run(batch, learning_rate).map(Some),
             Engine::Device(step) => step.advance(batch, learning_rate),
         }
     }
@@ -152,7 +207,7 @@ impl LearnerStep {
     /// The gradient or the updated parameters are not finite; the parameters are left as they were before that update.
     pub fn finish(&mut self) -> Result<Option<StepReport>, Diverged> {
         match &mut self.engine {
-            Engine::Host(_) => Ok(None),
+            Engine::Host(_) | Engine::General(_) => Ok(None),
             Engine::Device(step) => step.finish(),
         }
     }

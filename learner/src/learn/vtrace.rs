@@ -11,8 +11,11 @@
 //! pg_advantage_t = min(pg_rho_bar, ratio_t) * (r_t + discount_t * vs_{t+1} - V(x_t))          (section 4.2)
 //! ```
 //!
-//! with `V(x_T) = vs_T =` bootstrap value. A discount of 0 ends an episode: nothing behind it is seen. The advantage
+//! with `V(x_T) = vs_T =` bootstrap value. A discount of 0 ends an episode: nothing after it is seen. The advantage
 //! bootstraps from `vs_{t+1}` for every lambda, as the paper writes it (rlax mixes in `V` for lambda < 1).
+
+use impala_policy::activation::exp;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Where importance ratios are clipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,13 +39,13 @@ pub struct VtraceInputs<'a> {
     pub behaviour_log_probs: &'a [f32],
     /// `[T, B]`, log-probability of the action under the policy that learns.
     pub target_log_probs: &'a [f32],
-    /// `[T, B]`, 0 behind the end of an episode.
+    /// `[T, B]`, 0 at the end of an episode.
     pub discounts: &'a [f32],
     /// `[T, B]`
     pub rewards: &'a [f32],
     /// `[T, B]`
     pub values: &'a [f32],
-    /// `[B]`, value of the observation behind the last step.
+    /// `[B]`, value of the observation after the last step.
     pub bootstrap_values: &'a [f32],
 }
 
@@ -70,23 +73,44 @@ pub fn vtrace(inputs: &VtraceInputs<'_>, clipping: &VtraceClipping, returns: &mu
 
     returns.vs.resize(frames, 0.0);
     returns.pg_advantages.resize(frames, 0.0);
-    // Of the row behind: V(x_{t+1}), vs_{t+1}.
-    let mut next_values = bootstrap_values.to_vec();
-    let mut next_vs = bootstrap_values.to_vec();
-    for start in (0..frames).step_by(columns).rev() {
-        for column in 0..columns {
-            let i = start + column;
-            let ratio = (target_log_probs[i] - behaviour_log_probs[i]).exp();
-            let rho = ratio.min(clipping.rho_bar);
-            let c = clipping.lambda * ratio.min(clipping.c_bar);
-            let (value, discount) = (values[i], discounts[i]);
-            let delta = rho * (rewards[i] + discount * next_values[column] - value);
-            let vs = value + delta + discount * c * (next_vs[column] - next_values[column]);
-            let q = rewards[i] + discount * next_vs[column];
-            returns.pg_advantages[i] = ratio.min(clipping.pg_rho_bar) * (q - value);
-            returns.vs[i] = vs;
-            next_values[column] = value;
-            next_vs[column] = vs;
+    Arch::new().dispatch(Recursion { inputs, clipping, returns });
+}
+
+/// The recursion from the last row to the first; the columns of a row are independent of one another and so go in vectors.
+struct Recursion<'a> {
+    inputs: &'a VtraceInputs<'a>,
+    clipping: &'a VtraceClipping,
+    returns: &'a mut VtraceReturns,
+}
+
+impl<'a> WithSimd for Recursion<'a> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let VtraceInputs { columns, values, bootstrap_values, .. } = *self.inputs;
+        let clipping = self.clipping;
+        for start in (0..values.len()).step_by(columns).rev() {
+            let row = |array: &'a [f32]| &array[start..start + columns];
+            let (behaviour, target) = (row(self.inputs.behaviour_log_probs), row(self.inputs.target_log_probs));
+            let (discounts, rewards) = (row(self.inputs.discounts), row(self.inputs.rewards));
+            let (vs, later_vs) = self.returns.vs[start..].split_at_mut(columns);
+            // Of the row after: V(x_{t+1}), vs_{t+1}.
+            let (next_values, next_vs) = match later_vs.is_empty() {
+                true => (bootstrap_values, bootstrap_values),
+                false => (&values[start + columns..start + 2 * columns], &later_vs[..columns]),
+            };
+            let values = row(values);
+            let advantages = &mut self.returns.pg_advantages[start..start + columns];
+            for i in 0..columns {
+                let ratio = exp(target[i] - behaviour[i]);
+                let rho = ratio.min(clipping.rho_bar);
+                let c = clipping.lambda * ratio.min(clipping.c_bar);
+                let delta = rho * (rewards[i] + discounts[i] * next_values[i] - values[i]);
+                vs[i] = values[i] + delta + discounts[i] * c * (next_vs[i] - next_values[i]);
+                let q = rewards[i] + discounts[i] * next_vs[i];
+                advantages[i] = ratio.min(clipping.pg_rho_bar) * (q - values[i]);
+            }
         }
     }
 }

@@ -65,12 +65,12 @@ impl Batcher {
     fn stage(&self, ready: &mut Vec<Admitted>, actors: RolloutTime) -> bool {
         let (trajectories, mut tickets): (Vec<_>, Vec<_>) = ready.drain(..).map(|a| (a.trajectory, a.ticket)).unzip();
         tickets.iter_mut().for_each(Ticket::announce);
-        let batch = Batch::join(&trajectories);
         let states = tickets.iter().zip(&trajectories);
         let actor_states =
             // Copied: it is a slice of the received message, which would stay in memory as long as it.
             states.filter_map(|(ticket, trajectory)| Some((ticket.actor(), Bytes::copy_from_slice(trajectory.actor_state()?))));
         let actor_states = actor_states.collect();
+        let batch = Batch::new(trajectories);
         self.staged.send(StagedBatch { batch, tickets, actors, actor_states }).is_ok()
     }
 }
@@ -176,7 +176,8 @@ mod tests {
             drop(self.queue);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             self.batcher.run(runtime.handle());
-            let rewards = |staged: StagedBatch| staged.batch.rewards;
+            let rewards =
+                |staged: StagedBatch| staged.batch.trajectories().iter().flat_map(|t| t.rewards.clone()).collect();
             (self.staged.try_iter().map(rewards).collect(), self.ledger)
         }
     }

@@ -105,13 +105,13 @@ impl Trainer {
     }
 
     fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics) -> Result<(), Diverged> {
-        let StagedBatch { mut batch, tickets, actor_states, .. } = staged;
+        let StagedBatch { batch, tickets, actor_states, .. } = staged;
         // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
         let current = self.gate.current();
         let oldest = self.publishing.oldest_at(current);
         tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
-        let lags: Vec<u64> = batch.weights_versions.iter().map(|version| version.lag_behind(current)).collect();
-        let episodes = std::mem::take(&mut batch.episodes);
+        let lags: Vec<u64> = batch.weights_versions().map(|version| version.lag_behind(current)).collect();
+        let episodes: Vec<_> = batch.episodes().collect();
         let frames = batch.frames() as u64;
         let learning_rate = self.learning_rate.at(self.lock_progress().frames);
 

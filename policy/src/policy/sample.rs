@@ -3,7 +3,7 @@
 //! Logits are brought into columns, one for each action, so that every loop runs over the rows and vectorises.
 
 use super::Decision;
-use crate::activation::exp_nonpositive;
+use crate::activation::{exp, ln};
 use impala_env::seed::Rng;
 use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
@@ -82,7 +82,7 @@ impl WithSimd for Draw<'_> {
         totals.fill(0.0);
         for (column, logits) in weights.chunks_exact_mut(n).zip(logits.chunks_exact(n)) {
             for i in 0..n {
-                column[i] = exp_nonpositive(logits[i]);
+                column[i] = exp(logits[i]);
                 totals[i] += column[i];
             }
         }
@@ -109,52 +109,10 @@ impl WithSimd for Draw<'_> {
     }
 }
 
-/// `ln(x)` for positive normal `x`, within 2e-7 relative to `max(1, |ln x|)`.
-///
-/// `ln(x) = n ln 2 + 2 artanh(s)` with `x = 2^n m`, `m` from `sqrt(1/2)` to `sqrt(2)` and `s = (m - 1) / (m + 1)`; the
-/// series of artanh to `s^9` leaves less than 1e-9 for `|s| <= 0.172`.
-#[inline(always)]
-fn ln(x: f32) -> f32 {
-    // Subtracting the bits of sqrt(1/2) moves the border between two exponents there.
-    const SQRT_HALF: u32 = 0x3f35_04f3;
-    let offset = x.to_bits().wrapping_sub(SQRT_HALF);
-    let n = (offset as i32) >> 23;
-    let m = f32::from_bits((offset & 0x007f_ffff).wrapping_add(SQRT_HALF));
-    let s = (m - 1.0) / (m + 1.0);
-    let square = s * s;
-    let mut series = 1.0 / 9.0;
-    for term in [1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0] {
-        series = term + square * series;
-    }
-    n as f32 * std::f32::consts::LN_2 + 2.0 * s * series
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use impala_env::seed::{self, Purpose};
-
-    #[test]
-    fn exp_is_within_1e_7_of_the_exact_value() {
-        for i in 0..=1_000_000 {
-            let x = -20.0 * i as f32 * 1e-6;
-            let error = (f64::from(exp_nonpositive(x)) - f64::from(x).exp()).abs();
-            assert!(error < 1.2e-7, "exp_nonpositive({x}) is off by {error:e}");
-        }
-        assert_eq!(exp_nonpositive(0.0), 1.0);
-        assert!(exp_nonpositive(f32::NEG_INFINITY) < 1e-37);
-    }
-
-    #[test]
-    fn ln_is_within_2e_7_of_the_exact_value() {
-        for i in 0..=1_000_000 {
-            let x = 1.0 + 255.0 * i as f32 * 1e-6;
-            let exact = f64::from(x).ln();
-            let error = (f64::from(ln(x)) - exact).abs() / exact.max(1.0);
-            assert!(error < 2e-7, "ln({x}) is off by {error:e}");
-        }
-        assert_eq!(ln(1.0), 0.0);
-    }
 
     /// Draws one row's actions many times: relative frequencies and the log-probability given for each action.
     fn frequencies(logits: &[f32], draws: usize) -> (Vec<f64>, Vec<f32>) {

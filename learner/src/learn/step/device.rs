@@ -13,7 +13,7 @@ mod upload;
 mod vtrace;
 
 use super::{Diverged, StepConfig, StepReport};
-use crate::learn::batch::Batch;
+use crate::learn::batch::{Batch, Columns};
 use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::Losses;
 use crate::learn::model::floats;
@@ -31,6 +31,8 @@ use vtrace::Scan;
 pub(super) struct DeviceStep {
     config: StepConfig,
     device: Device,
+    /// The whole batch, before it is packed.
+    gathered: Columns,
     network: DeviceNetwork,
     optimiser: DeviceOptimiser,
     constants: Constants,
@@ -57,6 +59,7 @@ impl DeviceStep {
             config,
             constants: Constants::new(spec.action_count, config.costs, &device),
             device,
+            gathered: Columns::default(),
             network,
             optimiser,
             parameters,
@@ -107,7 +110,9 @@ impl DeviceStep {
     /// # Errors
     /// The update before ran away; it left the parameters as they were, and this one has not begun.
     pub(super) fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
-        let upload = Upload::new(batch, &self.config, self.network.observation_len(), &self.device);
+        batch.gather(0..batch.columns(), &mut self.gathered);
+        let scale = self.config.objective().returns;
+        let upload = Upload::new(&self.gathered, &scale, self.network.observation_len(), &self.device);
         let before = self.finish()?;
         self.begin(&upload, learning_rate);
         Ok(before)

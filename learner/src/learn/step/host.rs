@@ -1,67 +1,70 @@
-//! A learner step on the CPU: the batch's rows in blocks, on as many threads as the pool has.
+//! A learner step on the CPU: the batch's columns in blocks, on as many threads as the pool has.
 //!
-//! Blocks are sized so that one stays in a core's cache from the first product to the last, and their number depends on
-//! the batch and the network alone, never on the threads: gradients are added in the order of the blocks, so the result
-//! is the same to the bit on any number of threads.
+//! A block's columns go through everything (gather, forward pass, softmax, V-trace, loss, backward pass) on one thread, in
+//! memory that stays in that core's cache: an update is one parallel section. How many blocks there are depends on the batch
+//! and the network alone, never on the threads, and gradients are added in the order of the blocks, so the result is the
+//! same to the bit on any number of threads.
 
-use super::{Correction, Diverged, StepConfig, StepReport};
-use crate::learn::batch::Batch;
-use crate::learn::compute::ComputeDevice;
-use crate::learn::loss::{LossInputs, Losses, TargetPolicy, loss};
-use crate::learn::optim::{Optimiser, OptimiserState, clip_by_global_norm};
-use crate::learn::perceptron::{Pass, Perceptron};
-use crate::learn::vtrace::{VtraceInputs, VtraceReturns, vtrace};
-use impala_env::Outcome;
-use impala_policy::network::NetworkSpec;
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use super::{Diverged, Gradient, StepConfig, StepReport, StepTimes};
+use crate::learn::batch::{Batch, Columns};
+use crate::learn::network::Network;
+use crate::learn::objective::{Objective, ObjectiveMemory};
+use crate::learn::optim::{Optimiser, OptimiserState, add_all, all_finite, clip_by_global_norm};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-/// Numbers of one layer's activations in a block: 256 KiB of `f32`, so that a block's few layers stay in the second-level
-/// cache.
+/// Numbers of a block's rows in a pass: 256 KiB, half of a small second-level cache.
 const BLOCK_NUMBERS: usize = 1 << 16;
-/// Smallest block: below it a product of matrices loses its speed.
+/// Smallest block, if the batch has as many: the weights of a wide network come from memory for each block anew.
 const BLOCK_ROWS_MIN: usize = 128;
-/// Numbers in the gradients of all blocks: 256 MiB. A network so large that this leaves few blocks has products that the
-/// backend itself spreads over the threads.
+/// Numbers in the gradients of all blocks: 256 MiB.
 const GRADIENT_NUMBERS_MAX: usize = 1 << 26;
 
 /// Parameters and optimiser in host memory.
 #[derive(Debug)]
-pub(super) struct HostStep {
-    spec: NetworkSpec,
-    config: StepConfig,
-    device: ComputeDevice,
+pub(super) struct HostStep<N: Network> {
+    network: N,
+    objective: Objective,
+    gradient_norm_max: f32,
     parameters: Vec<f32>,
     optimiser: Optimiser,
-    pub(super) scratch: Scratch,
-}
-
-/// Memory used again by every step.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    action_log_probs: Vec<f32>,
-    values: Vec<f32>,
-    discounts: Vec<f32>,
-    rewards: Vec<f32>,
-    pub(super) returns: VtraceReturns,
-    gradient: Vec<f32>,
+    /// Of the newest update, after clipping.
+    gradient: Gradient,
+    /// Of each block.
+    parts: Vec<Gradient>,
+    /// Of each thread that works on a block at the same time.
+    memory: Mutex<Vec<BlockMemory<N>>>,
     /// The parameters before the update.
     before: Vec<f32>,
+    times: StepTimes,
 }
 
-/// Rows of the batch on their way through the step.
-struct Block<'a> {
-    /// `[rows, O]`
-    observations: &'a [f32],
-    /// Its first frame.
-    start: usize,
-    /// Actions of its frames; the batch's last rows, of bootstrap values, are no frames.
-    actions: &'a [u8],
+/// What a block needs, used again by the next.
+#[derive(Debug)]
+pub(super) struct BlockMemory<N: Network> {
+    columns: Columns,
+    pass: N::Pass,
+    outputs: Vec<f32>,
+    output_gradient: Vec<f32>,
+    pub(super) objective: ObjectiveMemory,
 }
 
-impl HostStep {
-    pub(super) fn new(spec: NetworkSpec, parameters: Vec<f32>, config: StepConfig, device: ComputeDevice) -> Self {
-        let optimiser = Optimiser::new(config.optimiser, parameters.len());
-        Self { spec, config, device, parameters, optimiser, scratch: Scratch::default() }
+impl<N: Network> HostStep<N> {
+    pub(super) fn new(network: N, parameters: Vec<f32>, config: StepConfig) -> Self {
+        Self {
+            network,
+            objective: config.objective(),
+            gradient_norm_max: config.gradient_norm_max,
+            optimiser: Optimiser::new(config.optimiser, parameters.len()),
+            parameters,
+            gradient: Gradient::default(),
+            parts: Vec::new(),
+            memory: Mutex::default(),
+            before: Vec::new(),
+            times: StepTimes::default(),
+        }
     }
 
     pub(super) fn parameters(&self) -> &[f32] {
@@ -77,144 +80,120 @@ impl HostStep {
     }
 
     pub(super) fn gradient(&self) -> &[f32] {
-        &self.scratch.gradient
+        &self.gradient.numbers
+    }
+
+    pub(super) fn times(&self) -> StepTimes {
+        self.times
     }
 
     pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
-        let network = Perceptron::load(&self.spec, &self.parameters, &self.device);
-        let action_count = self.spec.action_count;
-        let passes = each_block(self.blocks(batch), |block| {
-            let pass = network.forward(block.observations, &self.device);
-            let policy = TargetPolicy::new(pass.outputs(), action_count, block.actions);
-            (block, pass, policy)
-        });
-        self.vtrace(batch, &passes);
-        let losses = self.backward(batch, &network, passes);
+        let mut gradient = std::mem::take(&mut self.gradient);
+        self.gradient_of(batch, &mut gradient);
+        let report = self.apply(&mut gradient, learning_rate);
+        self.gradient = gradient;
+        report
+    }
 
-        let gradient = &mut self.scratch.gradient;
-        let gradient_norm = clip_by_global_norm(gradient, self.config.gradient_norm_max);
+    /// The gradient of the batch's loss at the present parameters, overwriting `into`.
+    pub(super) fn gradient_of(&mut self, batch: &Batch, into: &mut Gradient) {
+        let mut lap = Lap::begin();
+        self.network.load(&self.parameters);
+        self.times.load += lap.end();
+
+        let blocks = self.blocks(batch);
+        self.parts.resize_with(blocks.len(), Gradient::default);
+        let mut parts = std::mem::take(&mut self.parts);
+        let work = |(index, part): (usize, &mut Gradient)| self.block(batch, blocks[index].clone(), part);
+        // A single block or thread is not worth the way to another thread.
+        match blocks.len() == 1 || rayon::current_num_threads() == 1 {
+            true => parts.iter_mut().enumerate().for_each(work),
+            false => parts.par_iter_mut().enumerate().with_max_len(1).for_each(work),
+        }
+        self.times.blocks += lap.end();
+
+        let (first, others) = parts.split_first_mut().expect("a batch has columns");
+        into.losses = first.losses;
+        others.iter().for_each(|part| into.losses += part.losses);
+        // The first block's numbers become the sum, the last sum's memory the first block's.
+        std::mem::swap(&mut into.numbers, &mut first.numbers);
+        let others: Vec<&[f32]> = others.iter().map(|part| &part.numbers[..]).collect();
+        add_all(&mut into.numbers, &others);
+        self.parts = parts;
+        self.times.sum += lap.end();
+    }
+
+    /// One step against the gradient, which is clipped.
+    ///
+    /// # Errors
+    /// The losses, the gradient or the new parameters are not finite; the parameters stay as they were.
+    pub(super) fn apply(&mut self, gradient: &mut Gradient, learning_rate: f32) -> Result<StepReport, Diverged> {
+        let mut lap = Lap::begin();
+        let Gradient { losses, numbers } = gradient;
+        let gradient_norm = clip_by_global_norm(numbers, self.gradient_norm_max);
+        let diverged = Err(Diverged { gradient_norm, loss: losses.total });
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
-            return Err(Diverged { gradient_norm, loss: losses.total });
+            return diverged;
         }
-        let before = &mut self.scratch.before;
-        before.clone_from(&self.parameters);
-        self.optimiser.step(&mut self.parameters, gradient, learning_rate);
-        if !self.parameters.iter().all(|p| p.is_finite()) {
-            self.parameters.clone_from(before);
-            return Err(Diverged { gradient_norm, loss: losses.total });
+        self.before.clone_from(&self.parameters);
+        self.optimiser.step(&mut self.parameters, numbers, learning_rate);
+        if !all_finite(&self.parameters) {
+            self.parameters.clone_from(&self.before);
+            return diverged;
         }
-        Ok(StepReport { losses, gradient_norm })
+        self.times.apply += lap.end();
+        Ok(StepReport { losses: *losses, gradient_norm })
     }
 
-    fn blocks<'a>(&self, batch: &'a Batch) -> Vec<Block<'a>> {
-        let rows = rows_per_block(&self.spec, batch.rows());
-        let frames = batch.frames();
-        let block = |(index, observations): (usize, _)| {
-            let start = (index * rows).min(frames);
-            Block { observations, start, actions: &batch.actions[start..frames.min(start + rows)] }
-        };
-        batch.observations.chunks(rows * batch.observation_len).enumerate().map(block).collect()
+    /// The columns of each block; all but the last have equally many, and the last is not much smaller.
+    fn blocks(&self, batch: &Batch) -> Vec<Range<usize>> {
+        let (columns, column_rows) = (batch.columns(), batch.unroll_length() + 1);
+        let rows = (BLOCK_NUMBERS / self.network.numbers_per_row()).max(BLOCK_ROWS_MIN);
+        let blocks_max = (GRADIENT_NUMBERS_MAX / self.parameters.len()).max(1);
+        let blocks = columns.div_ceil((rows / column_rows).max(1)).min(blocks_max);
+        let each = columns.div_ceil(blocks);
+        (0..columns).step_by(each).map(|start| start..columns.min(start + each)).collect()
     }
 
-    /// V-trace over the whole batch: the one part that does not fall into blocks of rows.
-    fn vtrace(&mut self, batch: &Batch, passes: &[(Block<'_>, Pass, TargetPolicy)]) {
-        let scratch = &mut self.scratch;
-        scratch.values.clear();
-        scratch.action_log_probs.clear();
-        for (_, pass, policy) in passes {
-            let rows = pass.outputs().chunks_exact(self.spec.action_count + 1);
-            scratch.values.extend(rows.map(|row| row[self.spec.action_count]));
-            scratch.action_log_probs.extend_from_slice(&policy.action_log_probs);
-        }
-        let (frames, values) = (batch.frames(), &scratch.values);
-        let bootstrap_end = frames + batch.columns;
-        scale_rewards(batch, &self.config, &values[bootstrap_end..], &mut scratch.rewards, &mut scratch.discounts);
-        let inputs = VtraceInputs {
-            columns: batch.columns,
-            behaviour_log_probs: match self.config.correction {
-                Correction::Vtrace => &batch.behaviour_log_probs,
-                Correction::None => &scratch.action_log_probs,
-            },
-            target_log_probs: &scratch.action_log_probs,
-            discounts: &scratch.discounts,
-            rewards: &scratch.rewards,
-            values: &values[..frames],
-            bootstrap_values: &values[frames..bootstrap_end],
-        };
-        vtrace(&inputs, &self.config.clipping, &mut scratch.returns);
+    /// Everything from the columns' trajectories to their part of the gradient.
+    fn block(&self, batch: &Batch, columns: Range<usize>, part: &mut Gradient) {
+        let mut memory = self.lock_memory().pop().unwrap_or_default();
+        let BlockMemory { columns: gathered, pass, outputs, output_gradient, objective } = &mut memory;
+        batch.gather(columns, gathered);
+        self.network.forward(&gathered.observations, pass, outputs);
+        part.losses = self.objective.evaluate(gathered, outputs, batch.frames(), objective, output_gradient);
+        part.numbers.resize(self.parameters.len(), 0.0);
+        self.network.backward(&gathered.observations, pass, output_gradient, &mut part.numbers);
+        self.lock_memory().push(memory);
     }
 
-    /// The losses, and their gradient carried back to the parameters.
-    fn backward(
-        &mut self,
-        batch: &Batch,
-        network: &Perceptron,
-        passes: Vec<(Block<'_>, Pass, TargetPolicy)>,
-    ) -> Losses {
-        let Self { config, device, parameters, scratch, .. } = self;
-        let VtraceReturns { vs, pg_advantages } = &scratch.returns;
-        let parts = each_block(passes, |(block, pass, policy)| {
-            let frames = block.start..block.start + block.actions.len();
-            let inputs = LossInputs {
-                policy: &policy,
-                outputs: pass.outputs(),
-                actions: block.actions,
-                vs: &vs[frames.clone()],
-                pg_advantages: &pg_advantages[frames],
-                frames: batch.frames(),
-            };
-            let (losses, output_gradient) = loss(&inputs, config.costs);
-            let mut gradient = vec![0.0; parameters.len()];
-            network.backward(pass, output_gradient, &mut gradient, device);
-            (losses, gradient)
-        });
-        let mut parts = parts.into_iter();
-        let (mut losses, gradient) = parts.next().expect("a batch has rows");
-        scratch.gradient = gradient;
-        for (part, gradient) in parts {
-            losses += part;
-            scratch.gradient.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
-        }
-        losses
+    pub(super) fn lock_memory(&self) -> std::sync::MutexGuard<'_, Vec<BlockMemory<N>>> {
+        self.memory.lock().expect("nothing panics while it holds the memory")
     }
 }
 
-/// Does the work of every block, on the threads of rayon's pool where there are several of both; the results are in the
-/// order of the blocks. A single block or thread is not worth the way to another thread.
-fn each_block<T: Send, R: Send>(blocks: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-    if blocks.len() == 1 || rayon::current_num_threads() == 1 {
-        return blocks.into_iter().map(work).collect();
+impl<N: Network> Default for BlockMemory<N> {
+    fn default() -> Self {
+        Self {
+            columns: Columns::default(),
+            pass: N::Pass::default(),
+            outputs: Vec::new(),
+            output_gradient: Vec::new(),
+            objective: ObjectiveMemory::default(),
+        }
     }
-    blocks.into_par_iter().with_max_len(1).map(work).collect()
 }
 
-/// Rows of a block; every block but the last has so many, and the last is not much smaller.
-fn rows_per_block(spec: &NetworkSpec, rows: usize) -> usize {
-    let width = spec.hidden.iter().copied().max().unwrap_or(1);
-    let wanted = (BLOCK_NUMBERS / width).max(BLOCK_ROWS_MIN);
-    let blocks_max = (GRADIENT_NUMBERS_MAX / spec.parameter_count()).max(1);
-    rows.div_ceil(rows.div_ceil(wanted).min(blocks_max))
-}
+/// A stopwatch that begins anew whenever it is read.
+struct Lap(Instant);
 
-/// Rewards and discounts as V-trace wants them. A truncated step is worth its reward plus the discounted value of its true
-/// final observation; nothing behind it belongs to it, so its discount is 0 like a terminated step's.
-pub(super) fn scale_rewards(
-    batch: &Batch,
-    config: &StepConfig,
-    final_values: &[f32],
-    rewards: &mut Vec<f32>,
-    discounts: &mut Vec<f32>,
-) {
-    let scaled = |reward: &f32| {
-        let reward = reward * config.reward_scale;
-        config.reward_clip.map_or(reward, |bound| reward.clamp(-bound, bound))
-    };
-    rewards.clear();
-    rewards.extend(batch.rewards.iter().map(scaled));
-    for (position, value) in batch.truncated.iter().zip(final_values) {
-        rewards[*position] += config.discount * value;
+impl Lap {
+    fn begin() -> Self {
+        Self(Instant::now())
     }
-    let discount = |outcome: &Outcome| if *outcome == Outcome::Continues { config.discount } else { 0.0 };
-    discounts.clear();
-    discounts.extend(batch.outcomes.iter().map(discount));
+
+    fn end(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now))
+    }
 }

@@ -4,11 +4,13 @@
 use super::*;
 use crate::learn::initialise::initial_parameters;
 use crate::learn::optim::OptimiserKind;
+use crate::learn::perceptron::Perceptron;
 use crate::learn::step::host::HostStep;
-use crate::learn::step::tests::{batch, config, large_batch};
+use crate::learn::step::tests::{batch, batch_of, config, large_batch, parts};
 use crate::learn::step::{Correction, StepReport};
 use crate::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns};
 use burn::tensor::TensorData;
+use impala_common::trajectory::TrajectoryParts;
 use impala_env::Outcome;
 use impala_policy::activation::Activation;
 use serde_json::Value;
@@ -31,10 +33,10 @@ fn parameters(spec: &NetworkSpec) -> Vec<f32> {
     parameters
 }
 
-fn both(spec: &NetworkSpec, config: StepConfig) -> (HostStep, DeviceStep) {
+fn both(spec: &NetworkSpec, config: StepConfig) -> (HostStep<Perceptron>, DeviceStep) {
     let parameters = parameters(spec);
     let on_device = DeviceStep::new(spec, &parameters, config, &device());
-    (HostStep::new(spec.clone(), parameters, config, ComputeDevice::cpu()), on_device)
+    (HostStep::new(Perceptron::new(spec), parameters, config), on_device)
 }
 
 fn assert_close(expected: &[f32], actual: &[f32], what: &str) {
@@ -102,9 +104,10 @@ fn every_clipping_and_no_correction_agree_with_the_host() {
 
 #[test]
 fn a_sum_over_rows_in_parts_agrees_with_the_host() {
-    // 110 columns make 1,213 rows or so: two parts, several truncated steps, rows to be filled up.
+    // 110 columns make 1,222 rows: two parts, several truncated steps, rows to be filled up.
     let batch = large_batch(110);
-    assert!(batch.truncated.len() > 2 && !batch.rows().is_multiple_of(128));
+    let finals = batch.trajectories()[0].final_observations.len() / 3;
+    assert!(finals > 2 && !(11 * 110 + finals).is_multiple_of(128));
     assert_parity(&spec(&[5, 4], Activation::Tanh), config(), &batch, 2);
 }
 
@@ -112,17 +115,15 @@ fn a_sum_over_rows_in_parts_agrees_with_the_host() {
 fn unroll_lengths_may_differ_and_one_step_is_enough() {
     let spec = spec(&[5], Activation::Tanh);
     let (mut host, mut device) = both(&spec, config());
-    let single = Batch {
-        unroll_length: 1,
-        columns: 2,
-        observations: batch().observations[..12].to_vec(),
+    let single = TrajectoryParts {
+        observations: parts().observations[..12].to_vec(),
         actions: vec![1, 0],
         behaviour_log_probs: vec![-0.7, -0.4],
         rewards: vec![1.0, 0.5],
         outcomes: vec![Outcome::Terminated, Outcome::Continues],
-        truncated: vec![],
-        ..batch()
+        ..TrajectoryParts::default()
     };
+    let single = batch_of(1, 2, single);
     for batch in [batch(), single, batch()] {
         let (expected, actual) = (host.run(&batch, 1e-2).unwrap(), device.run(&batch, 1e-2).unwrap());
         assert_close(&numbers(&expected), &numbers(&actual), "losses");
@@ -134,16 +135,14 @@ fn unroll_lengths_may_differ_and_one_step_is_enough() {
 fn numbers_that_are_not_finite_leave_everything_as_it_was() {
     let spec = spec(&[5], Activation::Tanh);
     let adam = OptimiserKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-3 };
-    let config = StepConfig { optimiser: adam, ..config() };
+    let unbounded = VtraceClipping { rho_bar: f32::MAX, c_bar: f32::MAX, lambda: 1.0, pg_rho_bar: f32::MAX };
+    let config = StepConfig { optimiser: adam, clipping: unbounded, ..config() };
     let mut device = DeviceStep::new(&spec, &parameters(&spec), config, &device());
     let before = device.parameters().to_vec();
     assert_close(&parameters(&spec), &before, "parameters");
 
-    let mut broken = batch();
-    broken.rewards[2] = f32::MAX;
-    device.run(&broken, 0.1).unwrap_err();
-    assert_eq!(device.parameters(), before);
-    broken.rewards[2] = f32::NAN;
+    // Ratios without end.
+    let broken = batch_of(3, 2, TrajectoryParts { behaviour_log_probs: vec![-1e9; 6], ..parts() });
     let error = device.run(&broken, 0.1).unwrap_err().to_string();
     assert!(error.contains("lower --learning-rate"), "{error}");
     assert_eq!(device.parameters(), before);
@@ -151,7 +150,7 @@ fn numbers_that_are_not_finite_leave_everything_as_it_was() {
     assert_eq!(device.parameters(), before);
 
     // Moments and their count are what they were, too: the next update is the first.
-    let mut host = HostStep::new(spec, before, config, ComputeDevice::cpu());
+    let mut host = HostStep::new(Perceptron::new(&spec), before, config);
     host.run(&batch(), 0.1).unwrap();
     device.run(&batch(), 0.1).unwrap();
     assert_close(host.parameters(), device.parameters(), "parameters after the failures");

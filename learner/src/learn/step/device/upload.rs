@@ -1,8 +1,7 @@
 //! A batch on its way to the device: packed on the host into one array, uploaded at once, cut up on the device.
 
-use super::super::StepConfig;
-use super::super::host::scale_rewards;
-use crate::learn::batch::Batch;
+use crate::learn::batch::Columns;
+use crate::learn::objective::ReturnScale;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Rows of observations are filled up to a multiple of this, so that they can be split evenly.
@@ -37,7 +36,7 @@ pub(super) struct Upload {
 
 impl Upload {
     /// Packs and uploads. Does not wait for the device.
-    pub(super) fn new(batch: &Batch, config: &StepConfig, observation_len: usize, device: &Device) -> Self {
+    pub(super) fn new(batch: &Columns, scale: &ReturnScale, observation_len: usize, device: &Device) -> Self {
         let (steps, columns, frames) = (batch.unroll_length, batch.columns, batch.frames());
         assert_eq!(batch.observation_len, observation_len, "batch and network are of one run");
         let finals = batch.truncated.len().max(1).next_power_of_two();
@@ -46,10 +45,10 @@ impl Upload {
         let rows = (frames + columns + finals).next_multiple_of(ROWS_MULTIPLE);
 
         let (mut rewards, mut discounts) = (Vec::new(), Vec::new());
-        scale_rewards(batch, config, &[], &mut rewards, &mut discounts);
+        scale.apply(batch, &[], &mut rewards, &mut discounts);
         let (mut final_discounts, mut final_indices) = (vec![0.0; frames], vec![0.0; frames]);
         for (index, position) in batch.truncated.iter().enumerate() {
-            final_discounts[*position] = config.discount;
+            final_discounts[*position] = scale.discount;
             final_indices[*position] = index as f32;
         }
         let actions: Vec<f32> = batch.actions.iter().copied().map(f32::from).collect();

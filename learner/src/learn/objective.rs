@@ -1,0 +1,126 @@
+//! What an update minimises: the actor-critic loss with V-trace's targets, from a network's outputs to their gradient.
+//!
+//! Pure functions on host memory, over a block of columns at a time. It knows no network: another objective takes its place
+//! by the same two arrays, outputs in and their gradient out.
+
+use crate::learn::batch::Columns;
+use crate::learn::loss::{LossCosts, LossInputs, Losses, TargetPolicy, loss};
+use crate::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
+use impala_env::Outcome;
+use serde::{Deserialize, Serialize};
+
+/// How the age of the behaviour policy is corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Correction {
+    /// V-trace (the paper's section 4).
+    Vtrace,
+    /// None: every importance ratio counts as 1. For the paper's ablation (table 2), not for use.
+    None,
+}
+
+/// The numbers of the objective.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    /// V-trace or its absence.
+    pub correction: Correction,
+    /// Bounds of the importance ratios.
+    pub clipping: VtraceClipping,
+    /// Weights of the loss's terms.
+    pub costs: LossCosts,
+    /// Rewards and discounts.
+    pub returns: ReturnScale,
+}
+
+/// How rewards become returns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReturnScale {
+    /// Of a step that continues or is truncated.
+    pub discount: f32,
+    /// Factor on every reward, before clipping.
+    pub reward_scale: f32,
+    /// Rewards are clipped to plus or minus this.
+    pub reward_clip: Option<f32>,
+}
+
+/// Memory of a block, used again by the next.
+#[derive(Debug, Default)]
+pub struct ObjectiveMemory {
+    policy: TargetPolicy,
+    rewards: Vec<f32>,
+    discounts: Vec<f32>,
+    returns: VtraceReturns,
+}
+
+impl Objective {
+    /// A block's part of the losses, whose means are over `frames` frames of the whole batch, and their gradient.
+    ///
+    /// # Shapes
+    /// - outputs: `[A + 1, rows]` for the rows of `columns.observations`: a column of logits for each action, then values
+    /// - gradient: overwritten by `[A + 1, T * C]`; it is 0 in the rows after the frames, which only bootstrap
+    pub fn evaluate(
+        &self,
+        columns: &Columns,
+        outputs: &[f32],
+        frames: usize,
+        memory: &mut ObjectiveMemory,
+        gradient: &mut Vec<f32>,
+    ) -> Losses {
+        let rows = columns.rows();
+        let action_count = outputs.len() / rows - 1;
+        let values = &outputs[action_count * rows..];
+        let bootstrap_end = columns.frames() + columns.columns;
+        let ObjectiveMemory { policy, rewards, discounts, returns } = memory;
+        policy.set(outputs, action_count, &columns.actions);
+        self.returns.apply(columns, &values[bootstrap_end..], rewards, discounts);
+        let inputs = VtraceInputs {
+            columns: columns.columns,
+            behaviour_log_probs: match self.correction {
+                Correction::Vtrace => &columns.behaviour_log_probs,
+                Correction::None => &policy.action_log_probs,
+            },
+            target_log_probs: &policy.action_log_probs,
+            discounts,
+            rewards,
+            values: &values[..columns.frames()],
+            bootstrap_values: &values[columns.frames()..bootstrap_end],
+        };
+        vtrace(&inputs, &self.clipping, returns);
+        let VtraceReturns { vs, pg_advantages } = returns;
+        let inputs = LossInputs { outputs, actions: &columns.actions, vs, pg_advantages, frames };
+        loss(&inputs, policy, self.costs, gradient)
+    }
+}
+
+impl ReturnScale {
+    /// Rewards and discounts as V-trace wants them. A truncated step is worth its reward plus the discounted value of its
+    /// true final observation; nothing after it belongs to it, so its discount is 0 like a terminated step's.
+    pub(super) fn apply(
+        &self,
+        columns: &Columns,
+        final_values: &[f32],
+        rewards: &mut Vec<f32>,
+        discounts: &mut Vec<f32>,
+    ) {
+        let scaled = |reward: &f32| {
+            let reward = reward * self.reward_scale;
+            self.reward_clip.map_or(reward, |bound| reward.clamp(-bound, bound))
+        };
+        rewards.clear();
+        rewards.extend(columns.rewards.iter().map(scaled));
+        for (position, value) in columns.truncated.iter().zip(final_values) {
+            rewards[*position] += self.discount * value;
+        }
+        let discount = |outcome: &Outcome| if *outcome == Outcome::Continues { self.discount } else { 0.0 };
+        discounts.clear();
+        discounts.extend(columns.outcomes.iter().map(discount));
+    }
+}
+
+impl ObjectiveMemory {
+    /// Targets and advantages of the newest block.
+    #[cfg(test)]
+    pub(super) fn returns(&self) -> &VtraceReturns {
+        &self.returns
+    }
+}
