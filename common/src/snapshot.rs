@@ -3,7 +3,8 @@
 //! A payload is built in four steps, each undone in reverse by the reader: the parameters are rounded to the encoding's
 //! number format; a delta is the exclusive-or with the same words of the version that the receiver holds, so it loses
 //! nothing against the rounded numbers; bytes of equal significance are brought together; zstd. The checksum covers the
-//! rounded words, so it also notices a delta applied to the wrong base.
+//! rounded words, so it also notices a delta applied to the wrong base. A stored payload is the rounded words as they are:
+//! between processes of one machine, compressing a small network takes longer than sending it.
 
 mod words;
 
@@ -78,8 +79,10 @@ pub struct Snapshot {
     pub parameter_count: usize,
     /// CRC-32 of the rounded words, little-endian.
     pub checksum: u32,
-    /// Compressed words.
+    /// Compressed words, or the words themselves if `stored`.
     pub payload: Bytes,
+    /// Whether the payload is neither rearranged nor compressed; such a snapshot is always full.
+    pub stored: bool,
 }
 
 /// Why bytes are not the weights that they claim to be.
@@ -110,6 +113,12 @@ pub enum SnapshotError {
         expected: usize,
         /// What went wrong.
         reason: String,
+    },
+    /// A stored payload that claims to be a delta.
+    #[error("snapshot is stored as it is, yet claims to be a delta against version {base}")]
+    StoredDelta {
+        /// Version that it names.
+        base: WeightsVersion,
     },
     /// The words are not those that were sent.
     #[error("snapshot checksum is {actual:08x}, expected {expected:08x}")]
@@ -149,6 +158,20 @@ pub fn encode(version: WeightsVersion, words: &Words, base: Option<(WeightsVersi
         parameter_count: words.parameter_count(),
         checksum: words.checksum(),
         payload: payload.into(),
+        stored: false,
+    }
+}
+
+/// Writes words as a full snapshot without compression.
+pub fn store(version: WeightsVersion, words: &Words) -> Snapshot {
+    Snapshot {
+        version,
+        encoding: words.format().encoding(false),
+        base: None,
+        parameter_count: words.parameter_count(),
+        checksum: words.checksum(),
+        payload: Bytes::copy_from_slice(words.bytes()),
+        stored: true,
     }
 }
 
@@ -187,11 +210,12 @@ impl Decoder {
                 }
             },
         };
-        let planes = decompress(&snapshot.payload, expected * format.word_len())?;
-        let mut words = Words::from_planes(format, &planes);
-        if let Some(base) = base {
-            words = words.xor(base);
-        }
+        let len = expected * format.word_len();
+        let words = match (snapshot.stored, base) {
+            (true, _) => stored(snapshot, len)?,
+            (false, None) => Words::from_planes(format, &decompress(&snapshot.payload, len)?),
+            (false, Some(base)) => Words::from_planes(format, &decompress(&snapshot.payload, len)?).xor(base),
+        };
         let (actual, expected) = (words.checksum(), snapshot.checksum);
         if actual != expected {
             return Err(SnapshotError::Checksum { actual, expected });
@@ -204,6 +228,19 @@ impl Decoder {
         self.held = Some((snapshot.version, words));
         Ok(parameters)
     }
+}
+
+/// The words of a payload that is neither rearranged nor compressed.
+fn stored(snapshot: &Snapshot, expected: usize) -> Result<Words, SnapshotError> {
+    if let Some(base) = snapshot.base {
+        return Err(SnapshotError::StoredDelta { base });
+    }
+    let payload_len = snapshot.payload.len();
+    if payload_len != expected {
+        let reason = "it is stored as it is".to_owned();
+        return Err(SnapshotError::Payload { payload_len, expected, reason });
+    }
+    Ok(Words::from_bytes(snapshot.encoding.format(), snapshot.payload.to_vec()))
 }
 
 fn decompress(payload: &[u8], expected: usize) -> Result<Vec<u8>, SnapshotError> {
@@ -242,6 +279,8 @@ mod tests {
                 let mut decoder = Decoder::new(first.len());
                 prop_assert_eq!(decoder.decode(&encode(v1, &a, None)), Ok(a.to_parameters()));
                 prop_assert_eq!(decoder.decode(&encode(v2, &b, Some((v1, &a)))), Ok(b.to_parameters()));
+                prop_assert_eq!(decoder.decode(&store(v1, &a)), Ok(a.to_parameters()));
+                prop_assert_eq!(decoder.decode(&encode(v2, &b, Some((v1, &a)))), Ok(b.to_parameters()));
                 if format == NumberFormat::F32 {
                     prop_assert_eq!(b.to_parameters(), second.clone());
                 }
@@ -276,7 +315,11 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(payload in prop::collection::vec(any::<u8>(), 0..300), count in 0_usize..100) {
+        fn arbitrary_bytes_never_panic(
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+            count in 0_usize..100,
+            stored in any::<bool>(),
+        ) {
             let snapshot = Snapshot {
                 version: WeightsVersion(1),
                 encoding: Encoding::F32,
@@ -284,6 +327,7 @@ mod tests {
                 parameter_count: count,
                 checksum: 0,
                 payload: payload.into(),
+                stored,
             };
             let _ = Decoder::new(count).decode(&snapshot);
         }
@@ -311,6 +355,19 @@ mod tests {
         let mut decoder = Decoder::new(1);
         decoder.decode(&encode(v1, &words(NumberFormat::F32, &[3.0]), None)).unwrap();
         assert!(matches!(decoder.decode(&delta), Err(SnapshotError::Checksum { .. })));
+    }
+
+    #[test]
+    fn a_stored_snapshot_of_another_length_or_with_a_base_is_refused() {
+        let (v1, v2) = versions();
+        let sound = store(v2, &words(NumberFormat::F16, &[1.5, 2.5]));
+        let mut decoder = Decoder::new(2);
+        let cut = Snapshot { payload: sound.payload.slice(..3), ..sound.clone() };
+        assert!(matches!(decoder.decode(&cut), Err(SnapshotError::Payload { payload_len: 3, expected: 4, .. })));
+        decoder.decode(&store(v1, &words(NumberFormat::F16, &[1.0, 2.0]))).unwrap();
+        let delta = Snapshot { base: Some(v1), encoding: Encoding::F16Delta, ..sound.clone() };
+        assert_eq!(decoder.decode(&delta), Err(SnapshotError::StoredDelta { base: v1 }));
+        assert_eq!(decoder.decode(&sound).unwrap(), [1.5, 2.5]);
     }
 
     #[test]

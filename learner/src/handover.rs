@@ -1,7 +1,8 @@
 //! What passes between the stages and the service, and what all of them read: plain types without threads of their own.
 
 pub mod admission;
-pub mod demand;
+pub mod batch_queue;
+pub mod batcher;
 pub mod ledger;
 pub mod metrics;
 pub mod progress;

@@ -82,6 +82,16 @@ impl Words {
         }
     }
 
+    /// Words as they are. The length of `bytes` is a multiple of the word length.
+    pub(super) fn from_bytes(format: NumberFormat, bytes: Vec<u8>) -> Self {
+        Self { format, bytes }
+    }
+
+    /// The words, little-endian.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The number format.
     pub fn format(&self) -> NumberFormat {
         self.format

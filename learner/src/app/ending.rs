@@ -50,7 +50,7 @@ impl Running {
         };
         self.at_the_end = Some(Circumstances { actors, ..circumstances });
         self.standing.finish(Finish { reason: end.to_string(), actors_wait: keeps_serving });
-        self.stop_batcher.cancel();
+        self.shared.queue.close();
         let trained = match self.trainer.ended().await {
             Ok(at_last) => trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => {
@@ -59,9 +59,6 @@ impl Running {
             }
         };
         let shares = self.shares();
-        if let Err(panic) = self.batcher.ended().await {
-            end = failed("batcher", &panic);
-        }
         let deadline = tokio::time::Instant::now() + GRACE;
         let mut connected = self.shared.registry.connected();
         if tokio::time::timeout_at(deadline, connected.wait_for(|count| *count == 0)).await.is_err() {
@@ -143,7 +140,7 @@ impl Running {
 
     /// Ends publisher and server.
     async fn close(&mut self, deadline: tokio::time::Instant) -> Result<(), String> {
-        self.slot.close();
+        self.outlet.close();
         let published = self.publisher.ended().await.map(drop);
         self.stop_server.cancel();
         // What a stubborn peer still holds open ends with the process.
@@ -218,7 +215,7 @@ impl Running {
         if published.borrow().as_ref().is_some_and(|newest| newest.version == last) {
             return;
         }
-        self.slot.put(last, step.parameters());
+        self.outlet.put(last, step.parameters());
         // A publisher that broke is noticed by who watches over it.
         let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
     }

@@ -4,11 +4,13 @@ use super::initial_state::Origin;
 use super::{Learner, agreement};
 use crate::config::Config;
 use crate::handover::admission::PolicyLagGate;
+use crate::handover::batch_queue::BatchQueue;
+use crate::handover::batcher::Batcher;
 use crate::handover::ledger::Ledger;
 use crate::handover::metrics;
 use crate::handover::progress::Progress;
 use crate::handover::run_state::Standing;
-use crate::handover::weights::{WantedEncodings, WeightsSlot};
+use crate::handover::weights::{Publications, SMALL_NETWORK_MAX, WantedEncodings, WeightsOutlet, WeightsSlot};
 use crate::report::doctor::Circumstances;
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
@@ -19,7 +21,6 @@ use crate::run::store::CheckpointStore;
 use crate::service::Shared;
 use crate::service::registry::Registry;
 use crate::service::server::{ServerTask, serve};
-use crate::stages::batcher::Batcher;
 use crate::stages::checkpointer;
 use crate::stages::publisher::Publisher;
 use crate::stages::stage::{self, Stage};
@@ -40,16 +41,15 @@ pub(super) struct Running {
     pub(super) gate: PolicyLagGate,
     pub(super) progress: Arc<Mutex<Progress>>,
     pub(super) standing: Arc<Standing>,
-    pub(super) slot: WeightsSlot,
+    pub(super) outlet: WeightsOutlet,
     /// Updates done by earlier processes of the run.
     pub(super) updates_before: u64,
     /// Dropped when the last one is handed over.
     pub(super) checkpoints: Option<CheckpointSlot>,
     pub(super) checkpointer: Stage<()>,
     pub(super) trainer: Stage<(TrainingEnd, Trained)>,
-    pub(super) batcher: Stage<()>,
+    /// Of a large network.
     pub(super) publisher: Stage<()>,
-    pub(super) stop_batcher: CancellationToken,
     pub(super) server: ServerTask,
     pub(super) stop_server: CancellationToken,
     pub(super) health: tonic_health::server::HealthReporter,
@@ -88,51 +88,31 @@ impl Running {
         let updates_before = progress.updates;
         gate.advance(WeightsVersion(updates_before));
         let progress = Arc::new(Mutex::new(progress));
-        let slot = WeightsSlot::default();
         let wanted = Arc::new(WantedEncodings::default());
-        let stop_batcher = CancellationToken::new();
         let stop_server = CancellationToken::new();
 
-        // Trajectories between the sockets and the batcher. The actors' windows bound the lag end to end, so this only
-        // decouples the two sides; a trajectory takes about 30 bytes a frame.
-        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
-        // One finished batch: it is there when the trainer comes back, and adds one update of lag.
-        let (staged_sender, staged) = std::sync::mpsc::sync_channel(1);
+        let queue = Arc::new(batch_queue(&config, gate.clone(), updates_before));
         // The newest version only.
         let (published_sender, published) = watch::channel(None);
+        let publications = Publications::new(published_sender);
+        let (outlet, publisher) = publisher(network.parameter_count(), publications, wanted.clone())?;
         // One broken actor ends a deterministic run.
         let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
 
         let trainer = Trainer {
             config: config.clone(),
             step,
-            staged,
-            slot: slot.clone(),
+            queue: queue.clone(),
+            outlet: outlet.clone(),
             gate: gate.clone(),
             progress: progress.clone(),
             ledger: ledger.clone(),
             actor_states: take_ups.states.clone(),
             checkpoints: checkpoints.clone(),
         };
-        let batcher = Batcher {
-            queue: admitted,
-            staged: staged_sender,
-            gate: gate.clone(),
-            trajectories_per_batch: config.trajectories_per_batch(),
-            lockstep: config.lockstep(),
-            updates_before,
-            stop: stop_batcher.clone(),
-        };
-        let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
         let runtime = tokio::runtime::Handle::current();
         let shared = Arc::new(Shared {
-            registry: Registry::new(
-                agreement(&config),
-                take_ups,
-                ledger.clone(),
-                published.clone(),
-                rand::rng().random(),
-            ),
+            registry: Registry::new(agreement(&config), take_ups, ledger.clone(), rand::rng().random()),
             ledger,
             gate: gate.clone(),
             queue,
@@ -148,14 +128,10 @@ impl Running {
             reporter,
             updates_before,
             checkpoints: Some(checkpoints),
-            checkpointer: stage::spawn("checkpointer", {
-                let runtime = runtime.clone();
-                move || checkpointer.run(&runtime)
-            })?,
+            checkpointer: stage::spawn("checkpointer", { move || checkpointer.run(&runtime) })?,
             at_the_end: None,
             trainer: stage::spawn("trainer", move || trainer.run())?,
-            batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
-            publisher: stage::spawn("publisher", move || publisher.run())?,
+            publisher,
             config,
             run_dir,
             network,
@@ -163,8 +139,7 @@ impl Running {
             gate,
             progress,
             standing,
-            slot,
-            stop_batcher,
+            outlet,
             server,
             stop_server,
             health,
@@ -181,8 +156,6 @@ impl Running {
         let end = loop {
             tokio::select! {
                 trained = self.trainer.ended() => return trainer_ended(trained),
-                // The batcher also ends when the trainer does, whose own end is then about to be told.
-                Err(panic) = self.batcher.ended(), if self.batcher.is_running() => break failed("batcher", &panic),
                 Err(panic) = self.publisher.ended(), if self.publisher.is_running() => break failed("publisher", &panic),
                 Err(panic) = self.checkpointer.ended(), if self.checkpointer.is_running() => break failed("checkpointer", &panic),
                 served = &mut self.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
@@ -236,12 +209,36 @@ fn trainer_ended(trained: Result<Option<(TrainingEnd, Trained)>, String>) -> End
         Ok(Some((TrainingEnd::Solved, step))) => (RunEnd::Solved, Some(step)),
         Ok(Some((TrainingEnd::FramesBudget, step))) => (RunEnd::FramesBudget, Some(step)),
         Ok(Some((TrainingEnd::Diverged(error), step))) => (RunEnd::Failed(error.to_string()), Some(step)),
-        // Nobody has asked the batcher to stop: it broke, and its panic is reported when it is joined.
-        Ok(Some((TrainingEnd::Stopped, step))) => (failed("batcher", "it ended too early"), Some(step)),
+        // Nobody has closed the queue.
+        Ok(Some((TrainingEnd::Stopped, step))) => (failed("trainer", "it ended too early"), Some(step)),
         Ok(None) => (failed("trainer", "its end was told twice"), None),
         Err(panic) => (failed("trainer", &panic), None),
     };
     Ended { end, trained }
+}
+
+/// Where trajectories wait for the trainer. The actors' windows bound the lag end to end, so its places only decouple the two
+/// sides; a trajectory takes about 30 bytes a frame.
+fn batch_queue(config: &Config, gate: PolicyLagGate, updates_before: u64) -> BatchQueue {
+    let per_batch = config.trajectories_per_batch();
+    let lockstep = config.lockstep();
+    // A deterministic run holds back what comes early: that must never keep out the one that is next.
+    let early = lockstep.map_or(0, |lockstep| lockstep.actors as usize * config.in_flight_max);
+    BatchQueue::new(Batcher::new(per_batch, gate, lockstep, updates_before), 3 * per_batch + 16 + early)
+}
+
+/// Where the trainer leaves its weights, and the thread that publishes those of a large network.
+fn publisher(
+    parameter_count: usize,
+    publications: Publications,
+    wanted: Arc<WantedEncodings>,
+) -> anyhow::Result<(WeightsOutlet, Stage<()>)> {
+    if parameter_count <= SMALL_NETWORK_MAX {
+        return Ok((WeightsOutlet::Direct(Arc::new(Mutex::new(publications))), Stage::none()));
+    }
+    let slot = WeightsSlot::default();
+    let publisher = Publisher { slot: slot.clone(), publications, wanted };
+    Ok((WeightsOutlet::Slot(slot), stage::spawn("publisher", move || publisher.run())?))
 }
 
 /// Actors that must be connected for training to go on.
