@@ -4,7 +4,7 @@
 use crate::backoff::Backoff;
 use crate::link::{self, Connection, Dialler, Identity, LearnerUrl, LinkError, Receipts, SessionEnd, Streams};
 use crate::metrics;
-use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutThread};
+use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutTask};
 use crate::standing::{Standing, StandingSlot};
 use crate::window::Window;
 use impala_common::agreement::Agreement;
@@ -81,6 +81,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
         incarnation,
         index: config.index.map(ActorIndex),
         environments: config.environment.map_or(EnvironmentName::ALL.to_vec(), |name| vec![name]),
+        weights_in_receipts: true,
     };
     let standing = config.standing;
     let mut backoff = Backoff::new(incarnation.0);
@@ -132,7 +133,7 @@ async fn serve(
 ) -> Result<(SessionEnd, bool), ActorError> {
     let agreement = &connection.agreement;
     let plan = RollPlan::of(agreement, connection.environment);
-    // Also when this future is dropped, the thread must not wait for a window that nobody opens.
+    // Also when this future is dropped, the rollout must not wait for a window that nobody opens.
     let stop_on_drop = stop.clone().drop_guard();
     let frames_per_trajectory = (plan.unroll_length * plan.environments) as u64;
     let (next, kept_roller) = match &connection.take_up {
@@ -145,7 +146,7 @@ async fn serve(
     let (weights, weights_receiver) = watch::channel(None);
     // One permit for each trajectory without a receipt.
     let window = Arc::new(Window::new(agreement.in_flight_max));
-    let rollout = RolloutThread::spawn(Rollout {
+    let rollout = RolloutTask::spawn(Rollout {
         plan,
         kept: kept_roller,
         next,
@@ -154,7 +155,7 @@ async fn serve(
         window: Arc::clone(&window),
         trajectories: trajectory_sender,
         stop: stop.clone(),
-    })?;
+    });
     let session = link::serve(connection, next, Streams { trajectories, window, weights, stop }).await;
     drop(stop_on_drop);
     let rolled = rollout.join().await?;

@@ -1,9 +1,10 @@
-//! The link: the actor's side of the wire. It registers, pushes trajectories, watches weights, and says how it ended.
+//! The link: the actor's side of the wire. It registers, pushes trajectories, takes weights, and says how it ended.
 //!
 //! Protobuf types are named only here and below. The link knows no environments and no policy: trajectories come in by a
 //! channel, weights go out by another, receipts open the window.
 
 mod dial;
+mod inbox;
 mod push;
 mod register;
 mod watch;
@@ -82,6 +83,9 @@ impl fmt::Display for LearnerUrl {
     }
 }
 
+/// Snapshots in a row that may fail. After each a full one is sent: what damages that many is no accident.
+const DAMAGED_MAX: u32 = 5;
+
 /// What an actor says of itself at every registration.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -93,6 +97,8 @@ pub struct Identity {
     pub index: Option<ActorIndex>,
     /// The environments on offer.
     pub environments: Vec<EnvironmentName>,
+    /// Whether weights may come with receipts; else they come by a stream of their own, every version.
+    pub weights_in_receipts: bool,
 }
 
 /// A connection to a learner that has accepted the actor.
@@ -104,6 +110,8 @@ pub struct Connection {
     pub environment: EnvironmentName,
     /// Where to go on; present in deterministic runs.
     pub take_up: Option<TakeUp>,
+    /// Whether the learner sends weights with receipts.
+    weights_in_receipts: bool,
 }
 
 /// What one registration works with.
@@ -216,21 +224,25 @@ pub enum LinkError {
     },
 }
 
-/// Pushes trajectories and watches weights until one side ends it; `produced` trajectories were made before.
+/// Pushes trajectories and takes weights until one side ends it; `produced` trajectories were made before.
 pub async fn serve(connection: Connection, produced: Sequence, streams: Streams) -> SessionReport {
-    let Connection { client, agreement, .. } = connection;
+    let Connection { client, agreement, weights_in_receipts, .. } = connection;
     let Streams { trajectories, window, weights, stop } = streams;
-    let mut push = push::Push::new(agreement.session, produced, window, stop.clone());
-    let watching = watch::watch(client.clone(), agreement.session, agreement.network.parameter_count(), weights);
-    // Once the end is agreed, weights no longer matter and must not cut the farewell short.
+    let parameter_count = agreement.network.parameter_count();
+    let inbound = weights_in_receipts.then(|| push::Inbound::new(parameter_count, weights.clone()));
+    let mut push = push::Push::new(agreement.session, produced, window, inbound, stop.clone());
     let watching = async {
+        if weights_in_receipts {
+            return std::future::pending().await;
+        }
         tokio::select! {
-            end = watching => end,
+            end = watch::watch(client.clone(), agreement.session, parameter_count, weights) => end,
+            // Once the end is agreed, weights no longer matter and must not cut the farewell short.
             () = stop.cancelled() => std::future::pending().await,
         }
     };
     let end = tokio::select! {
-        end = push.run(client, trajectories) => end,
+        end = push.run(client.clone(), trajectories) => end,
         end = watching => end,
     };
     SessionReport { receipts: push.receipts(), end }

@@ -1,6 +1,7 @@
-//! The rollout: a thread of its own that waits for the window and the weights, makes a trajectory and hands it on.
+//! The rollout: waits for the window and the weights, makes a trajectory and hands it on.
 //!
-//! It owns environments and policy and knows neither the learner nor the wire. The window is taken before the unroll and
+//! A task beside the link's on the actor's one thread: waking another thread takes longer than the short unrolls of a small
+//! network. Long unrolls go to a thread of their own meanwhile, so that the link can send and answer. The rollout owns environments and policy and knows neither the learner nor the wire. The window is taken before the unroll and
 //! the newest weights are read after it opened, so that a trajectory is never older than it must be.
 
 mod roller;
@@ -14,14 +15,13 @@ use impala_common::panics;
 use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError};
 pub use roller::{RollPlan, Roller, TakeUpError};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Instant;
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Name of the thread.
-const THREAD_NAME: &str = "rollout";
+/// Longest unroll on the async thread, by the one before it: what comes by the socket waits for its end.
+const INLINE_MAX: Duration = Duration::from_micros(500);
 
 /// Why a rollout ended that nobody stopped. Messages are complete: none of the variants has a source besides.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +51,8 @@ pub enum RolloutError {
     /// The learner hands out a state that this actor cannot go on from.
     #[error("the learner's checkpoint has no usable state for this actor: {0}; run the release that wrote it")]
     TakeUp(TakeUpError),
-    /// The thread cannot be started.
-    #[error("cannot start the thread `{THREAD_NAME}`: {0}")]
-    Start(std::io::Error),
-    /// The thread panicked: a bug.
-    #[error("the thread `{THREAD_NAME}` panicked: {0}")]
+    /// It panicked: a bug.
+    #[error("the rollout panicked: {0}")]
     Panicked(String),
 }
 
@@ -91,40 +88,25 @@ pub struct RolloutEnd {
 }
 
 /// A running rollout.
-pub struct RolloutThread {
-    thread: JoinHandle<()>,
-    end: oneshot::Receiver<RolloutEnd>,
+pub struct RolloutTask {
+    task: JoinHandle<RolloutEnd>,
 }
 
-impl RolloutThread {
-    /// Starts the thread. Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub fn spawn(rollout: Rollout) -> Result<Self, RolloutError> {
-        let runtime = Handle::current();
-        let (sender, end) = oneshot::channel();
-        let body = move || {
-            // Nobody waits any more only if the whole run was dropped.
-            let _ = sender.send(rollout.run(&runtime));
-        };
-        let thread = std::thread::Builder::new().name(THREAD_NAME.into()).spawn(body).map_err(RolloutError::Start)?;
-        Ok(Self { thread, end })
+impl RolloutTask {
+    /// Starts it. Must be called inside a tokio runtime.
+    pub fn spawn(rollout: Rollout) -> Self {
+        Self { task: tokio::spawn(rollout.run()) }
     }
 
     /// Waits for the end, at most one unroll after `stop`.
     ///
     /// # Errors
-    /// The thread panicked.
+    /// It panicked.
     pub async fn join(self) -> Result<RolloutEnd, RolloutError> {
-        // The sender goes as the thread's last act or in its panic: the join does not block.
-        let end = self.end.await;
-        let joined = self.thread.join();
-        match (end, joined) {
-            (Ok(end), Ok(())) => Ok(end),
-            (_, Err(panic)) => Err(RolloutError::Panicked(panics::message(&*panic))),
-            (Err(_), Ok(())) => unreachable!("a thread that returns has sent its end"),
-        }
+        self.task.await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => RolloutError::Panicked(panics::message(&*panic)),
+            Err(cancelled) => RolloutError::Panicked(cancelled.to_string()),
+        })
     }
 }
 
@@ -135,35 +117,55 @@ struct Ready {
 }
 
 impl Rollout {
-    fn run(mut self, runtime: &Handle) -> RolloutEnd {
+    async fn run(mut self) -> RolloutEnd {
         let kept = self.kept.take().filter(|roller| roller.plan() == &self.plan);
-        let mut roller = kept.unwrap_or_else(|| Roller::new(self.plan.clone()));
-        let result = self.roll(runtime, &mut roller);
+        let roller = kept.unwrap_or_else(|| Roller::new(self.plan.clone()));
+        let (roller, result) = self.roll(roller).await;
         RolloutEnd { roller, next: self.next, result }
     }
 
-    fn roll(&mut self, runtime: &Handle, roller: &mut Roller) -> Result<(), RolloutError> {
+    async fn roll(&mut self, mut roller: Roller) -> (Roller, Result<(), RolloutError>) {
         let metrics = RolloutMetrics::new();
         let mut idle_since = Instant::now();
-        while let Some(Ready { weights, had_room }) = runtime.block_on(self.ready())? {
+        // Nobody knows how long the first takes.
+        let mut unroll = Duration::MAX;
+        loop {
+            let Ready { weights, had_room } = match self.ready().await {
+                Ok(Some(ready)) => ready,
+                Ok(None) => return (roller, Ok(())),
+                Err(error) => return (roller, Err(error)),
+            };
             let started = Instant::now();
-            let trajectory = roller.unroll(self.next, &weights).map_err(|reason| {
-                let (sequence, version) = (self.next, weights.version);
-                RolloutError::Trajectory { sequence, version, reason }
-            })?;
-            self.next = Sequence(self.next.0 + 1);
+            let sequence = self.next;
+            let unrolled;
+            (roller, unrolled) = match unroll <= INLINE_MAX {
+                true => {
+                    let unrolled = roller.unroll(sequence, &weights);
+                    (roller, unrolled)
+                }
+                false => unroll_elsewhere(roller, sequence, weights.clone()).await,
+            };
+            let trajectory = match unrolled {
+                Ok(trajectory) => trajectory,
+                Err(reason) => {
+                    let version = weights.version;
+                    return (roller, Err(RolloutError::Trajectory { sequence, version, reason }));
+                }
+            };
+            self.next = Sequence(sequence.0 + 1);
             let finished = Instant::now();
-            let (room, weights) = (had_room - idle_since, started - had_room);
-            let time = RolloutTime { room, weights, unroll: finished - started };
+            unroll = finished - started;
+            let time = RolloutTime { room: had_room - idle_since, weights: started - had_room, unroll };
             metrics.record(&trajectory, time);
             idle_since = finished;
             // The learner of a deterministic run keeps it for its checkpoints.
             let state = self.lockstep.map(|_| roller.save().into());
-            if self.trajectories.blocking_send(trajectory.with_time(time).with_actor_state(state)).is_err() {
-                return Ok(());
+            if self.trajectories.send(trajectory.with_time(time).with_actor_state(state)).await.is_err() {
+                return (roller, Ok(()));
             }
+            // The link sends it before the next one is begun.
+            tokio::task::yield_now().await;
         }
-        Ok(())
     }
 
     /// Waits until the window is open, then takes the newest weights; nothing when stopped.
@@ -190,6 +192,22 @@ impl Rollout {
             }
             _ => Ok(newest),
         }
+    }
+}
+
+/// Unrolls on a thread of the blocking pool.
+async fn unroll_elsewhere(
+    mut roller: Roller,
+    sequence: Sequence,
+    weights: Arc<Weights>,
+) -> (Roller, Result<Trajectory, TrajectoryError>) {
+    let unrolling = tokio::task::spawn_blocking(move || {
+        let unrolled = roller.unroll(sequence, &weights);
+        (roller, unrolled)
+    });
+    match unrolling.await {
+        Ok(unrolled) => unrolled,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -17,7 +17,7 @@ use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb::Disposition::{Shutdown, Stale, Trained};
 use impala_common::wire::{pb, trajectory_from_pb};
 use impala_env::spec::EnvironmentName;
-use learner::{Event, FakeLearner, agreement, delta, finish, full, receipt};
+use learner::{Event, FakeLearner, agreement, delta, finish, full, receipt, receipt_with, stored, weights};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -298,6 +298,61 @@ async fn a_damaged_snapshot_is_healed_by_a_full_one() {
     actor.shutdown.cancel();
     drop(replies);
     actor.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn weights_come_with_receipts_and_make_the_next_trajectory() {
+    let mut learner = FakeLearner::start(None).await;
+    let actor = Actor::start(&learner);
+    let replies = learner.accept_with_receipts(Agreement { in_flight_max: 1, ..agreement(1) }).await;
+    replies.send(Ok(weights(full(3)))).await.unwrap();
+    let mut version = 3;
+    for (sequence, next) in (0..).zip([delta(4, 3), stored(6), delta(7, 6), full(9)]) {
+        let trajectory = learner.trajectory().await;
+        assert_eq!((trajectory.sequence, trajectory.weights_version), (sequence, version));
+        version = next.version;
+        replies.send(Ok(receipt_with(sequence, next))).await.unwrap();
+    }
+    actor.shutdown.cancel();
+    drop(replies);
+    actor.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn damaged_weights_of_a_receipt_are_told_and_healed_by_full_ones() {
+    let mut learner = FakeLearner::start(None).await;
+    let actor = Actor::start(&learner);
+    let replies = learner.accept_with_receipts(Agreement { in_flight_max: 1, ..agreement(1) }).await;
+    replies.send(Ok(weights(full(1)))).await.unwrap();
+    assert_eq!(learner.trajectory().await.weights_version, 1);
+    let mut damaged = delta(2, 1);
+    damaged.checksum ^= 1;
+    replies.send(Ok(receipt_with(0, damaged))).await.unwrap();
+    assert!(matches!(learner.event().await, Event::WeightsDamaged));
+    // The receipt has asked for version 2: nothing is made with the old weights.
+    replies.send(Ok(weights(full(3)))).await.unwrap();
+    let trajectory = learner.trajectory().await;
+    assert_eq!((trajectory.sequence, trajectory.weights_version), (1, 3));
+    // A base that was held before the damage is not trusted any more; what is damaged for good ends the actor.
+    for _ in 0..5 {
+        replies.send(Ok(weights(delta(4, 1)))).await.unwrap();
+    }
+    let error = actor.error().await;
+    assert!(
+        error.contains("could not be decoded 5 times in a row") && error.contains("delta against version 1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn weights_that_were_not_agreed_on_end_the_actor() {
+    let mut learner = FakeLearner::start(None).await;
+    let actor = Actor::start(&learner);
+    learner.accept(agreement(1)).await;
+    let (replies, _snapshots) = learner.streams(1).await;
+    replies.send(Ok(weights(full(1)))).await.unwrap();
+    let error = actor.error().await;
+    assert!(error.contains("a snapshot that was not agreed on"), "{error}");
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ use impala_common::ids::{Incarnation, Sequence, WeightsVersion};
 use impala_common::trajectory::Trajectory;
 use impala_learner::app::{self, Keepalive};
 use impala_learner::config::Config;
-use impala_learner::handover::admission::{Admitted, PolicyLagGate};
+use impala_learner::handover::admission::PolicyLagGate;
+use impala_learner::handover::batch_queue::BatchQueue;
+use impala_learner::handover::batcher::Batcher;
 use impala_learner::handover::ledger::{Disposition, Ledger};
 use impala_learner::handover::progress::Progress;
-use impala_learner::handover::weights::{WantedEncodings, WeightsSlot};
+use impala_learner::handover::weights::{Publications, WantedEncodings, WeightsSlot};
 use impala_learner::service::Shared;
 use impala_learner::service::registry::{Registry, TakeUps};
 use impala_learner::stages::publisher::Publisher;
@@ -34,6 +36,7 @@ const TRAJECTORY_QUEUE_LEN: usize = 2;
 pub struct LoopbackLearner {
     address: SocketAddr,
     slot: WeightsSlot,
+    queue: Arc<BatchQueue>,
     stop: CancellationToken,
     runtime: Option<Runtime>,
     /// Sink and publisher.
@@ -48,15 +51,19 @@ impl LoopbackLearner {
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let ledger = Arc::new(Ledger::default());
-        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
+        let gate = PolicyLagGate::new(config.batching.policy_lag_max);
+        // Each is settled alone.
+        let places = 2 * config.trajectories_per_batch() + 16;
+        let queue = Arc::new(BatchQueue::new(Batcher::new(1, gate.clone(), None, 0), places));
         let (published_sender, published) = watch::channel(None);
         let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
-        let publisher = Publisher { slot: slot.clone(), published: published_sender, wanted: wanted.clone() };
+        let publications = Publications::new(published_sender);
+        let publisher = Publisher { slot: slot.clone(), publications, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
-            registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone(), published.clone(), 0),
+            registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone(), 0),
             ledger,
-            gate: PolicyLagGate::new(config.batching.policy_lag_max),
-            queue,
+            gate,
+            queue: queue.clone(),
             published,
             wanted,
             standing: Arc::default(),
@@ -71,10 +78,9 @@ impl LoopbackLearner {
             app::serve(listener, shared, Keepalive::default(), stop.clone())?;
             anyhow::Ok(address)
         })?;
-        let handle = runtime.handle().clone();
-        let threads =
-            vec![thread("sink", move || settle(admitted, &handle))?, thread("publisher", || publisher.run())?];
-        Ok(Self { address, slot, stop, runtime: Some(runtime), threads })
+        let admitted = queue.clone();
+        let threads = vec![thread("sink", move || settle(&admitted))?, thread("publisher", || publisher.run())?];
+        Ok(Self { address, slot, queue, stop, runtime: Some(runtime), threads })
     }
 
     /// Where the publisher takes new weights from.
@@ -96,19 +102,19 @@ impl Drop for LoopbackLearner {
         self.slot.close();
         self.stop.cancel();
         if let Some(runtime) = self.runtime.take() {
-            // Ends the streams, and with the last of them the queue.
             runtime.shutdown_timeout(Duration::from_secs(2));
         }
+        self.queue.close();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-/// The batcher's place: takes what is admitted and settles it.
-fn settle(mut admitted: mpsc::Receiver<Admitted>, runtime: &Handle) {
-    while let Some(Admitted { ticket, .. }) = runtime.block_on(admitted.recv()) {
-        ticket.settle(Disposition::Trained);
+/// The trainer's place: takes what is admitted and settles it.
+fn settle(admitted: &BatchQueue) {
+    while let Some(batch) = admitted.take() {
+        batch.tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
     }
 }
 
@@ -133,6 +139,8 @@ impl LoopbackActor {
             incarnation: Incarnation(u64::from(name)),
             index: None,
             environments: impala_env::spec::EnvironmentName::ALL.to_vec(),
+            // Weights are measured without trajectories.
+            weights_in_receipts: false,
         };
         let (trajectory_sender, trajectories) = mpsc::channel(TRAJECTORY_QUEUE_LEN);
         let (weights, weights_receiver) = watch::channel(None);

@@ -3,7 +3,8 @@
 //! A payload is built in four steps, each undone in reverse by the reader: the parameters are rounded to the encoding's
 //! number format; a delta is the exclusive-or with the same words of the version that the receiver holds, so it loses
 //! nothing against the rounded numbers; bytes of equal significance are brought together; zstd. The checksum covers the
-//! rounded words, so it also notices a delta applied to the wrong base.
+//! rounded words, so it also notices a delta applied to the wrong base. A stored payload is the rounded words as they are:
+//! between processes of one machine, compressing a small network takes longer than sending it.
 
 mod cores;
 mod frames;
@@ -82,8 +83,10 @@ pub struct Snapshot {
     pub parameter_count: usize,
     /// CRC-32 of the rounded words, little-endian.
     pub checksum: u32,
-    /// Compressed words.
+    /// Compressed words, or the words themselves if `stored`.
     pub payload: Bytes,
+    /// Whether the payload is neither rearranged nor compressed; such a snapshot is always full.
+    pub stored: bool,
 }
 
 /// Why bytes are not the weights that they claim to be.
@@ -114,6 +117,12 @@ pub enum SnapshotError {
         expected: usize,
         /// What went wrong.
         reason: String,
+    },
+    /// A stored payload that claims to be a delta.
+    #[error("snapshot is stored as it is, yet claims to be a delta against version {base}")]
+    StoredDelta {
+        /// Version that it names.
+        base: WeightsVersion,
     },
     /// The words are not those that were sent.
     #[error("snapshot checksum is {actual:08x}, expected {expected:08x}")]
@@ -153,6 +162,20 @@ pub fn encode(version: WeightsVersion, words: &Words, base: Option<(WeightsVersi
         parameter_count: words.parameter_count(),
         checksum: words.checksum(),
         payload: payload.into(),
+        stored: false,
+    }
+}
+
+/// Writes words as a full snapshot without compression.
+pub fn store(version: WeightsVersion, words: &Words) -> Snapshot {
+    Snapshot {
+        version,
+        encoding: words.format().encoding(false),
+        base: None,
+        parameter_count: words.parameter_count(),
+        checksum: words.checksum(),
+        payload: Bytes::copy_from_slice(words.bytes()),
+        stored: true,
     }
 }
 
@@ -194,12 +217,14 @@ impl Decoder {
             },
         };
         let payload = &snapshot.payload;
-        let read = Words::read(format, expected, payload, base, &mut self.spare);
-        let (words, parameters) = read.map_err(|reason| SnapshotError::Payload {
-            payload_len: payload.len(),
-            expected: expected * format.word_len(),
-            reason,
-        })?;
+        let len = expected * format.word_len();
+        let fail = |reason: String| SnapshotError::Payload { payload_len: payload.len(), expected: len, reason };
+        let (words, parameters) = match (snapshot.stored, snapshot.base) {
+            (true, Some(base)) => return Err(SnapshotError::StoredDelta { base }),
+            (true, None) if payload.len() != len => return Err(fail("it is stored as it is".into())),
+            (true, None) => Words::stored(format, payload, &mut self.spare),
+            (false, _) => Words::read(format, expected, payload, base, &mut self.spare).map_err(fail)?,
+        };
         if let Err(error) = check(&words, &parameters, snapshot.checksum) {
             self.spare = words.into_bytes();
             return Err(error);

@@ -14,7 +14,7 @@ use impala_env::Outcome;
 use impala_env::spec::EnvironmentSpec;
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
-use numbers::{f32s_from_bytes, f32s_to_bytes, micros, u32s_from_bytes, u32s_to_bytes};
+use numbers::{from_bytes, micros, to_bytes};
 use std::time::Duration;
 
 /// The generated messages, client and server of `proto/impala/v1/impala.proto`.
@@ -98,6 +98,10 @@ pub struct Registration {
     pub environments: Vec<EnvironmentSpec>,
     /// What the actor can decode.
     pub encodings: Vec<Encoding>,
+    /// Whether it takes weights with its receipts.
+    pub weights_in_receipts: bool,
+    /// Whether it reads payloads that are stored without compression.
+    pub stored_payloads: bool,
 }
 
 impl From<Registration> for pb::RegisterRequest {
@@ -110,6 +114,8 @@ impl From<Registration> for pb::RegisterRequest {
             produced: registration.produced.0,
             environments: registration.environments.into_iter().map(Into::into).collect(),
             encodings: registration.encodings.iter().map(|e| pb::Encoding::from(*e).into()).collect(),
+            weights_in_receipts: Some(registration.weights_in_receipts),
+            stored_payloads: Some(registration.stored_payloads),
         }
     }
 }
@@ -125,6 +131,8 @@ impl From<pb::RegisterRequest> for Registration {
             produced: Sequence(request.produced),
             environments: request.environments.into_iter().map(Into::into).collect(),
             encodings: request.encodings.into_iter().filter_map(|e| encoding(e).ok()).collect(),
+            weights_in_receipts: request.weights_in_receipts.unwrap_or(false),
+            stored_payloads: request.stored_payloads.unwrap_or(false),
         }
     }
 }
@@ -177,6 +185,7 @@ impl From<Agreement> for pb::RegisterReply {
                 trajectories_per_batch: lockstep.trajectories_per_batch,
             }),
             take_up: None,
+            weights_in_receipts: None,
         }
     }
 }
@@ -231,7 +240,8 @@ impl TryFrom<pb::RegisterReply> for Agreement {
 impl From<&Trajectory> for pb::Trajectory {
     fn from(trajectory: &Trajectory) -> Self {
         let shape = trajectory.shape();
-        let returns = trajectory.episodes.iter().map(|e| e.episode_return);
+        let returns: Vec<f32> = trajectory.episodes.iter().map(|e| e.episode_return).collect();
+        let lengths: Vec<u32> = trajectory.episodes.iter().map(|e| e.length).collect();
         let outcomes: Vec<u8> = trajectory.outcomes.iter().map(|o| *o as u8).collect();
         let time = trajectory.time();
         Self {
@@ -239,14 +249,14 @@ impl From<&Trajectory> for pb::Trajectory {
             weights_version: trajectory.weights_version.0,
             unroll_length: wire_len(shape.unroll_length),
             environments: wire_len(shape.environments),
-            observations: f32s_to_bytes(trajectory.observations.iter().copied()),
+            observations: to_bytes(&trajectory.observations),
             actions: trajectory.actions.clone().into(),
-            behaviour_log_probs: f32s_to_bytes(trajectory.behaviour_log_probs.iter().copied()),
-            rewards: f32s_to_bytes(trajectory.rewards.iter().copied()),
+            behaviour_log_probs: to_bytes(&trajectory.behaviour_log_probs),
+            rewards: to_bytes(&trajectory.rewards),
             outcomes: outcomes.into(),
-            final_observations: f32s_to_bytes(trajectory.final_observations.iter().copied()),
-            episode_returns: f32s_to_bytes(returns),
-            episode_lengths: u32s_to_bytes(trajectory.episodes.iter().map(|e| e.length)),
+            final_observations: to_bytes(&trajectory.final_observations),
+            episode_returns: to_bytes(&returns),
+            episode_lengths: to_bytes(&lengths),
             room_wait_micros: Some(micros(time.room)),
             weights_wait_micros: Some(micros(time.weights)),
             unroll_micros: Some(micros(time.unroll)),
@@ -276,12 +286,12 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
     let parts = TrajectoryParts {
         sequence: Sequence(message.sequence),
         weights_version: WeightsVersion(message.weights_version),
-        observations: f32s_from_bytes("observations", &message.observations)?,
+        observations: from_bytes("observations", &message.observations)?,
         actions: message.actions.to_vec(),
-        behaviour_log_probs: f32s_from_bytes("behaviour_log_probs", &message.behaviour_log_probs)?,
-        rewards: f32s_from_bytes("rewards", &message.rewards)?,
+        behaviour_log_probs: from_bytes("behaviour_log_probs", &message.behaviour_log_probs)?,
+        rewards: from_bytes("rewards", &message.rewards)?,
         outcomes: message.outcomes.iter().map(outcome).collect::<Result<_, _>>()?,
-        final_observations: f32s_from_bytes("final_observations", &message.final_observations)?,
+        final_observations: from_bytes("final_observations", &message.final_observations)?,
         episodes: episodes_from_pb(message)?,
     };
     let duration = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or_default().into());
@@ -299,8 +309,8 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
 }
 
 fn episodes_from_pb(message: &pb::Trajectory) -> Result<Vec<Episode>, WireError> {
-    let returns = f32s_from_bytes("episode_returns", &message.episode_returns)?;
-    let lengths = u32s_from_bytes("episode_lengths", &message.episode_lengths)?;
+    let returns: Vec<f32> = from_bytes("episode_returns", &message.episode_returns)?;
+    let lengths: Vec<u32> = from_bytes("episode_lengths", &message.episode_lengths)?;
     if returns.len() != lengths.len() {
         let (actual, agreed) = (lengths.len(), returns.len());
         return Err(WireError::Disagrees { field: "episode_lengths", actual, agreed });
@@ -318,6 +328,7 @@ impl From<&Snapshot> for pb::Snapshot {
             parameter_count: snapshot.parameter_count as u64,
             checksum: snapshot.checksum,
             payload: snapshot.payload.clone(),
+            stored: snapshot.stored,
         }
     }
 }
@@ -333,6 +344,7 @@ impl TryFrom<pb::Snapshot> for Snapshot {
             parameter_count: usize::try_from(message.parameter_count).unwrap_or(usize::MAX),
             checksum: message.checksum,
             payload: message.payload,
+            stored: message.stored,
         })
     }
 }

@@ -1,9 +1,11 @@
 //! What passes between the stages and the service, and what all of them read: plain types without threads of their own.
 
 pub mod admission;
-pub mod demand;
+pub mod batch_queue;
+pub mod batcher;
 pub mod ledger;
 pub mod metrics;
 pub mod progress;
 pub mod run_state;
+pub mod status;
 pub mod weights;

@@ -2,7 +2,7 @@
 //! learner that does not answer is an answer too.
 
 use crate::app::HEALTH_LEARNER;
-use crate::report::status::Status;
+use crate::handover::status::Status;
 use anyhow::{Context, bail};
 use impala_common::reach;
 use impala_common::wire::pb;

@@ -6,7 +6,6 @@ pub mod machine;
 pub(crate) mod reporter;
 pub mod shares;
 pub mod sinks;
-pub mod status;
 pub mod summary;
 
 use crate::handover::ledger::Account;

@@ -4,22 +4,24 @@
 
 mod push;
 pub mod registry;
+mod replies;
 pub mod server;
 mod watch;
 
-use crate::handover::admission::{Admitted, PolicyLagGate, Reply};
-use crate::handover::ledger::{Disposition, Ledger};
+use crate::handover::admission::PolicyLagGate;
+use crate::handover::batch_queue::BatchQueue;
+use crate::handover::ledger::Ledger;
 use crate::handover::progress::Progress;
-use crate::handover::run_state::{Finish, RunState, Standing};
-use crate::handover::weights::{PublishedWatch, WantedEncodings};
-use crate::service::registry::{RegisterError, Registry};
+use crate::handover::run_state::{RunState, Standing};
+use crate::handover::weights::{Delivery, PublishedWatch, WantedEncodings};
+use crate::service::registry::{Admission, RegisterError, Registry};
+use crate::service::replies::Outbound;
 use impala_common::agreement::MESSAGE_BYTES_MAX;
 use impala_common::ids::{ActorIndex, Session};
 use impala_common::snapshot::Encoding;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -36,8 +38,8 @@ pub struct Shared {
     pub ledger: Arc<Ledger>,
     /// Knows the version that the trainer has reached.
     pub gate: PolicyLagGate,
-    /// To the batcher.
-    pub queue: mpsc::Sender<Admitted>,
+    /// To the trainer.
+    pub queue: Arc<BatchQueue>,
     /// Newest weights.
     pub published: PublishedWatch,
     /// Told which encodings are in use.
@@ -77,19 +79,25 @@ impl pb::learner_server::Learner for Service {
         if self.shared.standing.is_finished() {
             return Err(over(&self.shared.standing));
         }
+        let is_near = is_near(&request);
         let registration = Registration::from(request.into_inner());
-        let (agreement, take_up) = self.shared.registry.register(&registration).map_err(|error| {
+        let admission = self.shared.registry.register(&registration, is_near).map_err(|error| {
             tracing::warn!(actor = %registration.actor_name, %error, "an actor was turned away");
             register_status(&error)
         })?;
-        self.shared.wanted.add(agreement.encoding);
+        let Admission { agreement, delivery, take_up } = admission;
+        if !delivery.is_stored {
+            self.shared.wanted.add(agreement.encoding);
+        }
         tracing::info!(
             actor = %registration.actor_name,
             index = %agreement.actor_index,
             encoding = %agreement.encoding,
+            stored = delivery.is_stored,
             "an actor registered"
         );
-        let reply = pb::RegisterReply { take_up: take_up.map(Into::into), ..agreement.into() };
+        let weights_in_receipts = delivery.with_receipts.then_some(true);
+        let reply = pb::RegisterReply { take_up: take_up.map(Into::into), weights_in_receipts, ..agreement.into() };
         Ok(Response::new(reply))
     }
 
@@ -99,7 +107,8 @@ impl pb::learner_server::Learner for Service {
     ) -> Result<Response<Self::PushTrajectoriesStream>, Status> {
         let (replies, outbound) = mpsc::channel(push::REPLIES);
         tokio::spawn(push::serve(self.shared.clone(), request.into_inner(), replies));
-        Ok(Response::new(Box::pin(ReceiverStream::new(outbound).map(reply_to_pb))))
+        let messages = replies::messages(ReceiverStream::new(outbound), Outbound::new(self.shared.published.clone()));
+        Ok(Response::new(Box::pin(messages)))
     }
 
     async fn watch_weights(
@@ -111,7 +120,7 @@ impl pb::learner_server::Learner for Service {
         // One place: a slow reader fills it and the next snapshot is chosen when there is room again.
         let (snapshots, outbound) = mpsc::channel(1);
         let published = self.shared.published.clone();
-        tokio::spawn(async move { watch::serve(published, member.encoding, &member.demand, snapshots).await });
+        tokio::spawn(watch::serve(published, member.delivery, snapshots));
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
 
@@ -123,7 +132,8 @@ impl pb::learner_server::Learner for Service {
         let none_yet = || Status::unavailable("there are no weights yet: ask again");
         let newest = self.shared.published.borrow().clone().ok_or_else(none_yet)?;
         let _turn = self.model_turns.acquire().await.expect("never closed");
-        let encoded = watch::encoded(newest, Encoding::F32, None).await;
+        let delivery = Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: false };
+        let encoded = watch::encoded(newest, delivery, None).await;
         let snapshot = encoded.ok_or_else(|| Status::internal("encoding the weights failed"))?;
         let agreement = self.shared.registry.template();
         Ok(Response::new(pb::GetModelReply {
@@ -136,10 +146,10 @@ impl pb::learner_server::Learner for Service {
 
 impl Shared {
     /// How the run stands now.
-    pub fn status(&self) -> crate::report::status::Status {
+    pub fn status(&self) -> crate::handover::status::Status {
         let connected = *self.registry.connected().borrow();
         let progress = self.progress.lock().expect("no holder of the progress panics");
-        crate::report::status::Status {
+        crate::handover::status::Status {
             state: self.standing.state(connected, self.actors_needed),
             reason: self.standing.reason(connected, self.actors_needed),
             environment: self.registry.template().environment.name.clone(),
@@ -154,6 +164,13 @@ impl Shared {
     }
 }
 
+/// Whether the peer is on this machine: what it is sent costs memory bandwidth only.
+fn is_near<T>(request: &Request<T>) -> bool {
+    let (peer, here) = (request.remote_addr(), request.local_addr());
+    let peer = peer.map(|peer| peer.ip().to_canonical());
+    peer.is_some_and(|peer| peer.is_loopback() || here.is_some_and(|here| here.ip().to_canonical() == peer))
+}
+
 /// `UNAVAILABLE`: nobody is taken any more. An actor asks a completed run again, but seldom.
 fn over(standing: &Standing) -> Status {
     let reason = standing.reason(0, 0);
@@ -164,27 +181,6 @@ fn over(standing: &Standing) -> Status {
     let mut status = Status::unavailable(format!("the run is completed: {reason}"));
     status.metadata_mut().insert(RUN_STATE_METADATA, MetadataValue::from_static(RUN_COMPLETED));
     status
-}
-
-fn reply_to_pb(reply: Reply) -> Result<pb::PushReply, Status> {
-    use pb::push_reply::Message;
-    let message = match reply {
-        Reply::Receipt { sequence, disposition, weights_version } => {
-            let disposition = match disposition {
-                Disposition::Trained => pb::Disposition::Trained,
-                Disposition::Stale => pb::Disposition::Stale,
-                // An invalid trajectory ends the stream with an error; it has no receipt.
-                Disposition::Invalid => pb::Disposition::Unspecified,
-                Disposition::Shutdown => pb::Disposition::Shutdown,
-            };
-            let weights_version = weights_version.0;
-            Message::Receipt(pb::Receipt { sequence: sequence.0, disposition: disposition.into(), weights_version })
-        }
-        Reply::Finish(Finish { reason, actors_wait }) => Message::Finish(pb::Finish { reason, wait: actors_wait }),
-        Reply::UnknownSession(session) => return Err(unknown_session(session)),
-        Reply::Violation(message) => return Err(Status::invalid_argument(message)),
-    };
-    Ok(pb::PushReply { message: Some(message) })
 }
 
 /// `NOT_FOUND`: the actor registers anew.

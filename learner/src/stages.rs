@@ -1,7 +1,6 @@
 //! The threads that the data passes through, one file each, and [`stage`], which starts and joins them. No stage imports
 //! another: they name only what passes between them (`handover`), and `app` alone connects them.
 
-pub mod batcher;
 pub mod checkpointer;
 pub mod publisher;
 pub mod stage;

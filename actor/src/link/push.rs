@@ -1,6 +1,7 @@
-//! The push stream: trajectories out, receipts in, farewell at the end.
+//! The push stream: trajectories out, receipts in and weights with them, farewell at the end.
 
-use super::{Client, LinkError, Receipts, SessionEnd, describe};
+use super::inbox::{Inbox, WeightsSender};
+use super::{Client, DAMAGED_MAX, LinkError, Receipts, SessionEnd, describe};
 use crate::metrics;
 use crate::window::Window;
 use impala_common::ids::{Sequence, Session, WeightsVersion};
@@ -8,7 +9,9 @@ use impala_common::trajectory::Trajectory;
 use impala_common::wire::{WireError, pb};
 use pb::push_reply::Message as Reply;
 use pb::push_request::Message as Request;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver};
@@ -29,6 +32,8 @@ pub(super) struct Push {
     stop: CancellationToken,
     /// Trajectories that this incarnation has produced in all.
     produced: Sequence,
+    /// Where weights come by this stream.
+    inbound: Option<Inbound>,
     /// Trajectories on their way, and the weights that made them.
     outstanding: HashMap<u64, WeightsVersion>,
     receipts: Receipts,
@@ -37,9 +42,15 @@ pub(super) struct Push {
 }
 
 impl Push {
-    pub(super) fn new(session: Session, produced: Sequence, window: Arc<Window>, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        session: Session,
+        produced: Sequence,
+        window: Arc<Window>,
+        inbound: Option<Inbound>,
+        stop: CancellationToken,
+    ) -> Self {
         let (outstanding, receipts) = (HashMap::new(), Receipts::default());
-        Self { session, window, stop, produced, outstanding, receipts, finish: None }
+        Self { session, window, stop, produced, inbound, outstanding, receipts, finish: None }
     }
 
     /// What the learner has answered so far.
@@ -91,7 +102,13 @@ impl Push {
                     Ok(response) => replies = Some(response.into_inner()),
                     Err(status) => return ended(&status),
                 },
-                reply = next_reply(&mut replies) => match reply {
+                // Before the next reply: the receipt that they came with waits for them.
+                taken = Inbound::taken(&mut self.inbound), if Inbound::is_decoding(&self.inbound) => {
+                    if let Some(request) = self.weights_taken(taken)? {
+                        outbox.put(request);
+                    }
+                }
+                reply = next_reply(&mut replies), if !Inbound::is_decoding(&self.inbound) => match reply {
                     Ok(Some(reply)) => self.take(reply)?,
                     Ok(None) => return Ok("the learner closed the stream".into()),
                     Err(status) => return ended(&status),
@@ -126,7 +143,11 @@ impl Push {
 
     fn take(&mut self, reply: pb::PushReply) -> Result<(), LinkError> {
         match reply.message.ok_or(LinkError::Answer(WireError::Missing("message")))? {
-            Reply::Receipt(receipt) => self.take_receipt(receipt),
+            Reply::Receipt(mut receipt) => match receipt.weights.take() {
+                Some(weights) => self.decode(weights, Some(receipt)),
+                None => self.take_receipt(&receipt),
+            },
+            Reply::Weights(weights) => self.decode(weights, None),
             Reply::Finish(finish) => {
                 self.finish.get_or_insert(finish);
                 self.stop.cancel();
@@ -135,7 +156,30 @@ impl Push {
         }
     }
 
-    fn take_receipt(&mut self, receipt: pb::Receipt) -> Result<(), LinkError> {
+    fn decode(&mut self, weights: pb::Snapshot, receipt: Option<pb::Receipt>) -> Result<(), LinkError> {
+        let Some(inbound) = &mut self.inbound else {
+            let (field, value) = ("weights", "a snapshot that was not agreed on".to_owned());
+            return Err(LinkError::Answer(WireError::Unknown { field, value }));
+        };
+        inbound.decode(weights, receipt);
+        Ok(())
+    }
+
+    /// Weights are decoded, so their receipt opens the window; or they are damaged, which the learner is to be told.
+    fn weights_taken(&mut self, taken: Taken) -> Result<Option<Request>, LinkError> {
+        if let Some(receipt) = taken.receipt {
+            self.take_receipt(&receipt)?;
+        }
+        let Err(reason) = taken.result else { return Ok(None) };
+        metrics::record_snapshot_error();
+        tracing::warn!(reason, "asking for the full weights again");
+        match taken.damaged {
+            DAMAGED_MAX.. => Err(LinkError::Weights { attempts: taken.damaged, reason }),
+            _ => Ok(Some(Request::WeightsDamaged(pb::WeightsDamaged {}))),
+        }
+    }
+
+    fn take_receipt(&mut self, receipt: &pb::Receipt) -> Result<(), LinkError> {
         let Some(version) = self.outstanding.remove(&receipt.sequence) else {
             let (field, value) = ("receipt.sequence", receipt.sequence.to_string());
             return Err(LinkError::Answer(WireError::Unknown { field, value }));
@@ -180,32 +224,84 @@ async fn next_reply(replies: &mut Option<tonic::Streaming<pb::PushReply>>) -> Re
     }
 }
 
-/// The sending half of the stream: one message that waits for room, the farewell as the last.
+/// Weights that come by this stream.
+pub(super) struct Inbound {
+    weights: WeightsSender,
+    parameter_count: usize,
+    /// Absent while it decodes.
+    inbox: Option<Inbox>,
+    decoding: Option<Decoding>,
+    /// The receipt that came with what is being decoded.
+    receipt: Option<pb::Receipt>,
+    /// Snapshots in a row that were damaged.
+    damaged: u32,
+}
+
+type Decoding = Pin<Box<dyn Future<Output = (Inbox, Result<(), String>)> + Send>>;
+
+/// What became of a snapshot.
+struct Taken {
+    receipt: Option<pb::Receipt>,
+    result: Result<(), String>,
+    damaged: u32,
+}
+
+impl Inbound {
+    /// Holds no weights.
+    pub(super) fn new(parameter_count: usize, weights: WeightsSender) -> Self {
+        let inbox = Some(Inbox::new(parameter_count));
+        Self { weights, parameter_count, inbox, decoding: None, receipt: None, damaged: 0 }
+    }
+
+    fn is_decoding(inbound: &Option<Self>) -> bool {
+        inbound.as_ref().is_some_and(|inbound| inbound.decoding.is_some())
+    }
+
+    fn decode(&mut self, snapshot: pb::Snapshot, receipt: Option<pb::Receipt>) {
+        let inbox = self.inbox.take().unwrap_or_else(|| Inbox::new(self.parameter_count));
+        self.decoding = Some(Box::pin(inbox.take(snapshot, self.weights.clone())));
+        self.receipt = receipt;
+    }
+
+    /// Waits for what is being decoded; forever where nothing is. May be dropped at any time.
+    async fn taken(inbound: &mut Option<Self>) -> Taken {
+        let Some(inbound) = inbound else { return std::future::pending().await };
+        let Some(decoding) = &mut inbound.decoding else { return std::future::pending().await };
+        let (inbox, result) = decoding.await;
+        inbound.decoding = None;
+        // Whatever the inbox holds is no base of what comes after damage: everything.
+        inbound.inbox = result.is_ok().then_some(inbox);
+        inbound.damaged = if result.is_ok() { 0 } else { inbound.damaged + 1 };
+        Taken { receipt: inbound.receipt.take(), result, damaged: inbound.damaged }
+    }
+}
+
+/// The sending half of the stream: messages that wait for room, the farewell as the last.
 struct Outbox {
     /// Closed behind the farewell.
     requests: Option<mpsc::Sender<pb::PushRequest>>,
-    waiting: Option<Request>,
+    waiting: VecDeque<Request>,
 }
 
 impl Outbox {
     fn new() -> (Self, Receiver<pb::PushRequest>) {
         // One message: more would only add to the lag of what waits in it.
         let (sender, receiver) = mpsc::channel(1);
-        (Self { requests: Some(sender), waiting: None }, receiver)
+        (Self { requests: Some(sender), waiting: VecDeque::new() }, receiver)
     }
 
     /// Whether another message can be put in.
     fn is_empty(&self) -> bool {
-        self.waiting.is_none() && self.requests.is_some()
+        self.waiting.is_empty() && self.requests.is_some()
     }
 
     fn put(&mut self, message: Request) {
-        self.waiting = Some(message);
+        self.waiting.push_back(message);
     }
 
     /// Sends what waits; forever pending when nothing does. May be dropped at any time without losing a message.
     async fn flush(&mut self) {
-        let (Some(requests), true) = (&self.requests, self.waiting.is_some()) else {
+        let (Some(requests), true) = (&self.requests, !self.waiting.is_empty()) else {
             return std::future::pending().await;
         };
         // Without a receiver the stream is torn; why shows in the replies.
@@ -213,8 +309,9 @@ impl Outbox {
             self.requests = None;
             return;
         };
-        let is_last = matches!(self.waiting, Some(Request::Farewell(_)));
-        room.send(pb::PushRequest { message: self.waiting.take() });
+        let message = self.waiting.pop_front();
+        let is_last = matches!(message, Some(Request::Farewell(_)));
+        room.send(pb::PushRequest { message });
         if is_last {
             self.requests = None;
         }

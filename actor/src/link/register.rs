@@ -126,10 +126,11 @@ async fn attempt_at(
     let reply = reply.map_err(unanswered)?.map_err(|status| refusal(url, &status))?;
     let mut reply = reply.into_inner();
     let take_up = reply.take_up.take().map(TakeUp::from);
+    let weights_in_receipts = reply.weights_in_receipts.unwrap_or(false);
     let agreement = Agreement::try_from(reply)
         .map_err(|reason| Failure::Fatal(LinkError::Agreement { url: url.clone(), reason }))?;
     let environment = check(url, identity, &agreement).map_err(Failure::Fatal)?;
-    Ok(Connection { client, agreement, environment, take_up })
+    Ok(Connection { client, agreement, environment, take_up, weights_in_receipts })
 }
 
 /// What a refused registration means.
@@ -158,6 +159,8 @@ fn registration(identity: &Identity, produced: Sequence) -> Registration {
         produced,
         environments: identity.environments.iter().map(|environment| environment.spec()).collect(),
         encodings: Encoding::ALL.to_vec(),
+        weights_in_receipts: identity.weights_in_receipts,
+        stored_payloads: true,
     }
 }
 
@@ -184,7 +187,8 @@ mod tests {
     async fn setback(addresses: Vec<SocketAddr>) -> String {
         let mut dialler = Dialler::new("learner:50051".parse().unwrap());
         dialler.resolver = Resolver::new(move |_| Box::pin(std::future::ready(Ok(addresses.clone()))));
-        let identity = Identity { name: "a".into(), incarnation: Incarnation(1), index: None, environments: vec![] };
+        let (name, incarnation) = ("a".into(), Incarnation(1));
+        let identity = Identity { name, incarnation, index: None, environments: vec![], weights_in_receipts: true };
         match attempt(&dialler, &identity, Sequence(0)).await {
             Err(Failure::Passing(setback)) => setback.reason,
             _ => panic!("nobody listens"),

@@ -24,7 +24,7 @@ fn weights(version: u64) -> Option<Arc<Weights>> {
 
 /// A rollout and everything that drives it by hand.
 struct Rig {
-    thread: RolloutThread,
+    task: RolloutTask,
     weights: watch::Sender<Option<Arc<Weights>>>,
     window: Arc<Window>,
     trajectories: mpsc::Receiver<Trajectory>,
@@ -46,7 +46,7 @@ fn start(lockstep: Option<Lockstep>, kept: Option<Roller>, next: Sequence) -> Ri
         trajectories: sender,
         stop: stop.clone(),
     };
-    Rig { thread: RolloutThread::spawn(rollout).unwrap(), weights, window, trajectories, stop }
+    Rig { task: RolloutTask::spawn(rollout), weights, window, trajectories, stop }
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
         );
     }
     rig.stop.cancel();
-    let end = rig.thread.join().await.unwrap();
+    let end = rig.task.join().await.unwrap();
     end.result.unwrap();
     assert_eq!(end.next, Sequence(3));
     assert!(rig.trajectories.recv().await.is_none(), "no more trajectories than permits");
@@ -98,7 +98,7 @@ async fn a_stop_ends_the_wait_for_weights_and_for_the_window() {
         let rig = start(None, None, Sequence(0));
         rig.window.open(permits);
         rig.stop.cancel();
-        assert_eq!(rig.thread.join().await.unwrap().next, Sequence(0));
+        assert_eq!(rig.task.join().await.unwrap().next, Sequence(0));
     }
 }
 
@@ -108,7 +108,7 @@ async fn a_rollout_whose_receiver_is_gone_ends_and_counts_what_it_made() {
     drop(rig.trajectories);
     rig.weights.send_replace(weights(1));
     rig.window.open(1);
-    let end = rig.thread.join().await.unwrap();
+    let end = rig.task.join().await.unwrap();
     end.result.unwrap();
     assert_eq!(end.next, Sequence(6));
 }
@@ -122,7 +122,7 @@ async fn a_kept_roller_goes_on_where_it_was() {
         rig.trajectories.recv().await.unwrap();
         if restart {
             rig.stop.cancel();
-            let end = rig.thread.join().await.unwrap();
+            let end = rig.task.join().await.unwrap();
             rig = start(None, Some(end.roller), end.next);
             rig.weights.send_replace(weights(1));
         }
@@ -149,18 +149,18 @@ async fn lockstep_waits_for_exactly_its_version() {
         }
     }
     rig.weights.send_replace(weights(6));
-    let error = rig.thread.join().await.unwrap().result.unwrap_err().to_string();
+    let error = rig.task.join().await.unwrap().result.unwrap_err().to_string();
     assert_eq!(error, "trajectory 2 of this lockstep run needs weights version 5, the learner is at 6 already");
 }
 
 #[tokio::test]
-async fn a_panic_of_the_thread_is_an_error_that_names_it() {
+async fn a_panic_is_an_error_that_tells_it() {
     let rig = start(None, None, Sequence(0));
     rig.window.open(1);
     rig.weights.send_replace(Some(Arc::new(Weights { version: WeightsVersion(0), parameters: vec![] })));
-    let Err(error) = rig.thread.join().await else { panic!("parameters of another network were taken") };
+    let Err(error) = rig.task.join().await else { panic!("parameters of another network were taken") };
     let error = error.to_string();
-    assert!(error.starts_with("the thread `rollout` panicked: ") && error.contains("another network"), "{error}");
+    assert!(error.starts_with("the rollout panicked: ") && error.contains("another network"), "{error}");
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn weights_that_overflow_are_an_error_that_names_trajectory_and_version() 
     rig.window.open(1);
     let parameters = vec![f32::MAX; plan().network.parameter_count()];
     rig.weights.send_replace(Some(Arc::new(Weights { version: WeightsVersion(4), parameters })));
-    let error = rig.thread.join().await.unwrap().result.unwrap_err().to_string();
+    let error = rig.task.join().await.unwrap().result.unwrap_err().to_string();
     assert!(error.starts_with("trajectory 7 made with weights version 4 is not valid: behaviour_log_probs"), "{error}");
 }
 

@@ -31,6 +31,7 @@ pub(crate) enum Event {
     Open(u64, Replies),
     Trajectory(Box<pb::Trajectory>),
     Farewell(u64),
+    WeightsDamaged,
     /// The actor has closed its side of the push stream.
     HalfClose,
     Watch(u64, Snapshots),
@@ -74,6 +75,17 @@ impl FakeLearner {
     /// Accepts the next registration.
     pub(crate) async fn accept(&mut self, agreement: Agreement) -> pb::RegisterRequest {
         self.answer(Ok(agreement.into())).await
+    }
+
+    /// Accepts the next registration as a learner that sends weights with receipts; gives the stream of replies.
+    pub(crate) async fn accept_with_receipts(&mut self, agreement: Agreement) -> Replies {
+        let session = agreement.session.0;
+        let reply = pb::RegisterReply { weights_in_receipts: Some(true), ..agreement.into() };
+        assert_eq!(self.answer(Ok(reply)).await.weights_in_receipts, Some(true));
+        match self.event().await {
+            Event::Open(opened, replies) if opened == session => replies,
+            other => panic!("expected the stream of session {session}, got {other:?}"),
+        }
     }
 
     /// Answers the next registration.
@@ -169,6 +181,7 @@ impl Learner for Service {
                     Message::Open(open) => Event::Open(open.session, sender.take().expect("one open a stream")),
                     Message::Trajectory(trajectory) => Event::Trajectory(Box::new(trajectory)),
                     Message::Farewell(farewell) => Event::Farewell(farewell.produced),
+                    Message::WeightsDamaged(_) => Event::WeightsDamaged,
                 };
                 let _ = events.send(event).await;
             }
@@ -228,6 +241,11 @@ pub(crate) fn full(version: u64) -> pb::Snapshot {
     pb::Snapshot::from(&snapshot::encode(WeightsVersion(version), &words(version), None))
 }
 
+/// The same without compression.
+pub(crate) fn stored(version: u64) -> pb::Snapshot {
+    pb::Snapshot::from(&snapshot::store(WeightsVersion(version), &words(version)))
+}
+
 /// The same as the difference to another version.
 pub(crate) fn delta(version: u64, base: u64) -> pb::Snapshot {
     let snapshot: Snapshot =
@@ -236,8 +254,21 @@ pub(crate) fn delta(version: u64, base: u64) -> pb::Snapshot {
 }
 
 pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> pb::PushReply {
-    let receipt = pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0 };
+    let receipt = pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0, weights: None };
     pb::PushReply { message: Some(pb::push_reply::Message::Receipt(receipt)) }
+}
+
+/// A receipt with the weights for the next trajectory.
+pub(crate) fn receipt_with(sequence: u64, weights: pb::Snapshot) -> pb::PushReply {
+    let weights_version = weights.version;
+    let disposition = pb::Disposition::Trained.into();
+    let receipt = pb::Receipt { sequence, disposition, weights_version, weights: Some(weights) };
+    pb::PushReply { message: Some(pb::push_reply::Message::Receipt(receipt)) }
+}
+
+/// Weights by themselves, as they come after `open`.
+pub(crate) fn weights(snapshot: pb::Snapshot) -> pb::PushReply {
+    pb::PushReply { message: Some(pb::push_reply::Message::Weights(snapshot)) }
 }
 
 pub(crate) fn finish(reason: &str) -> pb::PushReply {

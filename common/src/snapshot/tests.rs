@@ -23,6 +23,8 @@ proptest! {
             let mut decoder = Decoder::new(first.len());
             prop_assert_eq!(decoder.decode(&encode(v1, &a, None)), Ok(a.to_parameters()));
             prop_assert_eq!(decoder.decode(&encode(v2, &b, Some((v1, &a)))), Ok(b.to_parameters()));
+            prop_assert_eq!(decoder.decode(&store(v1, &a)), Ok(a.to_parameters()));
+            prop_assert_eq!(decoder.decode(&encode(v2, &b, Some((v1, &a)))), Ok(b.to_parameters()));
             if format == NumberFormat::F32 {
                 prop_assert_eq!(b.to_parameters(), second.clone());
             }
@@ -57,7 +59,11 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(payload in prop::collection::vec(any::<u8>(), 0..300), count in 0_usize..100) {
+    fn arbitrary_bytes_never_panic(
+        payload in prop::collection::vec(any::<u8>(), 0..300),
+        count in 0_usize..100,
+        stored in any::<bool>(),
+    ) {
         let snapshot = Snapshot {
             version: WeightsVersion(1),
             encoding: Encoding::F32,
@@ -65,6 +71,7 @@ proptest! {
             parameter_count: count,
             checksum: 0,
             payload: payload.into(),
+            stored,
         };
         let _ = Decoder::new(count).decode(&snapshot);
     }
@@ -135,4 +142,17 @@ fn readers_and_writers_that_know_one_frame_only_understand_several() {
     let one_frame = Snapshot { payload, ..snapshot.clone() };
     let mut decoder = Decoder::new(count);
     assert_eq!(decoder.decode(&one_frame), Decoder::new(count).decode(&snapshot));
+}
+
+#[test]
+fn a_stored_snapshot_of_another_length_or_with_a_base_is_refused() {
+    let (v1, v2) = versions();
+    let sound = store(v2, &words(NumberFormat::F16, &[1.5, 2.5]));
+    let mut decoder = Decoder::new(2);
+    let cut = Snapshot { payload: sound.payload.slice(..3), ..sound.clone() };
+    assert!(matches!(decoder.decode(&cut), Err(SnapshotError::Payload { payload_len: 3, expected: 4, .. })));
+    decoder.decode(&store(v1, &words(NumberFormat::F16, &[1.0, 2.0]))).unwrap();
+    let delta = Snapshot { base: Some(v1), encoding: Encoding::F16Delta, ..sound.clone() };
+    assert_eq!(decoder.decode(&delta), Err(SnapshotError::StoredDelta { base: v1 }));
+    assert_eq!(decoder.decode(&sound).unwrap(), [1.5, 2.5]);
 }

@@ -88,6 +88,16 @@ impl Words {
         Ok((Self { format, bytes: std::mem::take(memory), checksum: crc_of_all(&sums) }, parameters))
     }
 
+    /// The words of a stored payload, and the numbers in them; `memory` as for [`read`](Self::read).
+    pub(super) fn stored(format: NumberFormat, payload: &[u8], memory: &mut Vec<u8>) -> (Self, Vec<f32>) {
+        memory.clear();
+        memory.extend_from_slice(payload);
+        let mut parameters = vec![0.0; payload.len() / format.word_len()];
+        widen(format, payload, &mut parameters);
+        let checksum = crc32fast::hash(payload);
+        (Self { format, bytes: std::mem::take(memory), checksum }, parameters)
+    }
+
     /// The numbers in single precision, exactly.
     pub fn to_parameters(&self) -> Vec<f32> {
         let mut parameters = vec![0.0; self.parameter_count()];

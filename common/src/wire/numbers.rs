@@ -1,34 +1,67 @@
-//! Packed little-endian numbers. On little-endian machines each of these loops compiles to a copy.
+//! Packed little-endian numbers: copies on little-endian machines, number by number on others.
 
 use super::WireError;
+use bytemuck::Pod;
 use bytes::Bytes;
 use std::time::Duration;
 
-pub(super) fn f32s_to_bytes(values: impl Iterator<Item = f32>) -> Bytes {
-    values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
+/// Packs numbers of four bytes.
+pub(super) fn to_bytes<T: Word>(values: &[T]) -> Bytes {
+    if cfg!(target_endian = "little") {
+        return Bytes::copy_from_slice(bytemuck::cast_slice(values));
+    }
+    values.iter().flat_map(|value| value.to_le()).collect()
 }
 
-pub(super) fn u32s_to_bytes(values: impl Iterator<Item = u32>) -> Bytes {
-    values.flat_map(u32::to_le_bytes).collect::<Vec<u8>>().into()
+/// Unpacks them. `field` is for the message.
+pub(super) fn from_bytes<T: Word>(field: &'static str, bytes: &[u8]) -> Result<Vec<T>, WireError> {
+    if !bytes.len().is_multiple_of(4) {
+        return Err(WireError::Packed { field, bytes: bytes.len() });
+    }
+    if cfg!(target_endian = "little") {
+        return Ok(match bytemuck::try_cast_slice(bytes) {
+            Ok(aligned) => aligned.to_vec(),
+            // Fields lie in the message wherever they come.
+            Err(_) => {
+                let mut values = vec![T::zeroed(); bytes.len() / 4];
+                bytemuck::cast_slice_mut(&mut values).copy_from_slice(bytes);
+                values
+            }
+        });
+    }
+    Ok(bytes.chunks_exact(4).map(|w| T::from_le([w[0], w[1], w[2], w[3]])).collect())
 }
 
-pub(super) fn f32s_from_bytes(field: &'static str, bytes: &[u8]) -> Result<Vec<f32>, WireError> {
-    Ok(words(field, bytes)?.map(f32::from_le_bytes).collect())
+/// A number that travels as four bytes.
+pub(super) trait Word: Pod {
+    /// Little-endian.
+    fn to_le(self) -> [u8; 4];
+    /// Undoes [`Word::to_le`].
+    fn from_le(bytes: [u8; 4]) -> Self;
 }
 
-pub(super) fn u32s_from_bytes(field: &'static str, bytes: &[u8]) -> Result<Vec<u32>, WireError> {
-    Ok(words(field, bytes)?.map(u32::from_le_bytes).collect())
+impl Word for f32 {
+    fn to_le(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+
+    fn from_le(bytes: [u8; 4]) -> Self {
+        Self::from_le_bytes(bytes)
+    }
+}
+
+impl Word for u32 {
+    fn to_le(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+
+    fn from_le(bytes: [u8; 4]) -> Self {
+        Self::from_le_bytes(bytes)
+    }
 }
 
 /// Whole microseconds, rounded; beyond 71 minutes the number stands still.
 pub(super) fn micros(duration: Duration) -> u32 {
     let rounded = duration.saturating_add(Duration::from_nanos(500));
     u32::try_from(rounded.as_micros()).unwrap_or(u32::MAX)
-}
-
-fn words<'a>(field: &'static str, bytes: &'a [u8]) -> Result<impl Iterator<Item = [u8; 4]> + 'a, WireError> {
-    if !bytes.len().is_multiple_of(4) {
-        return Err(WireError::Packed { field, bytes: bytes.len() });
-    }
-    Ok(bytes.chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]))
 }

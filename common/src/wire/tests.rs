@@ -84,6 +84,8 @@ fn agreements_registrations_and_snapshots_round_trip() {
         produced: Sequence(12),
         environments: vec![agreement().environment],
         encodings: Encoding::ALL.to_vec(),
+        weights_in_receipts: true,
+        stored_payloads: true,
     };
     assert_eq!(Registration::from(pb::RegisterRequest::from(registration.clone())), registration);
 
@@ -94,6 +96,7 @@ fn agreements_registrations_and_snapshots_round_trip() {
         parameter_count: 3,
         checksum: 0xdead_beef,
         payload: vec![1, 2, 3].into(),
+        stored: true,
     };
     assert_eq!(Snapshot::try_from(pb::Snapshot::from(&snapshot)), Ok(snapshot));
 }
@@ -111,7 +114,7 @@ fn each_malformed_field_of_a_trajectory_is_named() {
     assert!(error(|m| m.rewards.truncate(20)).starts_with("rewards has 5 elements, expected 6"));
     assert_eq!(error(|m| m.outcomes = vec![9; 6].into()), "field `outcomes` has the unknown value 9");
     assert!(error(|m| m.episode_lengths.clear()).starts_with("field `episode_lengths` is 0"));
-    let nan = |m: &mut pb::Trajectory| m.rewards = f32s_to_bytes([f32::NAN; 6].into_iter());
+    let nan = |m: &mut pb::Trajectory| m.rewards = to_bytes(&[f32::NAN; 6]);
     assert_eq!(error(nan), "rewards[0] is NaN, expected a number within 1e9 of 0");
 }
 

@@ -55,15 +55,12 @@ impl Running {
 
     /// Lets everything that is on its way come to its end: batches, actors, model, the last checkpoint.
     async fn drain(&mut self, Ended { mut end, mut trained }: Ended) -> Results {
-        self.pipeline.stop_batcher.cancel();
+        self.endpoint.shared.queue.close();
         match self.pipeline.trainer.ended().await {
             Ok(at_last) => trained = trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => (end, trained) = (failed("trainer", &panic), None),
         }
         let shares = self.reporting.shares();
-        if let Err(panic) = self.pipeline.batcher.ended().await {
-            end = failed("batcher", &panic);
-        }
         let deadline = Instant::now() + GRACE;
         self.endpoint.farewells(deadline).await;
         // A store may take its time, and whoever stops this process may lose patience: first the model.
@@ -95,14 +92,14 @@ impl Running {
         if published.borrow().as_ref().is_some_and(|newest| newest.version == last) {
             return;
         }
-        self.handover.slot.put(last, step.parameters());
+        self.pipeline.outlet.put(last, step.parameters());
         // A publisher that broke is noticed by who watches over it.
         let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
     }
 
     /// Ends publisher and server.
     pub(super) async fn close(&mut self, deadline: Instant) -> Result<(), String> {
-        self.handover.slot.close();
+        self.pipeline.outlet.close();
         let published = self.pipeline.publisher.ended().await.map(drop);
         self.endpoint.close(deadline).await;
         published

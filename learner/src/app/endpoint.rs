@@ -45,7 +45,7 @@ impl Endpoint {
         let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
         let learner_id = rand::rng().random();
         let shared = Arc::new(Shared {
-            registry: Registry::new(config.agreement(), take_ups, ledger.clone(), published.clone(), learner_id),
+            registry: Registry::new(config.agreement(), take_ups, ledger.clone(), learner_id),
             ledger,
             gate,
             queue,

@@ -2,15 +2,18 @@
 
 use super::LAST_CHECKPOINT_MAX;
 use crate::config::Config;
-use crate::handover::admission::{Admitted, PolicyLagGate};
+use crate::handover::admission::PolicyLagGate;
+use crate::handover::batch_queue::BatchQueue;
+use crate::handover::batcher::Batcher;
 use crate::handover::ledger::{Account, Ledger};
 use crate::handover::progress::Progress;
-use crate::handover::weights::{PublishedWatch, WantedEncodings, WeightsSlot};
+use crate::handover::weights::{
+    Publications, PublishedWatch, SMALL_NETWORK_MAX, WantedEncodings, WeightsOutlet, WeightsSlot,
+};
 use crate::learn::step::LearnerStep;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_slot::{CheckpointReport, CheckpointSlot};
 use crate::run::recorded::RecordedSettings;
-use crate::stages::batcher::Batcher;
 use crate::stages::checkpointer::CheckpointWriter;
 use crate::stages::publisher::Publisher;
 use crate::stages::stage::{self, Stage};
@@ -19,8 +22,7 @@ use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 /// What several stages and the service share.
 #[derive(Clone, Debug)]
@@ -28,7 +30,6 @@ pub(super) struct Handover {
     pub(super) ledger: Arc<Ledger>,
     pub(super) gate: PolicyLagGate,
     pub(super) progress: Arc<Mutex<Progress>>,
-    pub(super) slot: WeightsSlot,
     pub(super) wanted: Arc<WantedEncodings>,
     /// Updates done by earlier processes of the run.
     pub(super) updates_before: u64,
@@ -44,7 +45,6 @@ impl Handover {
             ledger: Arc::new(Ledger::resumed(account)),
             gate,
             progress: Arc::new(Mutex::new(progress)),
-            slot: WeightsSlot::default(),
             wanted: Arc::default(),
             updates_before,
         }
@@ -64,7 +64,7 @@ pub(super) struct Training {
 
 /// The ends of the pipeline that the service holds.
 pub(super) struct Ends {
-    pub(super) queue: mpsc::Sender<Admitted>,
+    pub(super) queue: Arc<BatchQueue>,
     pub(super) published: PublishedWatch,
 }
 
@@ -72,10 +72,10 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub(super) trainer: Stage<(TrainingEnd, Trained)>,
-    pub(super) batcher: Stage<()>,
+    /// Of a large network.
     pub(super) publisher: Stage<()>,
     pub(super) checkpointer: Stage<()>,
-    pub(super) stop_batcher: CancellationToken,
+    pub(super) outlet: WeightsOutlet,
     settings: RecordedSettings,
     /// Dropped when the last one is handed over.
     checkpoints: Option<CheckpointSlot>,
@@ -89,16 +89,14 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
     ) -> std::io::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, slot, wanted, updates_before } = handover.clone();
+        let Handover { ledger, gate, progress, wanted, updates_before } = handover.clone();
         let Training { step, actor_states, checkpoints } = training;
-        let (settings, stop_batcher) = (RecordedSettings::of(config), CancellationToken::new());
-        // Trajectories between the sockets and the batcher. The actors' windows bound the lag end to end, so this only
-        // decouples the two sides; a trajectory takes about 30 bytes a frame.
-        let (queue, admitted) = mpsc::channel(2 * config.trajectories_per_batch() + 16);
-        // One finished batch: it is there when the trainer comes back, and adds one update of lag.
-        let (staged_sender, staged) = std::sync::mpsc::sync_channel(1);
+        let settings = RecordedSettings::of(config);
+        let queue = Arc::new(batch_queue(config, gate.clone(), updates_before));
         // The newest version only.
         let (published_sender, published) = watch::channel(None);
+        let publications = Publications::new(published_sender);
+        let (outlet, publisher) = publisher(config.network().parameter_count(), publications, wanted)?;
 
         let trainer = Trainer {
             goal: config.goal.clone(),
@@ -107,32 +105,20 @@ impl Pipeline {
             checkpoint_every: config.checkpoints.checkpoint_every,
             settings: settings.clone(),
             step,
-            staged,
-            slot: slot.clone(),
-            gate: gate.clone(),
+            queue: queue.clone(),
+            outlet: outlet.clone(),
+            gate,
             progress,
             ledger,
             actor_states,
             checkpoints: checkpoints.clone(),
         };
-        let batcher = Batcher {
-            queue: admitted,
-            staged: staged_sender,
-            gate,
-            trajectories_per_batch: config.trajectories_per_batch(),
-            lockstep: config.lockstep(),
-            updates_before,
-            stop: stop_batcher.clone(),
-        };
-        let publisher = Publisher { slot, published: published_sender, wanted };
         let runtime = tokio::runtime::Handle::current();
-        let writing = runtime.clone();
         let pipeline = Self {
-            checkpointer: stage::spawn("checkpointer", move || checkpointer.run(&writing))?,
+            checkpointer: stage::spawn("checkpointer", move || checkpointer.run(&runtime))?,
             trainer: stage::spawn("trainer", move || trainer.run())?,
-            batcher: stage::spawn("batcher", move || batcher.run(&runtime))?,
-            publisher: stage::spawn("publisher", move || publisher.run())?,
-            stop_batcher,
+            publisher,
+            outlet,
             settings,
             checkpoints: Some(checkpoints),
         };
@@ -172,4 +158,28 @@ impl Pipeline {
         }
         Ok(report.clone())
     }
+}
+
+/// Where trajectories wait for the trainer. The actors' windows bound the lag end to end, so its places only decouple the two
+/// sides; a trajectory takes about 30 bytes a frame.
+fn batch_queue(config: &Config, gate: PolicyLagGate, updates_before: u64) -> BatchQueue {
+    let per_batch = config.trajectories_per_batch();
+    let lockstep = config.lockstep();
+    // A deterministic run holds back what comes early: that must never keep out the one that is next.
+    let early = lockstep.map_or(0, |lockstep| lockstep.actors as usize * config.rollout.in_flight_max);
+    BatchQueue::new(Batcher::new(per_batch, gate, lockstep, updates_before), 3 * per_batch + 16 + early)
+}
+
+/// Where the trainer leaves its weights, and the thread that publishes those of a large network.
+fn publisher(
+    parameter_count: usize,
+    publications: Publications,
+    wanted: Arc<WantedEncodings>,
+) -> std::io::Result<(WeightsOutlet, Stage<()>)> {
+    if parameter_count <= SMALL_NETWORK_MAX {
+        return Ok((WeightsOutlet::Direct(Arc::new(Mutex::new(publications))), Stage::none()));
+    }
+    let slot = WeightsSlot::default();
+    let publisher = Publisher { slot: slot.clone(), publications, wanted };
+    Ok((WeightsOutlet::Slot(slot), stage::spawn("publisher", move || publisher.run())?))
 }

@@ -63,11 +63,9 @@ impl Running {
         let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
-            let Pipeline { trainer, batcher, publisher, checkpointer, .. } = pipeline;
+            let Pipeline { trainer, publisher, checkpointer, .. } = pipeline;
             tokio::select! {
                 trained = trainer.ended() => return trainer_ended(trained),
-                // The batcher also ends when the trainer does, whose own end is then about to be told.
-                Err(panic) = batcher.ended(), if batcher.is_running() => break failed("batcher", &panic),
                 Err(panic) = publisher.ended(), if publisher.is_running() => break failed("publisher", &panic),
                 Err(panic) = checkpointer.ended(), if checkpointer.is_running() => break failed("checkpointer", &panic),
                 served = &mut endpoint.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),

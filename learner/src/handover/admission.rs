@@ -1,9 +1,9 @@
 //! The gate between the network and the trainer: tickets that make sure every arrived trajectory is decided exactly once,
 //! and the bound on policy lag.
 
-use crate::handover::demand::WeightsDemand;
 use crate::handover::ledger::{Disposition, Ledger};
 use crate::handover::run_state::Finish;
+use crate::handover::weights::Delivery;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
 use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
@@ -15,14 +15,19 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 /// What goes back to an actor on its trajectory stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
+    /// The stream is open, and its actor is sent its weights so.
+    Opened(Delivery),
+    /// The actor could not read its weights and holds none any more.
+    WeightsDamaged,
     /// A trajectory is decided; its place in the actor's window is free.
     Receipt {
         /// Which.
         sequence: Sequence,
         /// How.
         disposition: Disposition,
-        /// The next trajectory is to be made with this version or a newer one, which is on its way.
-        weights_version: WeightsVersion,
+        /// The next trajectory is to be made with this version or a newer one; it is published, or will be without another
+        /// trajectory.
+        oldest: WeightsVersion,
     },
     /// Training is over.
     Finish(Finish),
@@ -62,9 +67,6 @@ pub struct Ticket {
     ledger: Arc<Ledger>,
     replies: mpsc::Sender<Reply>,
     window: Option<OwnedSemaphorePermit>,
-    demand: Arc<WeightsDemand>,
-    /// Set when the actor's next weights were demanded.
-    next_weights: Option<WeightsVersion>,
     /// Older weights may not make the actor's next trajectory.
     oldest: WeightsVersion,
     is_settled: bool,
@@ -72,24 +74,8 @@ pub struct Ticket {
 
 impl Ticket {
     /// A ticket for a trajectory that the ledger has seen arrive.
-    pub fn new(
-        actor: ActorIndex,
-        sequence: Sequence,
-        ledger: Arc<Ledger>,
-        replies: mpsc::Sender<Reply>,
-        demand: Arc<WeightsDemand>,
-    ) -> Self {
-        Self {
-            actor,
-            sequence,
-            ledger,
-            replies,
-            window: None,
-            demand,
-            next_weights: None,
-            oldest: WeightsVersion(0),
-            is_settled: false,
-        }
+    pub fn new(actor: ActorIndex, sequence: Sequence, ledger: Arc<Ledger>, replies: mpsc::Sender<Reply>) -> Self {
+        Self { actor, sequence, ledger, replies, window: None, oldest: WeightsVersion(0), is_settled: false }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
@@ -105,11 +91,6 @@ impl Ticket {
     /// Position among the actor's trajectories.
     pub fn sequence(&self) -> Sequence {
         self.sequence
-    }
-
-    /// The trajectory is about to be trained: its actor is sent the newest weights for the next one.
-    pub fn announce(&mut self) {
-        self.next_weights = Some(self.demand.demand(self.oldest));
     }
 
     /// Older weights than these, which are published or will be without another trajectory, may not make the actor's next
@@ -134,11 +115,9 @@ impl Ticket {
         if disposition == Disposition::Invalid {
             return;
         }
-        // Again: a staged batch has waited for the one before it, which has made newer weights.
-        let newest = self.demand.demand(self.oldest);
-        let weights_version = self.next_weights.unwrap_or(newest).max(self.oldest);
+        let (sequence, oldest) = (self.sequence, self.oldest);
         // The channel holds more than an actor's window; a failed send means that the actor is gone.
-        let _ = self.replies.try_send(Reply::Receipt { sequence: self.sequence, disposition, weights_version });
+        let _ = self.replies.try_send(Reply::Receipt { sequence, disposition, oldest });
     }
 }
 
@@ -187,9 +166,7 @@ mod tests {
     fn a_ticket_is_decided_exactly_once() {
         let ledger = Arc::new(Ledger::default());
         let (replies, mut receipts) = mpsc::channel(4);
-        let demand = Arc::new(WeightsDemand::new(tokio::sync::watch::channel(None).1));
-        let ticket =
-            |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone(), demand.clone());
+        let ticket = |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone());
         ticket(0).settle(Disposition::Trained);
         drop(ticket(1));
         let account = ledger.account();
@@ -197,13 +174,13 @@ mod tests {
         let receipt = |sequence, disposition| Reply::Receipt {
             sequence: Sequence(sequence),
             disposition,
-            weights_version: WeightsVersion(0),
+            oldest: WeightsVersion(0),
         };
         assert_eq!(receipts.try_recv(), Ok(receipt(0, Disposition::Trained)));
         assert_eq!(receipts.try_recv(), Ok(receipt(1, Disposition::Shutdown)));
         ticket(2).asking_for(WeightsVersion(7)).settle(Disposition::Trained);
-        let Ok(Reply::Receipt { weights_version, .. }) = receipts.try_recv() else { panic!("no receipt") };
-        assert_eq!(weights_version, WeightsVersion(7));
+        let Ok(Reply::Receipt { oldest, .. }) = receipts.try_recv() else { panic!("no receipt") };
+        assert_eq!(oldest, WeightsVersion(7));
     }
 
     #[test]

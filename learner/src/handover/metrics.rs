@@ -173,7 +173,7 @@ impl Default for TrainerMetrics {
 }
 
 /// Handles for sent weights.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct WeightsMetrics {
     bytes: Counter,
     ratio: Gauge,

@@ -1,8 +1,8 @@
-//! Weights on their way from the trainer to the actors: the slot in which the trainer leaves the newest, and a published
+//! Weights on their way from the trainer to the actors: the outlet where the trainer leaves the newest, and a published
 //! version with the snapshots that are made of it, once each, for all who want them.
 
 use impala_common::ids::WeightsVersion;
-use impala_common::snapshot::{Encoding, NumberFormat, Snapshot, Words, encode};
+use impala_common::snapshot::{Encoding, NumberFormat, Snapshot, Words, encode, store};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -54,73 +54,158 @@ impl WeightsSlot {
     }
 }
 
-/// An earlier version that actors may hold.
-#[derive(Clone, Debug)]
-pub struct Base {
-    /// The version.
-    pub version: WeightsVersion,
-    /// In each number format that was asked for.
-    words: Vec<Arc<Words>>,
+/// How one actor is sent its weights; settled when it registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Number format, and whether as deltas.
+    pub encoding: Encoding,
+    /// As they are, without compression: for actors so near that compressing takes longer than sending.
+    pub is_stored: bool,
+    /// With its receipts; by a stream of their own otherwise.
+    pub with_receipts: bool,
 }
 
-/// One published version; its snapshots are encoded once each and shared.
+/// The rounded words of one version, in each number format that was asked for: of the version itself, and later of a base.
+type SharedWords = Arc<Mutex<HashMap<NumberFormat, Arc<Words>>>>;
+
+/// An earlier version that actors may hold.
+#[derive(Clone, Debug)]
+struct Base {
+    version: WeightsVersion,
+    words: SharedWords,
+}
+
+/// One published version; its snapshots are encoded once each, on first demand, and shared.
 #[derive(Debug)]
 pub struct Published {
     /// The version.
     pub version: WeightsVersion,
     parameters: Vec<f32>,
     bases: Vec<Base>,
-    made: Mutex<Made>,
+    words: SharedWords,
+    snapshots: Mutex<HashMap<SnapshotKind, Arc<Snapshot>>>,
 }
 
-#[derive(Debug, Default)]
-struct Made {
-    words: HashMap<NumberFormat, Arc<Words>>,
-    snapshots: HashMap<(NumberFormat, Option<WeightsVersion>), Arc<Snapshot>>,
+/// What tells the snapshots of one version apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct SnapshotKind {
+    format: NumberFormat,
+    is_stored: bool,
+    base: Option<WeightsVersion>,
 }
 
 impl Published {
     /// A version that no delta can start from yet.
     pub fn new(version: WeightsVersion, parameters: Vec<f32>) -> Self {
-        Self { version, parameters, bases: Vec::new(), made: Mutex::default() }
-    }
-
-    /// The same version, of which an actor that holds one of `bases` gets the difference.
-    #[must_use]
-    pub fn with_bases(self, bases: Vec<Base>) -> Self {
-        Self { bases, ..self }
-    }
-
-    /// This version as a base of later ones, in the number formats that it was asked for so far.
-    pub fn as_base(&self) -> Base {
-        let words = self.made.lock().expect("encoding does not panic").words.values().cloned().collect();
-        Base { version: self.version, words }
+        let (words, snapshots) = (SharedWords::default(), Mutex::default());
+        Self { version, parameters, bases: Vec::new(), words, snapshots }
     }
 
     /// The snapshot for an actor that holds version `held`: a delta where the encoding is one and the base is still known,
     /// else in full. Encodes on the first call for each kind, so it may take milliseconds for a large network.
-    pub fn snapshot(&self, encoding: Encoding, held: Option<WeightsVersion>) -> Arc<Snapshot> {
+    pub fn snapshot(&self, delivery: Delivery, held: Option<WeightsVersion>) -> Arc<Snapshot> {
+        let Delivery { encoding, is_stored, .. } = delivery;
         let format = encoding.format();
-        let held = self.bases.iter().find(|base| Some(base.version) == held).filter(|_| encoding.is_delta());
-        let base =
-            held.and_then(|base| Some((base.version, base.words.iter().find(|words| words.format() == format)?)));
-        let key = (format, base.map(|(version, _)| version));
+        let may_be_delta = encoding.is_delta() && !is_stored;
+        let base = self.bases.iter().find(|base| may_be_delta && Some(base.version) == held);
+        let base = base.and_then(|base| Some((base.version, lock(&base.words).get(&format)?.clone())));
+        let kind = SnapshotKind { format, is_stored, base: base.as_ref().map(|(version, _)| *version) };
         // Held while encoding: whoever wants the same snapshot waits for it instead of making it again.
-        let mut made = self.made.lock().expect("encoding does not panic");
-        if let Some(snapshot) = made.snapshots.get(&key) {
-            return snapshot.clone();
-        }
-        let words =
-            made.words.entry(format).or_insert_with(|| Arc::new(Words::round(format, &self.parameters))).clone();
-        let base = base.map(|(version, words)| (version, words.as_ref()));
-        let snapshot = Arc::new(encode(self.version, &words, base));
-        made.snapshots.insert(key, snapshot.clone());
-        snapshot
+        let mut snapshots = lock(&self.snapshots);
+        let snapshot = snapshots.entry(kind).or_insert_with(|| {
+            let words = self.words(format);
+            Arc::new(match (&base, is_stored) {
+                (_, true) => store(self.version, &words),
+                (base, false) => encode(self.version, &words, base.as_ref().map(|(v, words)| (*v, words.as_ref()))),
+            })
+        });
+        snapshot.clone()
+    }
+
+    fn words(&self, format: NumberFormat) -> Arc<Words> {
+        let mut words = lock(&self.words);
+        words.entry(format).or_insert_with(|| Arc::new(Words::round(format, &self.parameters))).clone()
     }
 
     /// Number of parameters.
     pub fn parameter_count(&self) -> usize {
         self.parameters.len()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("encoding does not panic")
+}
+
+/// Versions whose words are kept as bases of deltas: an actor that is up to so many versions behind gets a delta.
+const BASES: usize = 4;
+
+/// The versions of a run, one after the other: each knows the few before it as bases of deltas.
+#[derive(Debug)]
+pub struct Publications {
+    /// To whoever sends weights; none after the end.
+    newest: Option<watch::Sender<Option<Arc<Published>>>>,
+    bases: Vec<Base>,
+}
+
+impl Publications {
+    /// Nothing is published yet.
+    pub fn new(newest: watch::Sender<Option<Arc<Published>>>) -> Self {
+        Self { newest: Some(newest), bases: Vec::new() }
+    }
+
+    /// The version that [`Publications::publish`] is to make known.
+    pub fn prepare(&self, version: WeightsVersion, parameters: Vec<f32>) -> Published {
+        Published { bases: self.bases.clone(), ..Published::new(version, parameters) }
+    }
+
+    /// Makes a version known.
+    pub fn publish(&mut self, published: Published) {
+        self.bases.push(Base { version: published.version, words: published.words.clone() });
+        self.bases.drain(..self.bases.len().saturating_sub(BASES));
+        if let Some(newest) = &self.newest {
+            newest.send_replace(Some(Arc::new(published)));
+        }
+    }
+
+    /// Ends every stream of weights.
+    pub fn close(&mut self) {
+        self.newest = None;
+    }
+}
+
+/// Networks of up to so many parameters are published by the trainer itself, encoded and decoded where they are needed, and
+/// stored as they are for actors of this machine: all of that takes less than waking another thread for it, or little more.
+pub const SMALL_NETWORK_MAX: usize = 1 << 16;
+
+/// Where the trainer leaves its weights.
+#[derive(Clone, Debug)]
+pub enum WeightsOutlet {
+    /// They are published on the spot.
+    Direct(Arc<Mutex<Publications>>),
+    /// The publisher's thread takes the newest.
+    Slot(WeightsSlot),
+}
+
+impl WeightsOutlet {
+    /// Leaves weights to be published.
+    pub fn put(&self, version: WeightsVersion, parameters: &[f32]) {
+        match self {
+            Self::Slot(slot) => slot.put(version, parameters),
+            Self::Direct(publications) => {
+                let mut publications = lock(publications);
+                let published = publications.prepare(version, parameters.to_vec());
+                publications.publish(published);
+            }
+        }
+    }
+
+    /// No more weights come.
+    pub fn close(&self) {
+        match self {
+            Self::Slot(slot) => slot.close(),
+            Self::Direct(publications) => lock(publications).close(),
+        }
     }
 }
 
@@ -148,6 +233,7 @@ impl WantedEncodings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impala_common::snapshot::Decoder;
 
     #[test]
     fn the_slot_keeps_the_newest_and_closes_after_it() {
@@ -157,5 +243,35 @@ mod tests {
         slot.close();
         assert_eq!(slot.take(), Some((WeightsVersion(2), vec![2.0])));
         assert_eq!(slot.take(), None);
+    }
+
+    #[test]
+    fn holders_of_a_known_base_get_a_delta_and_others_everything() {
+        let (sender, newest) = watch::channel(None);
+        let publications = Arc::new(Mutex::new(Publications::new(sender)));
+        let outlet = WeightsOutlet::Direct(publications);
+        let delivery = |encoding| Delivery { encoding, is_stored: false, with_receipts: true };
+        let published = || newest.borrow().clone().unwrap();
+        let v = WeightsVersion;
+        let mut decoder = Decoder::new(3);
+        outlet.put(v(0), &[1.0, 2.0, 3.0]);
+        let old = published();
+        outlet.put(v(1), &[1.5, 2.5, 3.5]);
+        // Encoded after it was followed by another version, and a base all the same.
+        let first = old.snapshot(delivery(Encoding::F16Delta), None);
+        assert_eq!(first.base, None);
+        decoder.decode(&first).unwrap();
+        let delta = published().snapshot(delivery(Encoding::F16Delta), Some(v(0)));
+        assert_eq!(delta.base, Some(v(0)));
+        assert_eq!(decoder.decode(&delta).unwrap(), [1.5, 2.5, 3.5]);
+        for (encoding, held) in [(Encoding::F16Delta, 77), (Encoding::F32Delta, 0), (Encoding::F16, 0)] {
+            assert_eq!(published().snapshot(delivery(encoding), Some(v(held))).base, None);
+        }
+        assert!(Arc::ptr_eq(&delta, &published().snapshot(delivery(Encoding::F16Delta), Some(v(0)))));
+        let stored = Delivery { is_stored: true, ..delivery(Encoding::F16Delta) };
+        let stored = published().snapshot(stored, Some(v(0)));
+        assert_eq!((stored.base, stored.payload.len()), (None, 6));
+        outlet.close();
+        assert!(newest.has_changed().is_err(), "the streams have ended");
     }
 }

@@ -52,10 +52,10 @@ pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRe
         return;
     };
     tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
+    let _ = replies.send(Reply::Opened(member.delivery)).await;
     let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
     let end = Connection { shared: &shared, member: &member, replies: &replies, window }.run(inbound).await;
     shared.registry.disconnect(opened);
-    member.demand.ungate();
     report(&shared, &member, &end).await;
     // Of a broken stream it is not known whether the actor still listens; if so, it sent what cannot be read.
     if let End::Violation(message) | End::Broken(message) = end {
@@ -119,7 +119,12 @@ impl Connection<'_> {
                     self.shared.ledger.farewell(incarnation, Sequence(produced));
                     return End::Farewell;
                 }
-                Some(Message::Open(_)) | None => {
+                Some(Message::WeightsDamaged(_)) if self.member.delivery.with_receipts => {
+                    let actor = &self.member.name;
+                    tracing::warn!(%actor, "an actor could not read its weights; it is sent everything");
+                    let _ = self.replies.send(Reply::WeightsDamaged).await;
+                }
+                Some(Message::Open(_) | Message::WeightsDamaged(_)) | None => {
                     return End::Violation("expected a trajectory or a farewell".into());
                 }
             }
@@ -175,11 +180,7 @@ impl Connection<'_> {
         let ledger = &self.shared.ledger;
         plausible(sequence.0)?;
         ledger.arrive(incarnation, sequence).map_err(|e| e.to_string())?;
-        if self.shared.registry.template().lockstep.is_none() {
-            self.member.demand.gate();
-        }
-        let mut ticket =
-            Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone(), self.member.demand.clone());
+        let mut ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
         let trajectory = match self.parse(message).await {
             Ok((trajectory, place)) => {
                 ticket.hold(place);
@@ -190,13 +191,12 @@ impl Connection<'_> {
                 return Err(format!("trajectory {sequence}: {error}"));
             }
         };
-        // Nothing that comes after the finish is trained, however late the batcher hears of it.
+        // Nothing that comes after the finish is trained, however late the queue is closed.
         if self.shared.standing.is_finished() {
             ticket.settle(Disposition::Shutdown);
             return Ok(());
         }
-        // A closed queue gives the trajectory back, and its ticket refuses it when it is dropped.
-        let _ = self.shared.queue.send(Admitted { trajectory, ticket }).await;
+        self.shared.queue.put(Admitted { trajectory, ticket }).await;
         Ok(())
     }
 }

@@ -1,26 +1,24 @@
 //! Who works for this learner: checks registrations against the run, hands out actor indices and sessions, knows which
 //! actors are connected.
 
-use crate::handover::demand::WeightsDemand;
+mod seats;
+
 use crate::handover::ledger::{Ledger, PRODUCED_MAX};
-use crate::handover::weights::PublishedWatch;
+use crate::handover::weights::{Delivery, SMALL_NETWORK_MAX};
 use bytes::Bytes;
 use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION, TakeUp};
 use impala_common::ids::{ActorIndex, Incarnation, Session};
 use impala_common::snapshot::Encoding;
 use impala_common::wire::Registration;
 use impala_env::spec::EnvironmentSpec;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use seats::{NoSeat, Seats};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// Time that a registered actor has to open its stream before its index may go to another.
-const RESERVATION: Duration = Duration::from_secs(10);
 /// Longest name of an actor, bytes; names appear in logs.
 const NAME_LEN_MAX: usize = 256;
-/// Names whose index is remembered for their return; later ones get any free index.
-const NAMES_MAX: usize = 1 << 16;
 /// Largest actor index; bounds what a peer can make the learner remember.
 const INDEX_MAX: u32 = 1 << 20;
 
@@ -106,10 +104,8 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// Its name.
     pub name: String,
-    /// How it wants weights.
-    pub encoding: Encoding,
-    /// When it is sent newer ones.
-    pub demand: Arc<WeightsDemand>,
+    /// How it is sent weights.
+    pub delivery: Delivery,
 }
 
 /// Hands out sessions; shared by the service's tasks.
@@ -119,43 +115,27 @@ pub struct Registry {
     template: Agreement,
     take_ups: TakeUps,
     ledger: Arc<Ledger>,
-    published: PublishedWatch,
-    state: Mutex<State>,
+    seats: Mutex<Seats>,
     connected: watch::Sender<usize>,
 }
 
-#[derive(Debug)]
-struct State {
-    next_session: u64,
-    sessions: HashMap<Session, Seat>,
-    names: HashMap<String, ActorIndex>,
-}
-
-#[derive(Debug)]
-struct Seat {
-    member: Member,
-    registered: Instant,
-    connected: bool,
-}
-
-impl Seat {
-    fn is_live(&self) -> bool {
-        self.connected || self.registered.elapsed() < RESERVATION
-    }
+/// What a registration comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// What both sides agree on.
+    pub agreement: Agreement,
+    /// How the actor is sent weights.
+    pub delivery: Delivery,
+    /// Where it goes on, in a deterministic run.
+    pub take_up: Option<TakeUp>,
 }
 
 impl Registry {
     /// A registry for one run. Sessions count up from `first_session`, a random number, so that those of an earlier
     /// learner are not mistaken for this one's.
-    pub fn new(
-        template: Agreement,
-        take_ups: TakeUps,
-        ledger: Arc<Ledger>,
-        published: PublishedWatch,
-        first_session: u64,
-    ) -> Self {
-        let state = State { next_session: first_session, sessions: HashMap::new(), names: HashMap::new() };
-        Self { template, take_ups, ledger, published, state: Mutex::new(state), connected: watch::channel(0).0 }
+    pub fn new(template: Agreement, take_ups: TakeUps, ledger: Arc<Ledger>, first_session: u64) -> Self {
+        let seats = Mutex::new(Seats::new(first_session));
+        Self { template, take_ups, ledger, seats, connected: watch::channel(0).0 }
     }
 
     /// The agreement that every registration gets, but for session, index and encoding.
@@ -163,56 +143,44 @@ impl Registry {
         &self.template
     }
 
-    /// Admits an actor to the run; tells in a deterministic one where it goes on.
+    /// Admits an actor to the run; `is_near` tells that it is on this machine.
     ///
     /// # Errors
     /// The two sides do not fit together, or the index is taken; the message names both sides' values.
-    pub fn register(&self, registration: &Registration) -> Result<(Agreement, Option<TakeUp>), RegisterError> {
+    pub fn register(&self, registration: &Registration, is_near: bool) -> Result<Admission, RegisterError> {
         self.check(registration)?;
         let encoding = self.encoding_for(registration)?;
-        let mut state = self.lock();
-        // The same process registers again after a broken connection: its old session is over.
-        state.sessions.retain(|_, seat| seat.member.incarnation != registration.incarnation && seat.is_live());
-        let actor_index = self.choose_index(&state, registration)?;
-        state.next_session = state.next_session.wrapping_add(1);
-        let session = Session(state.next_session);
-        let member = Member {
-            actor_index,
-            incarnation: registration.incarnation,
-            name: registration.actor_name.clone(),
+        let is_small = self.template.network.parameter_count() <= SMALL_NETWORK_MAX;
+        let delivery = Delivery {
             encoding,
-            demand: Arc::new(WeightsDemand::new(self.published.clone())),
+            is_stored: registration.stored_payloads && is_near && is_small,
+            // An actor of a deterministic run waits for a version that may be published after its receipt.
+            with_receipts: registration.weights_in_receipts && self.template.lockstep.is_none(),
         };
-        if state.names.len() < NAMES_MAX {
-            state.names.insert(member.name.clone(), actor_index);
-        }
-        state.sessions.insert(session, Seat { member, registered: Instant::now(), connected: false });
+        let (session, actor_index) = self.seat(registration, delivery)?;
         let take_up = self.template.lockstep.map(|lockstep| self.take_ups.of(lockstep, actor_index));
         // In a deterministic run its trajectories count from the run's start, whichever process makes them.
         let produced = take_up.as_ref().map_or(registration.produced, |take_up| take_up.next);
         self.ledger.register(registration.incarnation, produced);
-        Ok((Agreement { session, actor_index, encoding, ..self.template.clone() }, take_up))
+        let agreement = Agreement { session, actor_index, encoding, ..self.template.clone() };
+        Ok(Admission { agreement, delivery, take_up })
     }
 
     /// The registered actor of a session.
     pub fn member(&self, session: Session) -> Option<Member> {
-        self.lock().sessions.get(&session).map(|seat| seat.member.clone())
+        self.lock().member(session).cloned()
     }
 
     /// An actor opens its trajectory stream; `None` if the session is unknown or has one already.
     pub fn connect(&self, session: Session) -> Option<Member> {
-        let mut state = self.lock();
-        let seat = state.sessions.get_mut(&session).filter(|seat| !seat.connected)?;
-        seat.connected = true;
-        let member = seat.member.clone();
+        let member = self.lock().connect(session).cloned()?;
         self.connected.send_modify(|count| *count += 1);
         Some(member)
     }
 
     /// The stream that [`Registry::connect`] opened has ended; its index is free for others.
     pub fn disconnect(&self, session: Session) {
-        // The seat may be gone already, if the same process has registered anew; its stream ends here all the same.
-        self.lock().sessions.remove(&session);
+        self.lock().remove(session);
         self.connected.send_modify(|count| *count -= 1);
     }
 
@@ -253,28 +221,28 @@ impl Registry {
         })
     }
 
-    /// The wanted index; else the one that this name had before; else the lowest free one.
-    fn choose_index(&self, state: &State, registration: &Registration) -> Result<ActorIndex, RegisterError> {
-        let holder = |index: ActorIndex| state.sessions.values().find(|seat| seat.member.actor_index == index);
+    fn seat(&self, registration: &Registration, delivery: Delivery) -> Result<(Session, ActorIndex), RegisterError> {
         let bound = self.template.lockstep.map_or(INDEX_MAX, |lockstep| lockstep.actors);
-        if let Some(index) = registration.actor_index {
-            if index.0 >= bound {
-                let requirement = format!("below {bound}");
-                return Err(RegisterError::Bounds { field: "index", value: index.to_string(), requirement });
-            }
-            return match holder(index) {
-                Some(seat) => Err(RegisterError::Taken { index, holder: seat.member.name.clone() }),
-                None => Ok(index),
-            };
+        let wanted = registration.actor_index;
+        if let Some(index) = wanted.filter(|index| index.0 >= bound) {
+            let requirement = format!("below {bound}");
+            return Err(RegisterError::Bounds { field: "index", value: index.to_string(), requirement });
         }
-        let held: HashSet<ActorIndex> = state.sessions.values().map(|seat| seat.member.actor_index).collect();
-        let before = state.names.get(&registration.actor_name).copied();
-        let mut candidates = before.into_iter().chain((0..bound).map(ActorIndex));
-        candidates.find(|index| !held.contains(index)).ok_or(RegisterError::Full { actors: bound })
+        let member = Member {
+            actor_index: wanted.unwrap_or(ActorIndex(0)),
+            incarnation: registration.incarnation,
+            name: registration.actor_name.clone(),
+            delivery,
+        };
+        let now = Instant::now().into_std();
+        self.lock().seat(member, wanted, bound, now).map_err(|reason| match (reason, wanted) {
+            (NoSeat::Taken { holder }, Some(index)) => RegisterError::Taken { index, holder },
+            _ => RegisterError::Full { actors: bound },
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the registry panics")
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().expect("no holder of the seats panics")
     }
 }
 
@@ -300,7 +268,7 @@ mod tests {
             in_flight_max: 1,
             lockstep,
         };
-        Registry::new(template, TakeUps::default(), Arc::default(), watch::channel(None).1, 100)
+        Registry::new(template, TakeUps::default(), Arc::default(), 100)
     }
 
     fn registration(name: &str, incarnation: u64) -> Registration {
@@ -312,11 +280,13 @@ mod tests {
             produced: Sequence(0),
             environments: EnvironmentName::ALL.map(EnvironmentName::spec).to_vec(),
             encodings: Encoding::ALL.to_vec(),
+            weights_in_receipts: true,
+            stored_payloads: true,
         }
     }
 
     fn register(registry: &Registry, registration: &Registration) -> Agreement {
-        registry.register(registration).unwrap().0
+        registry.register(registration, true).unwrap().agreement
     }
 
     #[test]
@@ -327,8 +297,8 @@ mod tests {
         // Nine trajectories are trained: five of actor 0, four of actor 1. What the process made before does not matter.
         let veteran = Registration { produced: Sequence(70), ..registration("a", 1) };
         let take_up = |next, state| Some(TakeUp { next: Sequence(next), state: Bytes::from_static(state) });
-        assert_eq!(registry.register(&veteran).unwrap().1, take_up(5, b"zero"));
-        assert_eq!(registry.register(&registration("b", 2)).unwrap().1, take_up(4, b"one"));
+        assert_eq!(registry.register(&veteran, true).unwrap().take_up, take_up(5, b"zero"));
+        assert_eq!(registry.register(&registration("b", 2), true).unwrap().take_up, take_up(4, b"one"));
         registry.ledger.arrive(Incarnation(1), Sequence(5)).unwrap();
         assert_eq!(registry.ledger.account().produced, 1);
     }
@@ -354,7 +324,7 @@ mod tests {
         let wanted =
             |name, incarnation| Registration { actor_index: Some(ActorIndex(3)), ..registration(name, incarnation) };
         let first = register(&registry, &wanted("a", 1));
-        let error = registry.register(&wanted("b", 2)).unwrap_err();
+        let error = registry.register(&wanted("b", 2), true).unwrap_err();
         assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
         let again = register(&registry, &wanted("a", 1));
         assert!(registry.connect(first.session).is_none());
@@ -368,7 +338,7 @@ mod tests {
         let error = |change: fn(&mut Registration)| {
             let mut registration = registration("x", 9);
             change(&mut registration);
-            registry.register(&registration).unwrap_err().to_string()
+            registry.register(&registration, true).unwrap_err().to_string()
         };
         assert!(error(|r| r.protocol_version = 2).contains("version 2, the learner 1"));
         let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
@@ -380,6 +350,25 @@ mod tests {
         assert!(error(|r| r.actor_index = Some(ActorIndex(1))).contains("index 1 is out of bounds: below 1"));
         register(&registry, &registration("a", 1));
         assert!(error(|_| ()).contains("all of its 1 actors"));
+    }
+
+    #[test]
+    fn weights_go_with_receipts_and_uncompressed_only_where_that_serves_and_is_understood() {
+        let delivery = |registry: &Registry, change: fn(&mut Registration), is_near| {
+            let mut registration = registration("x", 9);
+            change(&mut registration);
+            let Delivery { is_stored, with_receipts, .. } = registry.register(&registration, is_near).unwrap().delivery;
+            (is_stored, with_receipts)
+        };
+        let mut registry = registry(None);
+        assert_eq!(delivery(&registry, |_| (), true), (true, true));
+        assert_eq!(delivery(&registry, |_| (), false), (false, true));
+        assert_eq!(delivery(&registry, |r| r.stored_payloads = false, true), (false, true));
+        assert_eq!(delivery(&registry, |r| r.weights_in_receipts = false, true), (true, false));
+        registry.template.network.hidden = vec![1 << 14];
+        assert_eq!(delivery(&registry, |_| (), true), (false, true));
+        registry.template.lockstep = Some(Lockstep { actors: 1, trajectories_per_batch: 1 });
+        assert_eq!(delivery(&registry, |_| (), true), (false, false));
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub fn spawn<T: Send + 'static>(
 }
 
 impl<T> Stage<T> {
+    /// A stage that this run does without: it has ended.
+    pub fn none() -> Self {
+        Self { end: oneshot::channel().1, thread: None }
+    }
+
     /// Whether the end has not been awaited yet.
     pub fn is_running(&self) -> bool {
         self.thread.is_some()

@@ -1,13 +1,14 @@
-//! The trainer thread: owns the model, takes batches, updates, leaves new weights for the publisher.
+//! The trainer thread: owns the model, takes batches, updates, leaves or publishes new weights.
 
 use crate::config::goal::Goal;
 use crate::config::optimisation::LearningRate;
 use crate::config::weights::Publishing;
 use crate::handover::admission::{PolicyLagGate, StagedBatch};
+use crate::handover::batch_queue::BatchQueue;
 use crate::handover::ledger::{Disposition, Ledger};
 use crate::handover::metrics::TrainerMetrics;
 use crate::handover::progress::Progress;
-use crate::handover::weights::WeightsSlot;
+use crate::handover::weights::WeightsOutlet;
 use crate::learn::step::{Diverged, LearnerStep};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_slot::CheckpointSlot;
@@ -15,7 +16,6 @@ use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeMap;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 /// Why the trainer stopped.
@@ -46,10 +46,10 @@ pub struct Trainer {
     pub settings: RecordedSettings,
     /// Parameters, optimiser and device.
     pub step: LearnerStep,
-    /// From the batcher.
-    pub staged: Receiver<StagedBatch>,
-    /// To the publisher.
-    pub slot: WeightsSlot,
+    /// Where batches come from.
+    pub queue: Arc<BatchQueue>,
+    /// Where weights go.
+    pub outlet: WeightsOutlet,
     /// Told of every new version.
     pub gate: PolicyLagGate,
     /// Read by reports.
@@ -76,7 +76,7 @@ impl Trainer {
     /// parameters back.
     pub fn run(mut self) -> (TrainingEnd, Trained) {
         let metrics = TrainerMetrics::new();
-        self.slot.put(self.gate.current(), self.step.parameters());
+        self.outlet.put(self.gate.current(), self.step.parameters());
         let end = self.train_to_the_end(&metrics);
         self.lock_progress().end_work();
         (end, Trained { step: self.step, actor_states: self.actor_states })
@@ -88,7 +88,7 @@ impl Trainer {
             return end;
         }
         loop {
-            let Ok(staged) = self.staged.recv() else {
+            let Some(staged) = self.queue.take() else {
                 return TrainingEnd::Stopped;
             };
             self.lock_progress().begin_work(staged.actors);
@@ -119,7 +119,7 @@ impl Trainer {
         let version = WeightsVersion(current.0 + 1);
         self.gate.advance(version);
         if self.publishing.is_due(version) {
-            self.slot.put(version, self.step.parameters());
+            self.outlet.put(version, self.step.parameters());
         }
 
         lags.iter().for_each(|lag| metrics.record_lag(*lag));

@@ -9,7 +9,7 @@ use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::run_state::RunState;
-use impala_learner::report::status::Status;
+use impala_learner::handover::status::Status;
 use impala_learner::run::checkpoint::Checkpoint;
 use impala_learner::run::resume::default_store;
 use impala_learner::run::run_dir::RunDir;
@@ -176,6 +176,8 @@ pub(crate) fn registration(name: &str, incarnation: u64) -> pb::RegisterRequest 
         produced: 0,
         environments: EnvironmentName::ALL.map(|name| name.spec().into()).to_vec(),
         encodings: Encoding::ALL.map(|encoding| pb::Encoding::from(encoding).into()).to_vec(),
+        weights_in_receipts: None,
+        stored_payloads: None,
     }
 }
 
@@ -206,7 +208,7 @@ pub(crate) fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory 
 
 /// The receipt of `sequence` as [`TestActor::reply`] gives it.
 pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> Reply {
-    Reply::Receipt(pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0 })
+    Reply::Receipt(pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0, weights: None })
 }
 
 /// Numbers as the wire carries them.
@@ -224,6 +226,8 @@ pub(crate) struct TestActor {
     produced: u64,
     /// What the last receipt asks the next trajectory to be made with.
     pub(crate) next_weights: u64,
+    /// The weights that came with it.
+    pub(crate) receipt_weights: Option<pb::Snapshot>,
 }
 
 impl TestActor {
@@ -247,7 +251,8 @@ impl TestActor {
             action_count: network.action_count as usize,
         };
         let decoder = Decoder::new(spec.parameter_count());
-        let actor = Self { agreement, requests, replies, weights, decoder, produced, next_weights: 0 };
+        let actor =
+            Self { agreement, requests, replies, weights, decoder, produced, next_weights: 0, receipt_weights: None };
         actor.send(Request::Open(pb::Open { session })).await;
         actor
     }
@@ -281,6 +286,7 @@ impl TestActor {
         let mut reply = reply.map(|reply| reply.message.unwrap());
         if let Some(Reply::Receipt(receipt)) = &mut reply {
             self.next_weights = std::mem::take(&mut receipt.weights_version);
+            self.receipt_weights = receipt.weights.take();
         }
         Ok(reply)
     }
@@ -320,10 +326,26 @@ impl TestActor {
         status.message().to_owned()
     }
 
+    /// The next reply, which must be weights by themselves.
+    pub(crate) async fn pushed_weights(&mut self) -> pb::Snapshot {
+        match self.reply().await.unwrap() {
+            Some(Reply::Weights(weights)) => {
+                self.decode(&weights);
+                weights
+            }
+            other => panic!("expected weights, got {other:?}"),
+        }
+    }
+
+    /// The parameters of a snapshot.
+    pub(crate) fn decode(&mut self, snapshot: &pb::Snapshot) -> Vec<f32> {
+        self.decoder.decode(&Snapshot::try_from(snapshot.clone()).unwrap()).unwrap()
+    }
+
     /// The next snapshot and the parameters in it.
     pub(crate) async fn weights(&mut self) -> (pb::Snapshot, Vec<f32>) {
         let snapshot = within("weights", self.weights.message()).await.unwrap().expect("the stream should go on");
-        let parameters = self.decoder.decode(&Snapshot::try_from(snapshot.clone()).unwrap()).unwrap();
+        let parameters = self.decode(&snapshot);
         (snapshot, parameters)
     }
 

@@ -4,6 +4,7 @@ use crate::support::{TestActor, TestLearner, given, receipt, registration, setti
 use impala_common::wire::pb;
 use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
+use pb::push_request::Message as Request;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trajectories_are_trained_and_weights_come_in_full_first_and_then_as_deltas() {
@@ -167,26 +168,60 @@ async fn an_actor_that_does_not_read_its_weights_skips_versions_and_holds_nobody
     assert_eq!(learner.stop().await.trained, updates);
 }
 
+/// One that takes weights with its receipts.
+fn with_receipts(name: &str, incarnation: u64) -> pb::RegisterRequest {
+    pb::RegisterRequest { weights_in_receipts: Some(true), ..registration(name, incarnation) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn weights_come_when_a_trajectory_is_about_to_be_trained_and_the_receipt_names_them() {
+async fn weights_come_after_open_and_then_with_receipts_each_version_once() {
+    let given = given("weights_encoding = \"f32-delta\"", settings());
+    let learner = TestLearner::start(given).await;
+    let mut actor = TestActor::join(&learner, with_receipts("a", 1)).await;
+    assert_eq!(actor.agreement.weights_in_receipts, Some(true));
+    let first = actor.pushed_weights().await;
+    assert_eq!((first.version, first.base_version, first.stored), (0, None, false));
+    let mut held = 0;
+    for _ in 0..6 {
+        let sequence = actor.push(held).await;
+        assert_eq!(actor.receipt().await, (sequence, pb::Disposition::Trained));
+        // The receipt goes out before the update that the trajectory is part of: the first has nothing new to bring.
+        match actor.receipt_weights.take() {
+            Some(weights) => {
+                assert!(weights.version > held);
+                assert_eq!((weights.version, weights.base_version), (actor.next_weights, Some(held)));
+                actor.decode(&weights);
+                held = weights.version;
+            }
+            None => assert_eq!(actor.next_weights, held),
+        }
+    }
+    assert!(held >= 3, "{held}");
+
+    actor.send(Request::WeightsDamaged(pb::WeightsDamaged {})).await;
+    let full = actor.pushed_weights().await;
+    assert_eq!(full.base_version, None);
+    actor.leave().await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_of_this_machine_that_reads_stored_weights_gets_them_so() {
     let learner = TestLearner::start(settings()).await;
-    let (mut busy, mut idle) = (learner.actor("busy", 1).await, learner.actor("idle", 2).await);
-    idle.train(0).await;
-    idle.weights_of(1).await;
-    for version in 1..8 {
-        busy.train(version).await;
-        busy.weights_of(version + 1).await;
-    }
-    let sequence = idle.push(1).await;
-    assert_eq!(idle.receipt().await, (sequence, pb::Disposition::Trained));
-    assert_eq!(idle.next_weights, 8);
-    // None of those that were published while it had nothing under way; the newest and the next race each other.
-    let mut versions = vec![idle.weights().await.0.version];
-    while *versions.last().unwrap() < 9 {
-        versions.push(idle.weights().await.0.version);
-    }
-    assert!(versions == [8, 9] || versions == [9], "{versions:?}");
-    busy.leave().await;
-    idle.leave().await;
+    let request = pb::RegisterRequest { stored_payloads: Some(true), ..with_receipts("near", 1) };
+    let mut actor = TestActor::join(&learner, request).await;
+    let weights = actor.pushed_weights().await;
+    assert!(weights.stored);
+    assert_eq!(weights.payload.len() as u64, 2 * weights.parameter_count);
+    actor.leave().await;
+    learner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_without_weights_in_its_receipts_has_none_to_complain_of() {
+    let learner = TestLearner::start(settings()).await;
+    let mut actor = learner.actor("old", 1).await;
+    actor.send(Request::WeightsDamaged(pb::WeightsDamaged {})).await;
+    assert!(actor.violation().await.contains("expected a trajectory or a farewell"));
     learner.stop().await;
 }

@@ -1,0 +1,278 @@
+//! How admitted trajectories become batches: in the order of arrival, or in the order of a deterministic run. A plain state
+//! machine, driven by whoever holds it; no thread, no clock and no channel is in here.
+
+use crate::handover::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
+use crate::handover::ledger::Disposition;
+use crate::learn::batch::Batch;
+use bytes::Bytes;
+use impala_common::agreement::Lockstep;
+use impala_common::ids::WeightsVersion;
+use impala_common::trajectory::RolloutTime;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Gathers batches.
+#[derive(Debug)]
+pub struct Batcher {
+    trajectories_per_batch: usize,
+    gate: PolicyLagGate,
+    order: Order,
+    /// Next to be trained, first in front.
+    ready: VecDeque<Admitted>,
+    /// The time that went into every trajectory since the batch before: refused ones too.
+    actors: RolloutTime,
+}
+
+/// What [`Batcher::take`] found.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// A whole batch, if there was one.
+    pub batch: Option<WholeBatch>,
+    /// Trajectories that have become too old, to be refused.
+    pub stale: Vec<Stale>,
+}
+
+/// A trajectory that is too old, without its data.
+#[derive(Debug)]
+pub struct Stale {
+    ticket: Ticket,
+    version: WeightsVersion,
+}
+
+/// The trajectories of one update, not yet put side by side: that takes time which nobody should wait for.
+#[derive(Debug)]
+pub struct WholeBatch {
+    trajectories: Vec<Admitted>,
+    actors: RolloutTime,
+}
+
+/// Decides which trajectory is next.
+#[derive(Debug)]
+enum Order {
+    Arrival,
+    Lockstep { lockstep: Lockstep, next: u64, waiting: BTreeMap<u64, Admitted> },
+}
+
+impl Batcher {
+    /// An empty one. `lockstep` is the order of a deterministic run; first come, first trained without it. `updates_before`
+    /// were done by the learner that a run is resumed from.
+    pub fn new(
+        trajectories_per_batch: usize,
+        gate: PolicyLagGate,
+        lockstep: Option<Lockstep>,
+        updates_before: u64,
+    ) -> Self {
+        let order = match lockstep {
+            None => Order::Arrival,
+            Some(lockstep) => {
+                let next = updates_before.saturating_mul(lockstep.trajectories_per_batch.into());
+                Order::Lockstep { lockstep, next, waiting: BTreeMap::new() }
+            }
+        };
+        Self { trajectories_per_batch, gate, order, ready: VecDeque::new(), actors: RolloutTime::default() }
+    }
+
+    /// Takes a trajectory in; gives it back if it is too old already: its actor is not to wait for a batch to hear that.
+    pub fn insert(&mut self, admitted: Admitted) -> Option<Stale> {
+        self.actors += admitted.trajectory.time();
+        match &mut self.order {
+            Order::Arrival if !self.gate.admits(admitted.trajectory.weights_version) => return Some(admitted.into()),
+            Order::Arrival => self.ready.push_back(admitted),
+            Order::Lockstep { lockstep, next, waiting } => {
+                let position = lockstep.position(admitted.ticket.actor(), admitted.ticket.sequence());
+                waiting.insert(position, admitted);
+                while let Some(admitted) = waiting.remove(next) {
+                    *next += 1;
+                    self.ready.push_back(admitted);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether there are enough trajectories for a batch, should none of them have become too old.
+    pub fn has_enough(&self) -> bool {
+        self.ready.len() >= self.trajectories_per_batch
+    }
+
+    /// Takes a batch of trajectories that are young enough now out, and whatever is too old. A deterministic run trains
+    /// everything: its lag is fixed by construction.
+    pub fn take(&mut self) -> Taken {
+        let mut taken = Taken::default();
+        if matches!(self.order, Order::Arrival) {
+            let is_stale = |admitted: &Admitted| !self.gate.admits(admitted.trajectory.weights_version);
+            // Nearly always none.
+            if self.ready.iter().any(is_stale) {
+                let (stale, ready): (VecDeque<_>, _) = std::mem::take(&mut self.ready).into_iter().partition(is_stale);
+                self.ready = ready;
+                taken.stale = stale.into_iter().map(Stale::from).collect();
+            }
+        }
+        if self.has_enough() {
+            let trajectories = self.ready.drain(..self.trajectories_per_batch).collect();
+            taken.batch = Some(WholeBatch { trajectories, actors: std::mem::take(&mut self.actors) });
+        }
+        taken
+    }
+}
+
+impl Taken {
+    /// Trajectories that are not held here any more.
+    pub fn len(&self) -> usize {
+        self.stale.len() + self.batch.as_ref().map_or(0, |batch| batch.trajectories.len())
+    }
+
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Admitted> for Stale {
+    fn from(admitted: Admitted) -> Self {
+        Self { version: admitted.trajectory.weights_version, ticket: admitted.ticket }
+    }
+}
+
+impl Stale {
+    /// Refuses it. Its actor waits for newer weights than it had, else one whose weights are held up would make one refused
+    /// trajectory after the other.
+    pub fn refuse(self) {
+        self.ticket.asking_for(WeightsVersion(self.version.0.saturating_add(1))).settle(Disposition::Stale);
+    }
+}
+
+impl WholeBatch {
+    /// Puts the trajectories side by side.
+    pub fn stage(self) -> StagedBatch {
+        let Self { trajectories, actors } = self;
+        let (trajectories, tickets): (Vec<_>, Vec<_>) =
+            trajectories.into_iter().map(|admitted| (admitted.trajectory, admitted.ticket)).unzip();
+        let states = tickets.iter().zip(&trajectories);
+        let actor_states = states
+            // Copied: it is a slice of the received message, which would stay in memory as long as it.
+            .filter_map(|(ticket, trajectory)| {
+                Some((ticket.actor(), Bytes::copy_from_slice(trajectory.actor_state()?)))
+            })
+            .collect();
+        StagedBatch { batch: Batch::new(trajectories), tickets, actors, actor_states }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::admission::Reply;
+    use crate::handover::ledger::Ledger;
+    use impala_common::ids::{ActorIndex, Sequence};
+    use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
+    use impala_env::Outcome;
+    use std::sync::Arc;
+    use tokio::sync::mpsc;
+
+    /// Two trajectories a batch.
+    struct Bench {
+        batcher: Batcher,
+        gate: PolicyLagGate,
+        ledger: Arc<Ledger>,
+        replies: (mpsc::Sender<Reply>, mpsc::Receiver<Reply>),
+    }
+
+    fn bench(lockstep: Option<Lockstep>, updates_before: u64) -> Bench {
+        let gate = PolicyLagGate::new(3);
+        let batcher = Batcher::new(2, gate.clone(), lockstep, updates_before);
+        Bench { batcher, gate, ledger: Arc::default(), replies: mpsc::channel(16) }
+    }
+
+    impl Bench {
+        /// The reward of the trajectory tells its actor and sequence.
+        fn insert(&mut self, actor: u32, sequence: u64, version: u64) -> Option<Stale> {
+            let shape = TrajectoryShape { unroll_length: 1, environments: 1, observation_len: 1, action_count: 2 };
+            let parts = TrajectoryParts {
+                sequence: Sequence(sequence),
+                weights_version: WeightsVersion(version),
+                observations: vec![0.0; 2],
+                actions: vec![0],
+                behaviour_log_probs: vec![-0.5],
+                rewards: vec![(actor * 10) as f32 + sequence as f32],
+                outcomes: vec![Outcome::Continues],
+                ..TrajectoryParts::default()
+            };
+            let trajectory = Trajectory::try_new(shape, parts).unwrap();
+            let replies = self.replies.0.clone();
+            let ticket = Ticket::new(ActorIndex(actor), Sequence(sequence), self.ledger.clone(), replies);
+            self.batcher.insert(Admitted { trajectory, ticket })
+        }
+
+        /// The rewards of the next batch, if there is one.
+        fn take(&mut self) -> Option<Vec<f32>> {
+            let Taken { batch, stale } = self.batcher.take();
+            stale.into_iter().for_each(Stale::refuse);
+            batch.map(|batch| batch.stage().batch.trajectories().iter().flat_map(|t| t.rewards.clone()).collect())
+        }
+    }
+
+    #[test]
+    fn batches_fill_in_the_order_of_arrival() {
+        let mut bench = bench(None, 0);
+        for (actor, sequence) in [(1, 0), (0, 0), (0, 1)] {
+            assert!(bench.insert(actor, sequence, 0).is_none());
+        }
+        assert!(bench.batcher.has_enough());
+        assert_eq!(bench.take(), Some(vec![10.0, 0.0]));
+        assert!(!bench.batcher.has_enough());
+        assert_eq!(bench.take(), None);
+        bench.insert(1, 1, 0);
+        assert_eq!(bench.take(), Some(vec![1.0, 11.0]));
+        // The trained ones are decided by the trainer; here their tickets were dropped.
+        assert_eq!(bench.ledger.account().refused_shutdown, 4);
+    }
+
+    #[test]
+    fn the_lag_is_exact_when_a_batch_is_taken_and_the_stale_are_refused_at_once() {
+        let mut bench = bench(None, 0);
+        bench.gate.advance(WeightsVersion(10));
+        bench.insert(0, 0, 6).expect("four updates behind").refuse();
+        let told = bench.replies.1.try_recv();
+        let expected =
+            Reply::Receipt { sequence: Sequence(0), disposition: Disposition::Stale, oldest: WeightsVersion(7) };
+        assert_eq!(told, Ok(expected));
+        bench.insert(0, 1, 7);
+        bench.insert(1, 0, 9);
+        bench.insert(1, 1, 10);
+        bench.gate.advance(WeightsVersion(11));
+        assert_eq!(bench.take(), Some(vec![10.0, 11.0]));
+        assert_eq!(bench.ledger.account().refused_stale, 2);
+        // Too few are left: what is too old goes all the same.
+        bench.insert(0, 2, 8);
+        bench.insert(1, 2, 11);
+        bench.gate.advance(WeightsVersion(12));
+        assert_eq!(bench.take(), None);
+        assert_eq!(bench.ledger.account().refused_stale, 3);
+        bench.insert(0, 3, 12);
+        assert_eq!(bench.take(), Some(vec![12.0, 3.0]));
+    }
+
+    #[test]
+    fn lockstep_trains_in_the_order_of_sequence_and_actor() {
+        let lockstep = Lockstep { actors: 2, trajectories_per_batch: 2 };
+        let mut bench = bench(Some(lockstep), 0);
+        bench.insert(1, 0, 0);
+        bench.insert(1, 1, 1);
+        assert!(!bench.batcher.has_enough());
+        bench.insert(0, 0, 0);
+        assert_eq!(bench.take(), Some(vec![0.0, 10.0]));
+        // No age is too old here.
+        bench.gate.advance(WeightsVersion(90));
+        bench.insert(0, 1, 1);
+        assert_eq!(bench.take(), Some(vec![1.0, 11.0]));
+    }
+
+    #[test]
+    fn a_resumed_order_goes_on_after_the_trained_batches() {
+        let lockstep = Lockstep { actors: 2, trajectories_per_batch: 2 };
+        let mut bench = bench(Some(lockstep), 3);
+        bench.insert(1, 3, 3);
+        bench.insert(0, 3, 3);
+        assert_eq!(bench.take(), Some(vec![3.0, 13.0]));
+    }
+}

@@ -1,0 +1,123 @@
+//! What goes back on a trajectory stream, in protobuf: receipts, and with them the newest weights, chosen and encoded when
+//! the stream has room for them.
+
+use super::{unknown_session, watch};
+use crate::handover::admission::Reply;
+use crate::handover::ledger::Disposition;
+use crate::handover::metrics::WeightsMetrics;
+use crate::handover::run_state::Finish;
+use crate::handover::weights::{Delivery, Published, PublishedWatch};
+use impala_common::ids::WeightsVersion;
+use impala_common::wire::pb;
+use pb::push_reply::Message;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::Status;
+
+/// One stream's answers.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    published: PublishedWatch,
+    /// How its actor gets weights, once it is known; nothing for one that does not get them here.
+    delivery: Option<Delivery>,
+    /// What the actor holds once it has read what was sent: the stream keeps the order.
+    held: Option<WeightsVersion>,
+    metrics: WeightsMetrics,
+}
+
+/// The messages of a stream, one after the other.
+pub(super) fn messages(
+    replies: ReceiverStream<Reply>,
+    outbound: Outbound,
+) -> impl Stream<Item = Result<pb::PushReply, Status>> {
+    // Never waited for: a message begins when the one before is done.
+    let outbound = Arc::new(Mutex::new(outbound));
+    let messages = replies.then(move |reply| {
+        let outbound = outbound.clone();
+        async move { outbound.lock().await.message(reply).await }
+    });
+    let answer = |message| pb::PushReply { message: Some(message) };
+    messages.filter_map(move |message| message.map(|message| message.map(answer)).transpose())
+}
+
+impl Outbound {
+    pub(super) fn new(published: PublishedWatch) -> Self {
+        Self { published, delivery: None, held: None, metrics: WeightsMetrics::new() }
+    }
+
+    /// The message for a reply, if there is one.
+    async fn message(&mut self, reply: Reply) -> Result<Option<Message>, Status> {
+        Ok(match reply {
+            Reply::Opened(delivery) => {
+                self.delivery = Some(delivery).filter(|delivery| delivery.with_receipts);
+                self.full_weights().await
+            }
+            Reply::WeightsDamaged => self.full_weights().await,
+            Reply::Receipt { sequence, disposition, oldest } => {
+                let disposition = match disposition {
+                    Disposition::Trained => pb::Disposition::Trained,
+                    Disposition::Stale => pb::Disposition::Stale,
+                    // An invalid trajectory ends the stream with an error; it has no receipt.
+                    Disposition::Invalid => pb::Disposition::Unspecified,
+                    Disposition::Shutdown => pb::Disposition::Shutdown,
+                };
+                let (weights_version, weights) = match disposition {
+                    pb::Disposition::Shutdown => (WeightsVersion(0), None),
+                    _ => self.next_weights(oldest).await,
+                };
+                let (sequence, weights_version) = (sequence.0, weights_version.0);
+                Some(Message::Receipt(pb::Receipt {
+                    sequence,
+                    disposition: disposition.into(),
+                    weights_version,
+                    weights,
+                }))
+            }
+            Reply::Finish(Finish { reason, actors_wait }) => {
+                Some(Message::Finish(pb::Finish { reason, wait: actors_wait }))
+            }
+            Reply::UnknownSession(session) => return Err(unknown_session(session)),
+            Reply::Violation(message) => return Err(Status::invalid_argument(message)),
+        })
+    }
+
+    /// Everything, for an actor that gets its weights here and holds none.
+    async fn full_weights(&mut self) -> Option<Message> {
+        self.held = None;
+        let delivery = self.delivery?;
+        let newest = self.newest_from(WeightsVersion(0)).await?;
+        self.snapshot(newest, delivery).await.map(Message::Weights)
+    }
+
+    /// The version that is to make the next trajectory, and its weights if they are to go with the receipt. An actor whose
+    /// weights come by another stream waits for them itself.
+    async fn next_weights(&mut self, oldest: WeightsVersion) -> (WeightsVersion, Option<pb::Snapshot>) {
+        let Some(delivery) = self.delivery else {
+            let newest = self.published.borrow().as_ref().map_or(oldest, |newest| newest.version);
+            return (newest.max(oldest), None);
+        };
+        // The publisher of a large network may be behind: its actor would make a trajectory that is refused.
+        let Some(newest) = self.newest_from(oldest).await else { return (oldest, None) };
+        let version = newest.version;
+        match self.held == Some(version) {
+            true => (version, None),
+            false => (version, self.snapshot(newest, delivery).await),
+        }
+    }
+
+    /// The newest version, once it is `oldest` or newer; nothing after the end.
+    async fn newest_from(&mut self, oldest: WeightsVersion) -> Option<Arc<Published>> {
+        let is_new = |newest: &Option<Arc<Published>>| newest.as_ref().is_some_and(|newest| newest.version >= oldest);
+        self.published.wait_for(is_new).await.ok()?.clone()
+    }
+
+    async fn snapshot(&mut self, newest: Arc<Published>, delivery: Delivery) -> Option<pb::Snapshot> {
+        let version = newest.version;
+        let snapshot = watch::encoded(newest, delivery, self.held).await?;
+        self.metrics.record(&snapshot);
+        self.held = Some(version);
+        Some(snapshot.as_ref().into())
+    }
+}
