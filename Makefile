@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu ladder peers seeds deny docker-setup docker-test netns-test
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test
 
 build:
 	cargo build --release --workspace
@@ -28,6 +28,10 @@ bench-gpu:
 # Every path measured side by side, from the parts alone to whole runs; about five minutes.
 ladder: build
 	cargo run --release -p impala-benches --bin ladder
+
+# Writes the tables of settings and metrics in docs/ anew from the code.
+documents:
+	cargo run --release -p impala-benches --bin documents
 
 # Compares with other systems on this machine; downloads about 4 GB the first time. `benches/peers/compare --help` says the rest.
 peers:

@@ -1,10 +1,9 @@
 //! Every metric of the actor: name, unit and help text. Recorded once a trajectory or less, never once a step.
 
 use impala_common::ids::WeightsVersion;
+use impala_common::metric::{self, Metric};
 use impala_common::trajectory::{RolloutTime, Trajectory};
-use metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 /// Environment steps.
 pub const FRAMES: &str = "impala_actor_frames_total";
@@ -35,8 +34,6 @@ pub const BLOCKED: &str = "impala_actor_blocked_seconds";
 /// Time at work on a trajectory.
 pub const ROLLOUT: &str = "impala_actor_rollout_seconds";
 
-/// What can become of a trajectory.
-const DISPOSITIONS: [&str; 3] = ["trained", "stale", "shutdown"];
 /// Powers of four from 16 microseconds to 17 seconds.
 const DURATION_BUCKETS: [f64; 11] = [16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.024, 4.096, 16.384];
 /// Catch ends with -1 or 1, CartPole between 8 and 500.
@@ -50,52 +47,39 @@ pub const BUCKETS: [(&str, &[f64]); 4] = [
     (ROLLOUT, &DURATION_BUCKETS),
 ];
 
-/// The name of every metric.
-pub const NAMES: [&str; 14] = [
-    FRAMES,
-    TRAJECTORIES,
-    EPISODES,
-    EPISODE_RETURN,
-    EPISODE_LENGTH,
-    RECEIPTS,
-    WEIGHTS_VERSION,
-    SNAPSHOT_BYTES,
-    SNAPSHOTS,
-    SNAPSHOT_ERRORS,
-    RECONNECTS,
-    LOST,
-    BLOCKED,
-    ROLLOUT,
+/// Every metric of the actor.
+pub const TABLE: &[Metric] = &[
+    Metric::counter(FRAMES, "frames", "Environment steps, over all environments of this actor"),
+    Metric::counter(TRAJECTORIES, "trajectories", "Trajectories made"),
+    Metric::counter(EPISODES, "episodes", "Episodes that ended"),
+    Metric::histogram(EPISODE_RETURN, "reward", "Undiscounted return of each episode that ended"),
+    Metric::histogram(EPISODE_LENGTH, "steps", "Steps of each episode that ended"),
+    Metric::counter(RECEIPTS, "trajectories", "Trajectories that the learner answered")
+        .by("disposition", &[("trained", ""), ("stale", "refused as too old"), ("shutdown", "refused after the end")]),
+    Metric::gauge(WEIGHTS_VERSION, "updates", "Version of the newest weights received: the updates in them"),
+    Metric::counter(SNAPSHOT_BYTES, "bytes", "Compressed weights received"),
+    Metric::counter(SNAPSHOTS, "snapshots", "Versions of the weights received")
+        .by("kind", &[("full", ""), ("delta", "difference to the version before")]),
+    Metric::counter(SNAPSHOT_ERRORS, "snapshots", "Weights that could not be decoded"),
+    Metric::counter(RECONNECTS, "times", "Times that the learner was lost and registered with anew"),
+    Metric::counter(LOST, "trajectories", "Trajectories without a receipt when their connection ended"),
+    Metric::histogram(
+        BLOCKED,
+        "s",
+        "Time that the rollout waited, for each trajectory: for receipts, for weights, for the socket",
+    ),
+    Metric::histogram(ROLLOUT, "s", "Time that the rollout worked on each trajectory"),
 ];
+
+/// The name of every metric.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|metric| metric.name)
+}
 
 /// Gives the installed recorder unit and help text of every metric, and lets the counters begin at 0.
 pub fn describe() {
-    for name in [FRAMES, TRAJECTORIES, EPISODES, SNAPSHOT_BYTES, SNAPSHOT_ERRORS, RECONNECTS, LOST] {
-        counter!(name).increment(0);
-    }
-    DISPOSITIONS.iter().for_each(|disposition| counter!(RECEIPTS, "disposition" => *disposition).increment(0));
-    describe_counter!(FRAMES, Unit::Count, "Environment steps, over all environments of this actor");
-    describe_counter!(TRAJECTORIES, Unit::Count, "Trajectories made");
-    describe_counter!(EPISODES, Unit::Count, "Episodes that ended");
-    describe_histogram!(EPISODE_RETURN, Unit::Count, "Undiscounted return of each episode that ended");
-    describe_histogram!(EPISODE_LENGTH, Unit::Count, "Steps of each episode that ended");
-    describe_counter!(
-        RECEIPTS,
-        Unit::Count,
-        "Trajectories that the learner answered, by what became of them: trained, stale or shutdown"
-    );
-    describe_gauge!(WEIGHTS_VERSION, Unit::Count, "Version of the newest weights received: updates behind them");
-    describe_counter!(SNAPSHOT_BYTES, Unit::Bytes, "Compressed weights received");
-    describe_counter!(SNAPSHOTS, Unit::Count, "Versions of the weights received, by kind: full or delta");
-    describe_counter!(SNAPSHOT_ERRORS, Unit::Count, "Weights that could not be decoded");
-    describe_counter!(RECONNECTS, Unit::Count, "Times that the learner was lost and registered with anew");
-    describe_counter!(LOST, Unit::Count, "Trajectories without a receipt when their connection ended");
-    describe_histogram!(
-        BLOCKED,
-        Unit::Seconds,
-        "Time that the rollout waited, for each trajectory: for receipts, for weights, for the socket"
-    );
-    describe_histogram!(ROLLOUT, Unit::Seconds, "Time that the rollout worked on each trajectory");
+    metric::start_counters(TABLE);
+    metric::describe(TABLE);
 }
 
 /// The rollout's metrics, looked up once.

@@ -3,10 +3,11 @@
 //! `workloads` makes what both measure, `timing` measures it. The ladder (`ladder` and the files below it) knows the rows of
 //! the table and their targets; `figures` turns samples into the table and JSON. `loopback` is a learner without training,
 //! `cluster` a whole run of real processes, `memory` and `processor` what they take, `yardstick` the hand-written network that the learner's
-//! step is measured against, `machine` where all of it ran.
+//! step is measured against, `machine` where all of it ran. `documents` measures nothing: it writes the manual's tables.
 
 pub mod cluster;
 pub mod device_limits;
+pub mod documents;
 pub mod figures;
 pub mod ladder;
 pub mod loopback;

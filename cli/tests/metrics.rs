@@ -1,9 +1,11 @@
-//! The Prometheus endpoints of a learner and an actor at work give every documented metric, with help and unit's name.
+//! The Prometheus endpoints of a learner and an actor at work give every documented metric, with its help and with the labels
+//! that the manual lists.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
+use impala_common::metric::{Label, Metric};
 use support::{Run, address, get, impala, signal, start, wait_for, wait_for_end};
 
 #[test]
@@ -16,14 +18,16 @@ fn learner_and_actor_serve_every_metric_with_help() {
     let (mut actor, actor_log) = start(&mut impala(&["actor", "--learner", &learner_address]));
     let actor_metrics = address(&actor_log, "http://", "/metrics");
 
-    for (address, names) in [
-        (&learner_metrics, impala_learner::handover::metrics::names().collect::<Vec<_>>()),
-        (&actor_metrics, impala_actor::metrics::NAMES.to_vec()),
-    ] {
+    for (address, table) in
+        [(&learner_metrics, impala_learner::handover::metrics::TABLE), (&actor_metrics, impala_actor::metrics::TABLE)]
+    {
+        let names: Vec<_> = table.iter().map(|metric| metric.name).collect();
         // Some appear with the first episode or the first report.
-        wait_for(&names.join(", "), || {
-            names.iter().all(|name| is_complete(&get(address, "/metrics").1, name)).then_some(())
+        let answer = wait_for(&names.join(", "), || {
+            let answer = get(address, "/metrics").1;
+            names.iter().all(|name| is_complete(&answer, name)).then_some(answer)
         });
+        assert_eq!(undocumented(&answer, table), Vec::<&str>::new());
     }
     signal(learner.id(), "INT");
     wait_for_end(&mut learner);
@@ -35,4 +39,23 @@ fn is_complete(answer: &str, name: &str) -> bool {
     let has_help = answer.contains(&format!("# HELP {name} "));
     let is_sample = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{', '_']));
     has_help && answer.lines().any(is_sample)
+}
+
+/// The samples whose metric or label the table does not have.
+fn undocumented<'a>(answer: &'a str, table: &[Metric]) -> Vec<&'a str> {
+    answer.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !is_documented(line, table)).collect()
+}
+
+fn is_documented(sample: &str, table: &[Metric]) -> bool {
+    let (series, _) = sample.rsplit_once(' ').unwrap();
+    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+    let own_name = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+    let labels = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty() && !label.starts_with("le="));
+    table.iter().filter(|metric| [name, own_name].contains(&metric.name)).any(|metric| {
+        let has = |label: &str| {
+            let Label { name, values } = metric.label?;
+            values.iter().find(|(value, _)| label == format!("{name}=\"{value}\""))
+        };
+        labels.clone().all(|label| has(label).is_some())
+    })
 }

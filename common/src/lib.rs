@@ -7,6 +7,7 @@
 pub mod agreement;
 pub mod errors;
 pub mod ids;
+pub mod metric;
 pub mod panics;
 pub mod reach;
 pub mod shutdown;

@@ -53,7 +53,7 @@ fn values<'a>(query: &'a str, label: &str) -> Vec<&'a str> {
 
 fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
     let exported: BTreeSet<&str> =
-        impala_learner::handover::metrics::names().chain(impala_actor::metrics::NAMES).chain(FOREIGN).collect();
+        impala_learner::handover::metrics::names().chain(impala_actor::metrics::names()).chain(FOREIGN).collect();
     let dispositions: BTreeSet<&str> = Disposition::ALL.iter().map(|d| d.name()).chain(["lost"]).collect();
     let states = RunState::ALL.map(RunState::name);
     let queries = queries(tree)?;

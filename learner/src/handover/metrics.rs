@@ -2,11 +2,10 @@
 //! counters are brought up to date by the sink `report::sinks::prometheus`.
 
 use crate::handover::run_state::RunState;
+use impala_common::metric::{self, Metric};
 use impala_common::snapshot::Snapshot;
 use impala_common::trajectory::Episode;
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::time::Duration;
 
 const LAG_BOUNDS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0, 128.0, 256.0];
@@ -19,121 +18,97 @@ pub const BUCKETS: &[(&str, &[f64])] = &[
     ("impala_learner_episode_length_steps", RETURN_BOUNDS),
 ];
 
-/// The kinds of metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-/// Name, kind, unit, help.
-const TABLE: &[(&str, Kind, Unit, &str)] = &[
-    ("impala_learner_frames_total", Kind::Counter, Unit::Count, "Environment frames trained"),
-    (
+/// Every metric of the learner.
+pub const TABLE: &[Metric] = &[
+    Metric::counter("impala_learner_frames_total", "frames", "Environment frames trained"),
+    Metric::gauge(
         "impala_learner_frames_per_second",
-        Kind::Gauge,
-        Unit::CountPerSecond,
+        "frames/s",
         "Frames trained a second, over the last report interval",
     ),
-    ("impala_learner_updates_total", Kind::Counter, Unit::Count, "Updates of the network; the version of the weights"),
-    ("impala_learner_loss", Kind::Gauge, Unit::Count, "Loss of the last update by term: total, policy, baseline"),
-    ("impala_learner_entropy_nats", Kind::Gauge, Unit::Count, "Mean entropy of the policy in the last update"),
-    ("impala_learner_gradient_norm", Kind::Gauge, Unit::Count, "Global norm of the last gradient before clipping"),
-    ("impala_learner_learning_rate", Kind::Gauge, Unit::Count, "Learning rate of the last update"),
-    (
+    Metric::counter("impala_learner_updates_total", "updates", "Updates of the network; the version of the weights"),
+    Metric::gauge("impala_learner_loss", "1", "Loss of the last update")
+        .by("term", &[("total", ""), ("policy", ""), ("baseline", "")]),
+    Metric::gauge("impala_learner_entropy_nats", "nats", "Mean entropy of the policy in the last update"),
+    Metric::gauge("impala_learner_gradient_norm", "1", "Global norm of the last gradient before clipping"),
+    Metric::gauge("impala_learner_learning_rate", "1", "Learning rate of the last update"),
+    Metric::histogram(
         "impala_learner_policy_lag_updates",
-        Kind::Histogram,
-        Unit::Count,
+        "updates",
         "Updates between the policy that made a trajectory and the one that trained it",
     ),
-    (
+    Metric::gauge(
         "impala_learner_queue_depth_trajectories",
-        Kind::Gauge,
-        Unit::Count,
+        "trajectories",
         "Arrived trajectories that are not decided yet",
     ),
-    (
+    Metric::counter(
         "impala_learner_trajectories_produced_total",
-        Kind::Counter,
-        Unit::Count,
+        "trajectories",
         "Trajectories known to have been produced by actors",
     ),
-    (
-        "impala_learner_trajectories_total",
-        Kind::Counter,
-        Unit::Count,
-        "Trajectories by disposition: trained, stale, invalid, shutdown (refused), lost (in transit)",
+    Metric::counter("impala_learner_trajectories_total", "trajectories", "Trajectories by what became of them").by(
+        "disposition",
+        &[
+            ("trained", ""),
+            ("stale", "refused as too old"),
+            ("invalid", "refused as damaged or out of bounds"),
+            ("shutdown", "refused after the end"),
+            ("lost", "in transit"),
+        ],
     ),
-    ("impala_learner_weights_bytes_total", Kind::Counter, Unit::Bytes, "Compressed weights sent to actors"),
-    (
-        "impala_learner_weights_ratio",
-        Kind::Gauge,
-        Unit::Count,
-        "Size of the weights as f32 over the last snapshot's size",
-    ),
-    ("impala_learner_weights_version", Kind::Gauge, Unit::Count, "Version that the trainer has reached"),
-    ("impala_learner_busy_seconds", Kind::Gauge, Unit::Seconds, "Time in which the trainer worked"),
-    ("impala_learner_waiting_seconds", Kind::Gauge, Unit::Seconds, "Time in which the trainer waited for data"),
-    (
+    Metric::counter("impala_learner_weights_bytes_total", "bytes", "Compressed weights sent to actors"),
+    Metric::gauge("impala_learner_weights_ratio", "1", "Size of the weights as f32 over the last snapshot's size"),
+    Metric::gauge("impala_learner_weights_version", "updates", "Version that the trainer has reached"),
+    Metric::gauge("impala_learner_busy_seconds", "s", "Time in which the trainer worked"),
+    Metric::gauge("impala_learner_waiting_seconds", "s", "Time in which the trainer waited for data"),
+    Metric::gauge(
         "impala_learner_actors_acting_seconds",
-        Kind::Gauge,
-        Unit::Seconds,
+        "s",
         "Time in which actors acted, over all trajectories since the first batch",
     ),
-    (
+    Metric::gauge(
         "impala_learner_actors_blocked_seconds",
-        Kind::Gauge,
-        Unit::Seconds,
-        "Time in which actors waited, over all trajectories since the first batch, by what for: room, weights",
+        "s",
+        "Time in which actors waited, over all trajectories since the first batch",
+    )
+    .by("what", &[("room", "for receipts and the link"), ("weights", "for new weights")]),
+    Metric::gauge("impala_learner_limited_by", "1", "1 for what limits the run at present, 0 for the others").by(
+        "limit",
+        &[
+            ("actors", ""),
+            ("learner", ""),
+            ("round_trip", ""),
+            ("cores", ""),
+            ("policy_lag", ""),
+            ("lockstep", ""),
+            ("missing_actors", ""),
+            ("nothing", ""),
+            ("unknown", ""),
+        ],
     ),
-    (
-        "impala_learner_limited_by",
-        Kind::Gauge,
-        Unit::Count,
-        "1 for what limits the run at present, 0 for the others, by limit",
-    ),
-    (
-        "impala_learner_run_state",
-        Kind::Gauge,
-        Unit::Count,
-        "1 for what the run is about at present, 0 for the others, by state",
-    ),
-    ("impala_learner_actors_connected", Kind::Gauge, Unit::Count, "Actors with an open trajectory stream"),
-    ("impala_learner_episodes_total", Kind::Counter, Unit::Count, "Episodes that ended in trained trajectories"),
-    ("impala_learner_episode_return", Kind::Histogram, Unit::Count, "Undiscounted return of each episode"),
-    ("impala_learner_episode_length_steps", Kind::Histogram, Unit::Count, "Length of each episode"),
-    ("impala_learner_mean_return", Kind::Gauge, Unit::Count, "Mean return of the last 100 episodes"),
-    (
-        "impala_learner_checkpoints_total",
-        Kind::Counter,
-        Unit::Count,
-        "Checkpoints by result: written, failed, skipped (another was being written)",
-    ),
-    (
-        "impala_learner_checkpoint_update",
-        Kind::Gauge,
-        Unit::Count,
-        "Update behind which the newest checkpoint was made",
-    ),
-    ("impala_learner_checkpoint_bytes", Kind::Gauge, Unit::Bytes, "Size of the newest checkpoint"),
-    ("impala_learner_checkpoint_seconds", Kind::Gauge, Unit::Seconds, "Time that writing the newest checkpoint took"),
+    Metric::gauge("impala_learner_run_state", "1", "1 for the present state of the run, 0 for the others")
+        .by("state", &[("waiting", "for actors"), ("training", ""), ("completed", ""), ("stopping", "")]),
+    Metric::gauge("impala_learner_actors_connected", "actors", "Actors with an open trajectory stream"),
+    Metric::counter("impala_learner_episodes_total", "episodes", "Episodes that ended in trained trajectories"),
+    Metric::histogram("impala_learner_episode_return", "reward", "Undiscounted return of each episode"),
+    Metric::histogram("impala_learner_episode_length_steps", "steps", "Length of each episode"),
+    Metric::gauge("impala_learner_mean_return", "reward", "Mean return of the last 100 episodes"),
+    Metric::counter("impala_learner_checkpoints_total", "checkpoints", "Checkpoints by what became of them")
+        .by("result", &[("written", ""), ("failed", ""), ("skipped", "another was being written")]),
+    Metric::gauge("impala_learner_checkpoint_update", "updates", "Update after which the newest checkpoint was made"),
+    Metric::gauge("impala_learner_checkpoint_bytes", "bytes", "Size of the newest checkpoint"),
+    Metric::gauge("impala_learner_checkpoint_seconds", "s", "Time that writing the newest checkpoint took"),
 ];
 
 /// The name of every metric.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(name, ..)| *name)
+    TABLE.iter().map(|metric| metric.name)
 }
 
 /// Tells the recorder every metric's help and unit.
 pub fn describe() {
-    for (name, kind, unit, help) in TABLE {
-        match kind {
-            Kind::Counter => describe_counter!(*name, *unit, *help),
-            Kind::Gauge => describe_gauge!(*name, *unit, *help),
-            Kind::Histogram => describe_histogram!(*name, *unit, *help),
-        }
-    }
+    metric::describe(TABLE);
 }
 
 /// Handles for what is recorded with every update.

@@ -1,10 +1,16 @@
-//! `learning_curve.svg`: mean return of the last 100 episodes against frames, with the line from which the task is solved.
+//! `learning_curve.svg`: mean return of the last 100 episodes against frames, with the line from which the task is solved. It is
+//! read by people, in the run's directory and in the project's README.
 
 use crate::handover::progress::CurvePoint;
 use plotters::prelude::*;
 use std::path::Path;
 
-const SIZE: (u32, u32) = (800, 480);
+const SIZE: (u32, u32) = (800, 360);
+
+/// The picture has no background and is read on a light page as on a dark one: every colour stands out from both.
+const INK: RGBColor = RGBColor(125, 133, 144);
+const CURVE: RGBColor = RGBColor(47, 129, 247);
+const GOAL: RGBColor = RGBColor(219, 109, 40);
 
 /// Draws the curve.
 ///
@@ -14,43 +20,52 @@ pub fn draw(path: &Path, title: &str, points: &[CurvePoint], solved_return: f64)
     let returns = points.iter().map(|p| p.mean_return);
     let lowest = returns.clone().fold(solved_return, f64::min).min(0.0);
     let highest = returns.fold(solved_return, f64::max);
-    let margin = 0.05 * (highest - lowest).max(1e-3);
+    let margin = 0.08 * (highest - lowest).max(1e-3);
     let frames_max = points.last().map_or(1.0, |p| p.frames as f64);
+    let decimals = if highest - lowest > 10.0 { 0 } else { 1 };
+    let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
 
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 20))
+        .caption(title, text(20))
         .margin(12)
         .margin_right(36)
-        .x_label_area_size(40)
-        .y_label_area_size(56)
+        .x_label_area_size(48)
+        .y_label_area_size(60)
         .build_cartesian_2d(0.0..frames_max, lowest - margin..highest + margin)?;
     chart
         .configure_mesh()
         .x_desc("environment frames trained")
         .y_desc("mean return of the last 100 episodes")
-        .x_label_formatter(&|frames| format!("{frames:.0}"))
-        .light_line_style(WHITE)
+        .x_label_formatter(&|frames| grouped(*frames))
+        .y_label_formatter(&|mean_return| format!("{mean_return:.decimals$}"))
+        .y_labels(6)
+        .axis_style(INK)
+        .label_style(text(14))
+        .axis_desc_style(text(15))
+        .bold_line_style(INK.mix(0.25))
+        .light_line_style(TRANSPARENT)
+        .max_light_lines(1)
         .draw()?;
     let goal = [(0.0, solved_return), (frames_max, solved_return)];
-    chart
-        .draw_series(LineSeries::new(goal, RED.stroke_width(1)))?
-        .label(format!("solved: {solved_return}"))
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], RED));
+    chart.draw_series(LineSeries::new(goal, GOAL.stroke_width(2)))?;
     let curve = points.iter().map(|p| (p.frames as f64, p.mean_return));
-    chart
-        .draw_series(LineSeries::new(curve, BLUE.stroke_width(2)))?
-        .label("mean return")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLUE));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE)
-        .border_style(BLACK)
-        .draw()?;
+    chart.draw_series(LineSeries::new(curve, CURVE.stroke_width(3)))?;
+    let label = ("sans-serif", 15).into_font().color(&GOAL);
+    let place = (frames_max * 0.01, solved_return - 0.25 * margin);
+    chart.draw_series([Text::new(format!("solved: {solved_return}"), place, label)])?;
     root.present()?;
     Ok(())
+}
+
+/// A whole number with a space between groups of three digits.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let group = |(i, digit): (usize, char)| {
+        let gap = i > 0 && (digits.len() - i).is_multiple_of(3);
+        gap.then_some('\u{a0}').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(group).collect()
 }
 
 #[cfg(test)]
@@ -67,5 +82,13 @@ mod tests {
             let svg = std::fs::read_to_string(&path).unwrap();
             assert!(svg.contains("<svg") && svg.contains("solved: 475") && svg.contains("<polyline"));
         }
+    }
+
+    #[test]
+    fn frames_are_grouped_by_thousands() {
+        assert_eq!(
+            [0.0, 999.0, 84_720.0, 2_000_000.0].map(grouped),
+            ["0", "999", "84\u{a0}720", "2\u{a0}000\u{a0}000"]
+        );
     }
 }

@@ -1,0 +1,44 @@
+//! The tables of metrics, from the tables by which the programs describe them.
+
+use super::markdown;
+use impala_common::metric::{Label, Metric};
+
+/// The learner's metrics.
+pub(super) fn of_the_learner() -> String {
+    table(impala_learner::handover::metrics::TABLE)
+}
+
+/// An actor's metrics.
+pub(super) fn of_an_actor() -> String {
+    table(impala_actor::metrics::TABLE)
+}
+
+fn table(metrics: &[Metric]) -> String {
+    let row = |metric: &Metric| {
+        let meaning = metric.label.map_or(metric.help.to_owned(), |label| format!("{}; {}", metric.help, by(label)));
+        [format!("`{}`", metric.name), metric.kind.name().to_owned(), metric.unit.to_owned(), meaning]
+    };
+    markdown(["name", "kind", "unit", "meaning"], metrics.iter().map(row))
+}
+
+fn by(label: Label) -> String {
+    let value = |(value, words): &(&str, &str)| match *words {
+        "" => format!("`{value}`"),
+        words => format!("`{value}` ({words})"),
+    };
+    let values: Vec<_> = label.values.iter().map(value).collect();
+    format!("label `{}`: {}", label.name, values.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_name_kind_unit_help_and_label() {
+        let metric =
+            Metric::counter("impala_x_total", "things", "Things").by("what", &[("big", ""), ("small", "tiny")]);
+        let row = "| `impala_x_total` | counter | things | Things; label `what`: `big`, `small` (tiny) |\n";
+        assert!(table(&[metric]).ends_with(row));
+    }
+}
