@@ -6,6 +6,8 @@ use clap::builder::PossibleValue;
 use clap::{Arg, Args, Command};
 use impala_actor::cli::ActorArgs;
 use impala_learner::cli::LearnerArgs;
+use impala_learner::config::setting::Bounds;
+use impala_learner::config::settings;
 use std::fmt::Write;
 
 /// What the manual tells of one flag.
@@ -30,8 +32,10 @@ pub(super) fn of_the_learner() -> String {
     let mut text = String::new();
     for section in sections {
         let settings = settings.iter().filter(|setting| setting.section.as_deref() == Some(section));
-        let row = |s: &Setting| [quoted(&s.name), s.default.clone().unwrap_or_default(), s.meaning.clone()];
-        let table = markdown(["setting", "default", "meaning"], settings.map(row));
+        let row = |s: &Setting| {
+            [quoted(&s.name), s.default.clone().unwrap_or_default(), accepted(&s.name), s.meaning.clone()]
+        };
+        let table = markdown(["setting", "default", "accepted", "meaning"], settings.map(row));
         let _ = writeln!(text, "### {section}\n\n{table}");
     }
     text.trim_end().to_owned() + "\n"
@@ -46,6 +50,15 @@ pub(super) fn flags_of_the_learner() -> String {
 /// Everything that an actor can be told.
 pub(super) fn of_an_actor() -> String {
     table_of_flags(flags::<ActorArgs>().iter())
+}
+
+/// The bounds of a setting that is a number; other types say in their help what they accept.
+fn accepted(name: &str) -> String {
+    let declared = settings::all().find(|setting| setting.key == name.replace('-', "_"));
+    match declared.map(|setting| setting.bounds) {
+        None | Some(Bounds::Any) => String::new(),
+        Some(bounds) => bounds.to_string(),
+    }
 }
 
 fn table_of_flags<'a>(flags: impl Iterator<Item = &'a Setting>) -> String {
@@ -164,7 +177,10 @@ mod tests {
     #[test]
     fn the_tables_hold_settings_flags_and_chosen_names() {
         let settings = of_the_learner();
-        assert!(settings.contains("| `batch-size` | 8 | B: environment columns"), "{settings}");
+        assert!(
+            settings.contains("| `batch-size` | 8 | a number from 1 to 16777216 | B: environment columns"),
+            "{settings}"
+        );
         assert!(settings.contains("`rmsprop-torch`: RMSProp as in PyTorch"), "{settings}");
         assert!(!settings.contains("`resume`"), "{settings}");
         assert!(flags_of_the_learner().contains("| `--resume` | `IMPALA_RESUME` |"));
