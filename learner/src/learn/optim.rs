@@ -119,7 +119,7 @@ impl Optimiser {
         let update = |parameters: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]| {
             Arch::new().dispatch(Update { rule, parameters, gradient, first, second });
         };
-        if parameters.len() <= PART {
+        if !is_split(parameters.len()) {
             return update(parameters, gradient, &mut self.first, &mut self.second);
         }
         let parts = parameters.par_chunks_mut(PART).zip(gradient.par_chunks(PART));
@@ -186,11 +186,12 @@ impl WithSimd for Update<'_> {
 /// Scales the gradient so that its norm over all parameters is at most `norm_max`; returns the norm before.
 pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
     let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
-    let parts: Vec<f64> = match gradient.len() <= PART {
-        true => vec![squares(gradient)],
-        false => gradient.par_chunks(PART).map(squares).collect(),
+    // Part by part in any case: the sum is then the same to the bit on any number of threads.
+    let sum = match is_split(gradient.len()) {
+        true => gradient.par_chunks(PART).map(squares).collect::<Vec<_>>().iter().sum::<f64>(),
+        false => gradient.chunks(PART).map(squares).sum(),
     };
-    let norm = parts.iter().sum::<f64>().sqrt() as f32;
+    let norm = sum.sqrt() as f32;
     if norm > norm_max {
         let scale = norm_max / norm;
         gradient.iter_mut().for_each(|g| *g *= scale);
@@ -217,17 +218,22 @@ impl WithSimd for Squares<'_> {
 }
 
 /// Adds the other slices, as long as `sum`, to it: every number in their order.
-pub fn add_all(sum: &mut [f32], others: &[&[f32]]) {
+pub fn add_all<'a>(sum: &mut [f32], others: impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync) {
     let part = |(index, sum): (usize, &mut [f32])| {
         let len = sum.len();
-        for other in others {
+        for other in others.clone() {
             Arch::new().dispatch(Add { sum, other: &other[index * PART..][..len] });
         }
     };
-    match sum.len() <= PART {
-        true => part((0, sum)),
-        false => sum.par_chunks_mut(PART).enumerate().for_each(part),
+    match is_split(sum.len()) && others.len() > 0 {
+        true => sum.par_chunks_mut(PART).enumerate().for_each(part),
+        false => sum.chunks_mut(PART).enumerate().for_each(part),
     }
+}
+
+/// Whether so many parameters, on so many threads, are worth the way to another thread.
+fn is_split(len: usize) -> bool {
+    len > PART && rayon::current_num_threads() > 1
 }
 
 struct Add<'a> {
@@ -325,7 +331,7 @@ mod tests {
         assert_eq!(run(&numbers), numbers.chunks(1000).flat_map(run).collect::<Vec<_>>());
 
         let mut sum = numbers.clone();
-        add_all(&mut sum, &[&numbers, &numbers]);
+        add_all(&mut sum, [&numbers[..], &numbers].into_iter());
         assert_eq!(sum, numbers.iter().map(|x| x + x + x).collect::<Vec<_>>());
         let squares: f64 = numbers.iter().map(|x| f64::from(*x).powi(2)).sum();
         let norm = clip_by_global_norm(&mut sum, 1.0);

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Numbers of a block's rows in a pass: 256 KiB, half of a small second-level cache.
 const BLOCK_NUMBERS: usize = 1 << 16;
-/// Smallest block, if the batch has as many: the weights of a wide network come from memory for each block anew.
-const BLOCK_ROWS_MIN: usize = 128;
+/// Smallest block, if the batch has as many: the weights of a wide network come from memory for each block anew, and its
+/// gradient goes there.
+const BLOCK_ROWS_MIN: usize = 256;
 /// Numbers in the gradients of all blocks: 256 MiB.
 const GRADIENT_NUMBERS_MAX: usize = 1 << 26;
 
@@ -101,12 +102,15 @@ impl<N: Network> HostStep<N> {
         self.network.load(&self.parameters);
         self.times.load += lap.end();
 
-        let blocks = self.blocks(batch);
-        self.parts.resize_with(blocks.len(), Gradient::default);
+        let each = self.columns_per_block(batch);
+        let blocks = batch.columns().div_ceil(each);
+        self.parts.resize_with(blocks, Gradient::default);
         let mut parts = std::mem::take(&mut self.parts);
-        let work = |(index, part): (usize, &mut Gradient)| self.block(batch, blocks[index].clone(), part);
+        let work = |(index, part): (usize, &mut Gradient)| {
+            self.block(batch, index * each..batch.columns().min((index + 1) * each), part);
+        };
         // A single block or thread is not worth the way to another thread.
-        match blocks.len() == 1 || rayon::current_num_threads() == 1 {
+        match blocks == 1 || rayon::current_num_threads() == 1 {
             true => parts.iter_mut().enumerate().for_each(work),
             false => parts.par_iter_mut().enumerate().with_max_len(1).for_each(work),
         }
@@ -117,8 +121,7 @@ impl<N: Network> HostStep<N> {
         others.iter().for_each(|part| into.losses += part.losses);
         // The first block's numbers become the sum, the last sum's memory the first block's.
         std::mem::swap(&mut into.numbers, &mut first.numbers);
-        let others: Vec<&[f32]> = others.iter().map(|part| &part.numbers[..]).collect();
-        add_all(&mut into.numbers, &others);
+        add_all(&mut into.numbers, others.iter().map(|part| &part.numbers[..]));
         self.parts = parts;
         self.times.sum += lap.end();
     }
@@ -145,14 +148,13 @@ impl<N: Network> HostStep<N> {
         Ok(StepReport { losses: *losses, gradient_norm })
     }
 
-    /// The columns of each block; all but the last have equally many, and the last is not much smaller.
-    fn blocks(&self, batch: &Batch) -> Vec<Range<usize>> {
+    /// Columns of each block but the last, which is not much smaller.
+    fn columns_per_block(&self, batch: &Batch) -> usize {
         let (columns, column_rows) = (batch.columns(), batch.unroll_length() + 1);
         let rows = (BLOCK_NUMBERS / self.network.numbers_per_row()).max(BLOCK_ROWS_MIN);
         let blocks_max = (GRADIENT_NUMBERS_MAX / self.parameters.len()).max(1);
         let blocks = columns.div_ceil((rows / column_rows).max(1)).min(blocks_max);
-        let each = columns.div_ceil(blocks);
-        (0..columns).step_by(each).map(|start| start..columns.min(start + each)).collect()
+        columns.div_ceil(blocks)
     }
 
     /// Everything from the columns' trajectories to their part of the gradient.

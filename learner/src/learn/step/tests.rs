@@ -203,14 +203,22 @@ pub(super) fn large_batch(columns: usize) -> Batch {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let with_threads = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let mut learner = learner(Activation::Tanh, config());
-        let reports: Vec<_> = (0..3).map(|_| pool.install(|| learner.run(&large_batch(1500), 1e-3).unwrap())).collect();
-        (reports, learner.parameters().to_vec())
-    };
-    let one = with_threads(1);
-    assert!([2, 3].into_iter().all(|threads| with_threads(threads) == one), "the number of threads decides the result");
+    // Many blocks of a small network, and so many parameters that optimiser and norm are split too.
+    for (hidden, columns) in [(vec![5, 4], 1500), (vec![200, 200], 60)] {
+        let spec = NetworkSpec { hidden, ..spec(Activation::Tanh) };
+        let batch = large_batch(columns);
+        let with_threads = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let config = StepConfig { gradient_norm_max: 0.1, ..config() };
+            let parameters = initial_parameters(&spec, 5);
+            let mut learner = LearnerStep::new(&spec, parameters, config, &ComputeDevice::cpu());
+            let reports: Vec<_> = (0..3).map(|_| pool.install(|| learner.run(&batch, 1e-3).unwrap())).collect();
+            (reports, learner.parameters().to_vec())
+        };
+        let one = with_threads(1);
+        let others = [2, 3].map(with_threads);
+        assert!(others.iter().all(|other| *other == one), "{:?}: threads decide the result", spec.hidden);
+    }
 }
 
 #[test]
