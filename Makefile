@@ -33,6 +33,10 @@ ladder: build
 documents:
 	cargo run --release -p impala-benches --bin documents
 
+# Every figure of two commits in alternating pairs: BEFORE names a directory with the programs of the commit before.
+pairs: build
+	cargo run --release -p impala-benches --bin pairs -- --before $(BEFORE)
+
 # Compares with other systems on this machine; downloads about 4 GB the first time. `benches/peers/compare --help` says the rest.
 peers:
 	benches/peers/compare

@@ -175,7 +175,7 @@ def measure(args, width, frames, device):
         if time.perf_counter() - began > args.cell_time / 2:
             break
     updates, since = 0, time.perf_counter()
-    while updates == 0 or (updates < 200 and time.perf_counter() - since < args.cell_time / 4):
+    while updates == 0 or (time.perf_counter() - since < args.time and time.perf_counter() - began < args.cell_time):
         step.advance(packed)
         updates += 1
     step.finish()
@@ -195,7 +195,8 @@ def main():
     parser.add_argument("--compile", action="store_true", help="torch.compile the step")
     parser.add_argument("--tf32", action="store_true", help="let products round their factors to TF32")
     parser.add_argument("--autocast", action="store_true", help="forward and backward products in bfloat16")
-    parser.add_argument("--cell-time", type=float, default=20.0, help="seconds")
+    parser.add_argument("--time", type=float, default=2.0, help="seconds that a cell's updates are timed for")
+    parser.add_argument("--cell-time", type=float, default=20.0, help="seconds, with what comes before")
     parser.add_argument("--product-size", type=int)
     parser.add_argument("--peak", type=float, help="the datasheet's TFLOP/s")
     parser.add_argument("--bandwidth", type=float, help="the datasheet's GB/s")

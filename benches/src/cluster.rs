@@ -1,8 +1,8 @@
-//! A whole run of real processes on this machine: `impala learner` and `impala actor`s, over loopback, until a number of
-//! frames is trained or a time is over. The figures come from the run's own `metrics.csv`.
+//! A whole run of real processes on this machine: `impala learner` and `impala actor`s, over loopback, for a time. The
+//! figures come from the run's own `metrics.csv`. Only public flags are used, so that it runs other releases' programs too.
 
 use crate::memory::{MemoryReport, MemoryTrace};
-use crate::{machine, processor};
+use crate::{machine, note, processor};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::fs::File;
@@ -15,6 +15,15 @@ use tempfile::TempDir;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Time that a learner has to listen, and that it has after its budget to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Budget of frames that no run uses up.
+const FRAMES_MAX: &str = "281474976710656";
+/// Share of the time before the steady state, in which processes start, join and warm up.
+const WARM_UP: f64 = 0.2;
+/// Share of the planned time that the steady state must last at least: where many actors join slowly, less is left of it
+/// than the warm-up leaves.
+const STEADY_MIN: f64 = 0.5;
+/// A run without that much steady state is repeated with twice the time, up to so many times the planned one.
+const STRETCH_MAX: u32 = 16;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -25,17 +34,8 @@ pub struct RunPlan {
     pub actors: usize,
     /// Flags of the learner besides those that this module sets.
     pub flags: Vec<String>,
-    /// The end.
-    pub until: Until,
-}
-
-/// When a run is over.
-#[derive(Clone, Copy, Debug)]
-pub enum Until {
-    /// So many frames are trained; the first fifth of them is warm-up.
-    Frames(u64),
-    /// So much time has passed; the first fifth of it is warm-up.
-    Time(Duration),
+    /// Length of the run; the steady state is measured over the last four fifths of it.
+    pub time: Duration,
 }
 
 /// What a run showed in its steady state: all actors connected, the warm-up over.
@@ -59,24 +59,48 @@ pub struct RunReport {
     pub actor_memory: MemoryReport,
 }
 
-/// Runs learner and actors to their end.
+/// Runs learner and actors for the planned time, or longer where all actors need longer to join.
 ///
 /// # Errors
-/// A process cannot be started or fails, or the run is too short for a steady state; the message has the learner's last
+/// A process cannot be started or fails, or not even a long run has a steady state; the message has the learner's last
 /// words.
 pub fn run(plan: &RunPlan) -> anyhow::Result<RunReport> {
     let program = &plan.program;
     ensure!(program.exists(), "{} does not exist: run `cargo build --release` first", program.display());
+    let mut stretch = 1;
+    loop {
+        let time = plan.time * stretch;
+        if let Some(report) = attempt(plan, time)? {
+            return Ok(report);
+        }
+        let actors = plan.actors;
+        ensure!(
+            stretch < STRETCH_MAX,
+            "in {time:?} the run had no steady state of {:?} with all {actors} actors: measure fewer actors, or longer",
+            plan.time.mul_f64(STEADY_MIN)
+        );
+        note(&format!("  {time:?} leave too little steady state with {actors} actors: again, twice as long"));
+        stretch *= 2;
+    }
+}
+
+/// One run of so much time; `None` where too little of it was steady.
+fn attempt(plan: &RunPlan, time: Duration) -> anyhow::Result<Option<RunReport>> {
     let directory = tempfile::tempdir()?;
-    let mut run = Run::start(plan, &directory)?;
-    let watched = run.watch_over(plan)?;
+    let mut run = Run::start(plan, time, &directory)?;
+    let Watched { memory: [learner_memory, actor_memory], processor: [learner, actors], seconds } =
+        run.watch_over(time)?;
     let csv = directory.path().join("runs");
     let csv = std::fs::read_dir(&csv)?.next().context("the run left no directory")??.path().join("metrics.csv");
-    let (frames_per_second, last) = steady_state(&csv, plan)?;
-    let Watched { memory: [learner_memory, actor_memory], processor: [learner, actors], seconds } = watched;
+    let rows: Vec<Row> = csv::Reader::from_path(csv)?.deserialize().collect::<Result<_, _>>()?;
+    let Some((first, last)) = steady_state(&rows, plan.actors, time) else { return Ok(None) };
+    let steady = last.seconds - first.seconds;
+    if steady < STEADY_MIN * plan.time.as_secs_f64() {
+        return Ok(None);
+    }
     let refused = (last.refused + last.lost) as f64 / (last.produced as f64).max(1.0);
-    Ok(RunReport {
-        frames_per_second,
+    Ok(Some(RunReport {
+        frames_per_second: (last.frames - first.frames) as f64 / steady,
         policy_lag: last.policy_lag_mean_updates,
         refused,
         learner_processor: learner / last.frames as f64,
@@ -84,7 +108,7 @@ pub fn run(plan: &RunPlan) -> anyhow::Result<RunReport> {
         idle: 1.0 - (learner + actors) / (seconds * machine::cores() as f64),
         learner_memory,
         actor_memory,
-    })
+    }))
 }
 
 /// What the processes took.
@@ -105,19 +129,15 @@ struct Run {
 }
 
 impl Run {
-    fn start(plan: &RunPlan, directory: &TempDir) -> anyhow::Result<Self> {
+    fn start(plan: &RunPlan, time: Duration, directory: &TempDir) -> anyhow::Result<Self> {
         let log = |name: &str| directory.path().join(name);
         let learner_log = log("learner.log");
-        let (frames_max, time_max) = match plan.until {
-            Until::Frames(frames) => (frames, Duration::from_secs(1800)),
-            Until::Time(time) => (1 << 48, time),
-        };
         let mut command = impala(&plan.program, &learner_log)?;
         command
             .args(["learner", "--quiet", "--listen", "127.0.0.1:0", "--log-format", "json"])
-            // A mean return that nobody reaches: only the budgets end the run.
-            .args(["--solved-return", "1e9", "--frames-max", &frames_max.to_string()])
-            .args(["--time-max", &time_max.as_secs_f64().to_string(), "--runs-dir"])
+            // A mean return that nobody reaches and frames that nobody makes: the time ends the run.
+            .args(["--solved-return", "1e9", "--frames-max", FRAMES_MAX])
+            .args(["--time-max", &time.as_secs_f64().to_string(), "--runs-dir"])
             .arg(log("runs"))
             .args(&plan.flags)
             .stdin(Stdio::null());
@@ -152,17 +172,13 @@ impl Run {
     }
 
     /// Samples memory and processor time until the learner ends.
-    fn watch_over(&mut self, plan: &RunPlan) -> anyhow::Result<Watched> {
+    fn watch_over(&mut self, time: Duration) -> anyhow::Result<Watched> {
         let pids = [self.learner.id(), self.actors.first().map_or(0, Child::id)];
         let mut traces = pids.map(MemoryTrace::new);
         let mut processor = [0.0; 2];
         let started = Instant::now();
         let mut seconds = 0.0;
-        let deadline = match plan.until {
-            Until::Frames(_) => Duration::from_secs(1800),
-            Until::Time(time) => time,
-        };
-        let deadline = Instant::now() + deadline + PATIENCE;
+        let deadline = started + time + PATIENCE;
         let status = loop {
             if let Some(status) = self.learner.try_wait()? {
                 break status;
@@ -223,44 +239,34 @@ struct Row {
     lost: u64,
 }
 
-/// Frames a second between the first row behind the warm-up with all actors and the last row before the end.
-fn steady_state(path: &Path, plan: &RunPlan) -> anyhow::Result<(f64, Row)> {
-    let rows: Vec<Row> = csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>()?;
-    let is_warm = |row: &Row| match plan.until {
-        Until::Frames(frames) => row.frames >= frames / 5,
-        Until::Time(time) => row.seconds >= time.as_secs_f64() / 5.0,
-    };
+/// The first row after the warm-up with all actors, and the last one before the end.
+fn steady_state(rows: &[Row], actors: usize, time: Duration) -> Option<(Row, Row)> {
     // The last row is written at the end of the shut-down.
     let mut running = rows[..rows.len().saturating_sub(1)].to_vec();
-    // Where an update takes longer than a report, only the first row behind it tells when it ended.
+    // Where an update takes longer than a report, only the first row with its frames tells when it ended.
     running.dedup_by_key(|row| row.frames);
-    let all_connected = |row: &&Row| row.actors_connected == plan.actors;
-    let first = running.iter().filter(all_connected).find(|row| is_warm(row));
-    let last = running.iter().rfind(all_connected);
-    let (Some(first), Some(last)) = (first, last) else {
-        bail!("the run ended before all {} actors were connected and warm; raise the frames", plan.actors);
-    };
-    let seconds = last.seconds - first.seconds;
-    ensure!(seconds >= 0.5, "only {seconds:.2} s of steady state; raise the frames");
-    Ok(((last.frames - first.frames) as f64 / seconds, *last))
+    let all_connected = |row: &&Row| row.actors_connected == actors;
+    let is_warm = |row: &&Row| row.seconds >= WARM_UP * time.as_secs_f64();
+    let first = running.iter().filter(all_connected).find(is_warm)?;
+    Some((*first, *running.iter().rfind(all_connected)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn row(seconds: f64, frames: u64, actors_connected: usize) -> Row {
+        Row { seconds, frames, policy_lag_mean_updates: 2.5, actors_connected, produced: 100, refused: 1, lost: 0 }
+    }
+
     #[test]
     fn warm_up_joining_and_shut_down_do_not_count() {
-        let header = "seconds,frames,policy_lag_mean_updates,actors_connected,produced,refused,lost\n";
-        let row = |seconds: f64, frames: u64, actors: usize| format!("{seconds},{frames},2.5,{actors},100,1,0\n");
-        let joining = [row(0.1, 0, 1), row(1.0, 300, 1)];
+        let joining = [row(0.1, 0, 1), row(0.5, 200, 2), row(1.0, 300, 1)];
         let steady = [row(2.0, 400, 2), row(3.0, 900, 2), row(3.5, 900, 2)];
         let rows = [&joining[..], &steady, &[row(5.0, 1000, 0)]].concat();
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("metrics.csv");
-        std::fs::write(&path, format!("{header}{}", rows.concat())).unwrap();
-        let plan = RunPlan { program: PathBuf::new(), actors: 2, flags: Vec::new(), until: Until::Frames(1000) };
-        let (frames_per_second, last) = steady_state(&path, &plan).unwrap();
-        assert_eq!((frames_per_second, last.frames), (500.0, 900));
+        let steady =
+            |actors| steady_state(&rows, actors, Duration::from_secs(5)).map(|(a, b)| [a, b].map(|row| row.seconds));
+        assert_eq!(steady(2), Some([2.0, 3.0]));
+        assert_eq!(steady(3), None);
     }
 }

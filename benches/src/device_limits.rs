@@ -1,9 +1,13 @@
-//! What a device can do at most, measured on it: arithmetic in a large product of matrices and bytes in a large copy. The
-//! yardstick for a learner step; nothing of a run depends on it.
+//! What a device can do at most, measured on it: arithmetic in a large product of matrices and bytes in a large copy; and the
+//! least time that an update takes by these limits. The yardstick for a learner step; nothing of a run depends on it.
 
 use burn::tensor::Tensor;
 use impala_learner::learn::compute::ComputeDevice;
+use impala_policy::network::NetworkSpec;
 use std::time::{Duration, Instant};
+
+/// Bytes of a number.
+const NUMBER: f64 = 4.0;
 
 /// Numbers of the copied array, 120 MB: more than a cache holds, and still below 128 MiB, the smallest limit of a buffer.
 const COPY_NUMBERS: usize = 30_000_000;
@@ -52,6 +56,54 @@ impl DeviceLimits {
             // Read and written, four bytes a number.
             bytes: 8.0 * COPY_NUMBERS as f64 * in_a_row * rate(time, copies),
         }
+    }
+}
+
+/// The least time of an update, from what it has to compute and to move.
+pub struct Floor {
+    /// Multiplications and additions.
+    pub flops: f64,
+    /// Read and written.
+    pub bytes: f64,
+    /// Of the device.
+    pub limits: DeviceLimits,
+}
+
+impl Floor {
+    /// Of an update of `frames` frames in trajectories of `steps` steps. What it cannot do without: the products, and every
+    /// array that is larger than a cache once for each time that it is written or read.
+    pub fn new(spec: &NetworkSpec, steps: usize, frames: usize, limits: DeviceLimits) -> Self {
+        let rows = (frames + frames / steps) as f64;
+        let mut inputs = spec.observation_len;
+        let mut weights = 0.0;
+        for outputs in spec.hidden.iter().copied().chain([spec.action_count + 1]) {
+            weights += (inputs * outputs) as f64;
+            inputs = outputs;
+        }
+        let first = (spec.observation_len * spec.hidden.first().copied().unwrap_or(0)) as f64;
+        let hidden: usize = spec.hidden.iter().sum();
+        // Forward, for the weights and, but in the first layer, for the inputs; a multiplication and an addition each.
+        let flops = 2.0 * rows * (3.0 * weights - first);
+        // A hidden layer: written, read by the next layer, by its weights' gradient and by the slope; its gradient written
+        // once and read twice. A parameter: read by forward and backward pass; gradient written and read; parameter and
+        // two moments read and written.
+        let numbers = rows * (7 * hidden + 2 * spec.observation_len) as f64 + 10.0 * spec.parameter_count() as f64;
+        Self { flops, bytes: NUMBER * numbers, limits }
+    }
+
+    /// Seconds of arithmetic alone.
+    pub fn arithmetic(&self) -> f64 {
+        self.flops / self.limits.flops
+    }
+
+    /// Seconds of memory traffic alone.
+    pub fn memory(&self) -> f64 {
+        self.bytes / self.limits.bytes
+    }
+
+    /// Seconds, with arithmetic and memory at work at the same time.
+    pub fn seconds(&self) -> f64 {
+        self.arithmetic().max(self.memory())
     }
 }
 

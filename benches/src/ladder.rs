@@ -22,10 +22,10 @@ pub struct Plan {
     pub program: PathBuf,
     /// The throughput configuration.
     pub throughput: Throughput,
-    /// Frames of an end-to-end run.
-    pub frames: u64,
-    /// Frames of each run of the scaling rows.
-    pub scaling_frames: u64,
+    /// Length of an end-to-end run.
+    pub run_time: Duration,
+    /// Length of each run of the scaling rows.
+    pub scaling_time: Duration,
     /// Actor processes of the scaling rows.
     pub scaling_actors: Vec<usize>,
     /// Length of the run whose memory is watched.

@@ -1,7 +1,8 @@
 //! Measurements: criterion benches of single paths in `benches/`, programs that measure whole runs in `src/bin/`.
 //!
 //! `workloads` makes what both measure, `timing` measures it. The ladder (`ladder` and the files below it) knows the rows of
-//! the table and their targets; `figures` turns samples into the table and JSON. `loopback` is a learner without training,
+//! the table and their targets; `pairs` compares the programs of two commits by whole runs, round by round, and `ratio` says
+//! how sure that is; `figures` turns samples into the table and JSON. `loopback` is a learner without training,
 //! `cluster` a whole run of real processes, `memory` and `processor` what they take, `yardstick` the hand-written network that the learner's
 //! step is measured against, `machine` where all of it ran. `documents` measures nothing: it writes the manual's tables.
 
@@ -13,7 +14,9 @@ pub mod ladder;
 pub mod loopback;
 pub mod machine;
 pub mod memory;
+pub mod pairs;
 pub mod processor;
+pub mod ratio;
 pub mod timing;
 pub mod workloads;
 pub mod yardstick;

@@ -42,13 +42,13 @@ struct Args {
     #[arg(long, default_value_t = 0.7)]
     seconds: f64,
 
-    /// Frames of an end-to-end run; the first fifth is warm-up
-    #[arg(long, default_value_t = 8_000_000)]
-    frames: u64,
+    /// Seconds of an end-to-end run; the first fifth is warm-up
+    #[arg(long, default_value_t = 6.0)]
+    run_seconds: f64,
 
-    /// Frames of each run of the scaling rows
-    #[arg(long, default_value_t = 2_000_000)]
-    scaling_frames: u64,
+    /// Seconds of each run of the scaling rows
+    #[arg(long, default_value_t = 3.0)]
+    scaling_seconds: f64,
 
     /// Actor processes of the scaling rows: powers of two
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1,2,4,8,16,64")]
@@ -156,11 +156,16 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
             in_flight_max: args.in_flight_max,
             flags: args.learner.clone(),
         },
-        frames: quick(args.frames as f64, 3e6) as u64,
-        scaling_frames: quick(args.scaling_frames as f64, 1.5e6) as u64,
+        run_time: seconds("--run-seconds", quick(args.run_seconds, 2.0))?,
+        scaling_time: seconds("--scaling-seconds", quick(args.scaling_seconds, 1.0))?,
         scaling_actors: args.scaling_actors.clone(),
-        memory_time: Duration::from_secs_f64(60.0 * quick(args.memory_minutes, 0.05)),
+        memory_time: seconds("--memory-minutes", 60.0 * quick(args.memory_minutes, 0.05))?,
     })
+}
+
+fn seconds(flag: &str, seconds: f64) -> anyhow::Result<Duration> {
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.with_context(|| format!("{flag} makes a run of {seconds} s: choose a number above 0"))
 }
 
 fn rows(only: &[String]) -> anyhow::Result<Vec<&'static Row>> {

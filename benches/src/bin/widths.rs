@@ -6,7 +6,7 @@
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use impala_benches::device_limits::DeviceLimits;
+use impala_benches::device_limits::{DeviceLimits, Floor};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::fit::calibration::{made_up_batch, made_up_parameters};
@@ -24,10 +24,8 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Bytes of a number.
-const NUMBER: f64 = 4.0;
-/// Most updates that are timed.
-const UPDATES_MAX: usize = 200;
+/// Updates before the timed ones, as far as half the time of a cell allows: programs are compiled and tuned in them.
+const WARM_UP_UPDATES: usize = 3;
 /// Small: the numbers must stay finite on a batch that is repeated.
 const LEARNING_RATE: f32 = 1e-6;
 
@@ -66,7 +64,11 @@ struct Args {
     #[arg(long)]
     software: bool,
 
-    /// Longest time for a cell, seconds; a cell whose floor alone is longer is skipped.
+    /// Time that updates are timed for in a cell, seconds; at least one update.
+    #[arg(long, default_value_t = 2.0)]
+    time: f64,
+
+    /// Longest time for a cell, seconds, with what comes before; a cell whose floor alone is longer is skipped.
     #[arg(long, default_value_t = 20.0)]
     cell_time: f64,
 
@@ -107,49 +109,6 @@ enum Measured {
     Skipped,
     /// The device could not do it, for want of memory as a rule; its own message says why.
     Failed,
-}
-
-/// The least time of an update.
-struct Floor {
-    flops: f64,
-    bytes: f64,
-    limits: DeviceLimits,
-}
-
-impl Floor {
-    /// What the update cannot do without: the products, and every array that is larger than a cache once for each time that
-    /// it is written or read.
-    fn new(spec: &NetworkSpec, steps: usize, frames: usize, limits: DeviceLimits) -> Self {
-        let rows = (frames + frames / steps) as f64;
-        let mut inputs = spec.observation_len;
-        let mut weights = 0.0;
-        for outputs in spec.hidden.iter().copied().chain([spec.action_count + 1]) {
-            weights += (inputs * outputs) as f64;
-            inputs = outputs;
-        }
-        let first = (spec.observation_len * spec.hidden.first().copied().unwrap_or(0)) as f64;
-        let hidden: usize = spec.hidden.iter().sum();
-        // Forward, for the weights and, but in the first layer, for the inputs; a multiplication and an addition each.
-        let flops = 2.0 * rows * (3.0 * weights - first);
-        // A hidden layer: written, read by the next layer, by its weights' gradient and by the slope; its gradient written
-        // once and read twice. A parameter: read by forward and backward pass; gradient written and read; parameter and
-        // two moments read and written.
-        let numbers = rows * (7 * hidden + 2 * spec.observation_len) as f64 + 10.0 * spec.parameter_count() as f64;
-        Self { flops, bytes: NUMBER * numbers, limits }
-    }
-
-    fn arithmetic(&self) -> f64 {
-        self.flops / self.limits.flops
-    }
-
-    fn memory(&self) -> f64 {
-        self.bytes / self.limits.bytes
-    }
-
-    /// Seconds, with arithmetic and memory at work at the same time.
-    fn seconds(&self) -> f64 {
-        self.arithmetic().max(self.memory())
-    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -237,21 +196,20 @@ fn measure_cell(
         return Ok(Cell { width, frames, floor, measured: Measured::Skipped });
     }
     let config = Config::complete(GivenSettings::default())?.step();
-    let limit = Duration::from_secs_f64(args.cell_time);
+    let [time, limit] = [args.time, args.cell_time].map(Duration::from_secs_f64);
     let measure = || -> anyhow::Result<Measured> {
         let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);
         let mut step = LearnerStep::new(&spec, made_up_parameters(&spec), config, device);
-        time_updates(&mut step, &batch, limit)
+        time_updates(&mut step, &batch, time, limit)
     };
     // The backends panic where memory is at its end; the other cells are still worth having.
     let measured = std::panic::catch_unwind(AssertUnwindSafe(measure)).unwrap_or(Ok(Measured::Failed))?;
     Ok(Cell { width, frames, floor, measured })
 }
 
-fn time_updates(step: &mut LearnerStep, batch: &Batch, limit: Duration) -> anyhow::Result<Measured> {
+fn time_updates(step: &mut LearnerStep, batch: &Batch, time: Duration, limit: Duration) -> anyhow::Result<Measured> {
     let began = Instant::now();
-    // Programs are compiled and tuned in the first updates.
-    for _ in 0..3 {
+    for _ in 0..WARM_UP_UPDATES {
         step.run(batch, LEARNING_RATE)?;
         if began.elapsed() > limit / 2 {
             break;
@@ -259,7 +217,7 @@ fn time_updates(step: &mut LearnerStep, batch: &Batch, limit: Duration) -> anyho
     }
     let mut updates = 0;
     let since = Instant::now();
-    while updates == 0 || (updates < UPDATES_MAX && began.elapsed() < limit && since.elapsed() < limit / 4) {
+    while updates == 0 || (since.elapsed() < time && began.elapsed() < limit) {
         step.advance(batch, LEARNING_RATE)?;
         updates += 1;
     }

@@ -2,16 +2,17 @@
 
 use super::parts::{actor_name, learner_name};
 use super::{Plan, Throughput};
-use crate::cluster::{self, RunPlan, Until};
+use crate::cluster::{self, RunPlan};
 use crate::figures::{Sample, Target, Unit, value};
 use crate::machine;
 use crate::memory::MemoryReport;
 use crate::note;
+use std::time::Duration;
 
 const END_TO_END: &str = "trained frames, end to end";
 
 impl Throughput {
-    fn run(&self, plan: &Plan, until: Until) -> RunPlan {
+    fn run(&self, plan: &Plan, time: Duration) -> RunPlan {
         let flags = [
             ("--unroll-length", self.unroll_length),
             ("--environments-per-actor", self.environments_per_actor),
@@ -21,7 +22,7 @@ impl Throughput {
         let flags = flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.to_string()]);
         // Finer than for people, so that little is lost at both ends of the steady state.
         let flags = flags.chain(["--report-interval".into(), "0.05".into()]).chain(self.flags.clone()).collect();
-        RunPlan { program: plan.program.clone(), actors: self.actors, flags, until }
+        RunPlan { program: plan.program.clone(), actors: self.actors, flags, time }
     }
 
     fn describe(&self) -> String {
@@ -35,7 +36,7 @@ impl Throughput {
 
 pub(super) fn end_to_end(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let throughput = &plan.throughput;
-    let report = cluster::run(&throughput.run(plan, Until::Frames(plan.frames)))?;
+    let report = cluster::run(&throughput.run(plan, plan.run_time))?;
     let name = format!("{END_TO_END}: {}", throughput.describe());
     Ok(vec![
         Sample::new(name, Unit::FramesPerSecond, report.frames_per_second).with_target(Some(Target::AtLeast(500e3))),
@@ -124,7 +125,7 @@ pub(super) fn scaling(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
                 // Many actors with small batches are many updates behind; that is not what is measured here.
                 flags: vec!["--policy-lag-max".into(), "10000".into()],
             };
-            let report = cluster::run(&throughput.run(plan, Until::Frames(plan.scaling_frames)))?;
+            let report = cluster::run(&throughput.run(plan, plan.scaling_time))?;
             samples.push(Sample::new(name, Unit::FramesPerSecond, report.frames_per_second));
         }
     }
@@ -150,7 +151,7 @@ pub(super) fn cost_of_many_actors(samples: &[Sample]) -> Vec<Sample> {
 }
 
 pub(super) fn memory(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
-    let report = cluster::run(&plan.throughput.run(plan, Until::Time(plan.memory_time)))?;
+    let report = cluster::run(&plan.throughput.run(plan, plan.memory_time))?;
     let rows = |process: &str, memory: MemoryReport, bound: f64| {
         let name = |what: &str| format!("memory of {process}: {what}");
         let target = Some(Target::AtMost(bound));
