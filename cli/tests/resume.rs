@@ -192,3 +192,22 @@ fn a_run_that_was_resumed_elsewhere_is_found_there() {
     let again = text(&resume(&first, &["--frames-max", "8000"]));
     assert!(again.contains("resumed       behind update 75;"), "{again}");
 }
+
+#[test]
+fn a_run_goes_on_from_a_checkpoint_of_format_1_with_its_actors_states() {
+    let golden = include_bytes!("../../learner/tests/data/checkpoint-format-1.safetensors");
+    let ends = [(); 2].map(|()| {
+        let directory = tempfile::tempdir().unwrap();
+        let run = directory.path().join("run");
+        fs::create_dir_all(run.join("checkpoints")).unwrap();
+        fs::write(run.join("checkpoints/update-000000000010.safetensors"), golden).unwrap();
+        let output = resume(&run, &["--frames-max", "3200"]);
+        let text = text(&output);
+        assert!(text.contains("resumed       behind update 10"), "{text}");
+        assert!(text.contains("trained       3200 frames in 20 updates"), "{text}");
+        // What the actors had sent beyond the end depends on the moment.
+        assert!(text.contains(" = 40 trained + ") && text.contains(" + 0 lost in transit + 0 in flight"), "{text}");
+        fs::read(run.join("model.safetensors")).unwrap()
+    });
+    assert!(ends[0] == ends[1], "one checkpoint, two ends");
+}

@@ -44,6 +44,26 @@ fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
     assert_eq!(config.goal.solved_return, None);
 }
 
+/// Written by the first release that wrote format 1, at commit 7147aa6, behind update 10 of
+/// `impala train --deterministic --actors 2 --hidden 8 --batch-size 16 --frames-max 1600 --seed 5`.
+#[test]
+fn the_golden_checkpoint_of_format_1_is_read() {
+    let golden = include_bytes!("../../../tests/data/checkpoint-format-1.safetensors");
+    let checkpoint = Checkpoint::decode(golden).unwrap();
+    assert_eq!((checkpoint.progress.updates, checkpoint.progress.frames, checkpoint.progress.episodes), (10, 1600, 70));
+    assert_eq!((checkpoint.account.produced, checkpoint.account.trained), (20, 20));
+    assert_eq!(checkpoint.network().hidden, [8]);
+    // `torso.0.weight` and `value.bias`, as another program reads them in the file.
+    assert_eq!(checkpoint.parameters[..2], [0.176_970_62, -0.627_557_5]);
+    assert_eq!(checkpoint.parameters.last(), Some(&0.091_941_06));
+    assert_eq!(checkpoint.optimiser.second.last(), Some(&0.004_155_913));
+    assert_eq!(checkpoint.optimiser.steps, 10);
+    let states = checkpoint.actor_states.iter().map(|(actor, state)| (*actor, state.len()));
+    assert_eq!(states.collect::<Vec<_>>(), [(0, 687), (1, 685)]);
+    let config = checkpoint.settings.config().unwrap();
+    assert_eq!((config.task.seed, config.rollout.actors, config.task.deterministic), (5, 2, true));
+}
+
 #[test]
 fn the_reference_reader_finds_weights_and_moments_under_their_names() {
     let checkpoint = checkpoint(1, 9.0);
