@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The crates and what each may name, besides itself.
 const CRATES: &[(&str, &[&str])] = &[
@@ -15,6 +16,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("learner", &["env", "policy", "common"]),
     ("cli", &["env", "policy", "common", "actor", "learner"]),
 ];
+
+/// What the crates for people with environments and policies of their own must not bring along, however indirectly: no network,
+/// no runtime, no tensors.
+const SLIM: &[&str] = &["env", "policy"];
+const HEAVY: &[&str] = &["tokio", "tonic", "burn", "rayon", "clap"];
 
 /// The floors of the learner, the lowest last: a folder may import what stands on a lower floor, and itself.
 const LEARNER_FLOORS: &[&[&str]] =
@@ -58,6 +64,23 @@ fn crates_import_only_what_lies_below_them() {
                 assert!(!names_it, "{} names {other}", path.display());
             }
         }
+    }
+}
+
+#[test]
+fn environments_and_policies_need_no_runtime_no_network_and_no_tensors() {
+    for name in SLIM {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let tree =
+            ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package"];
+        let output =
+            Command::new(cargo).args(tree).arg(format!("impala-{name}")).current_dir(workspace()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout).unwrap();
+        let packages: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(packages.contains(&"serde"), "the tree of {name} is not read: {tree}");
+        let brought: Vec<_> = packages.into_iter().filter(|package| HEAVY.contains(package)).collect();
+        assert!(brought.is_empty(), "{name} brings along {brought:?}");
     }
 }
 
