@@ -218,7 +218,7 @@ impl WithSimd for Squares<'_> {
 }
 
 /// Adds the other slices, as long as `sum`, to it: every number in their order.
-pub fn add_all<'a>(sum: &mut [f32], others: impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync) {
+pub fn add_all<'a>(sum: &mut [f32], others: &(impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync)) {
     let part = |(index, sum): (usize, &mut [f32])| {
         let len = sum.len();
         for other in others.clone() {
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(run(&numbers), numbers.chunks(1000).flat_map(run).collect::<Vec<_>>());
 
         let mut sum = numbers.clone();
-        add_all(&mut sum, [&numbers[..], &numbers].into_iter());
+        add_all(&mut sum, &[&numbers[..], &numbers].into_iter());
         assert_eq!(sum, numbers.iter().map(|x| x + x + x).collect::<Vec<_>>());
         let squares: f64 = numbers.iter().map(|x| f64::from(*x).powi(2)).sum();
         let norm = clip_by_global_norm(&mut sum, 1.0);

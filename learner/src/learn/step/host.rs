@@ -121,7 +121,7 @@ impl<N: Network> HostStep<N> {
         others.iter().for_each(|part| into.losses += part.losses);
         // The first block's numbers become the sum, the last sum's memory the first block's.
         std::mem::swap(&mut into.numbers, &mut first.numbers);
-        add_all(&mut into.numbers, others.iter().map(|part| &part.numbers[..]));
+        add_all(&mut into.numbers, &others.iter().map(|part| &part.numbers[..]));
         self.parts = parts;
         self.times.sum += lap.end();
     }
