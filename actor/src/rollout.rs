@@ -1,8 +1,9 @@
 //! The rollout: waits for the window and the weights, makes a trajectory and hands it on.
 //!
 //! A task beside the link's on the actor's one thread: waking another thread takes longer than the short unrolls of a small
-//! network. Long unrolls go to a thread of their own meanwhile, so that the link can send and answer. The rollout owns environments and policy and knows neither the learner nor the wire. The window is taken before the unroll and
-//! the newest weights are read after it opened, so that a trajectory is never older than it must be.
+//! network. Long unrolls go to a thread of the blocking pool, so that the link can send and answer meanwhile. The rollout
+//! owns environments and policy and knows neither the learner nor the wire. The window is taken before the unroll and the
+//! newest weights are read after it opened, so that a trajectory is never older than it must be.
 
 mod roller;
 
