@@ -35,7 +35,7 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
     let shows_progress = !args.quiet;
     let display = Display { logs_to_file: true, prints_notes: shows_progress, shows_progress };
     let seconds_before = plan.seconds_before();
-    launch::runtime()?.block_on(async {
+    launch::runtime(&plan.config.serving)?.block_on(async {
         let launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
         let trained = train(launched, started, seconds_before).await?;

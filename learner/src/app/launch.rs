@@ -4,6 +4,7 @@
 //! Nothing is written before the ports are bound. Metrics and probes answer to the last: they end with [`Launched`].
 
 use super::Learner;
+use crate::config::serving::Serving;
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config};
 use crate::handover::metrics;
@@ -136,12 +137,12 @@ impl Launched {
     }
 }
 
-/// The runtime of a program with a learner: one thread for the network.
+/// The runtime of a program with a learner: its threads are those of the network.
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+pub fn runtime(serving: &Serving) -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(serving.network_threads()).enable_all().build()
 }
 
 /// Installs the recorder and serves it, with probes, until `stop`; gives the bound address.
