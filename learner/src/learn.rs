@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod compute;
+pub mod flat;
 pub mod initialise;
 pub mod loss;
 pub mod model;

@@ -1,16 +1,15 @@
-//! Optimisers over the flat parameters, and clipping by the global norm.
+//! Optimisers over the flat parameters.
 //!
 //! Written here because burn's RMSProp has its epsilon outside the root and its clipping works per tensor; the
-//! hyperparameters of this system need both the other way. Passes over contiguous memory, in vectors; where parameters are
-//! many, in parts on the threads of rayon's pool. Where the parts lie depends on the number of parameters alone.
+//! hyperparameters of this system need both the other way. One pass over contiguous memory, in vectors; where parameters are
+//! many, in parts on the threads of rayon's pool.
+
+use crate::learn::flat::{LANES, PART, is_split};
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
 use serde::{Deserialize, Serialize};
-
-/// Parameters of one part: a pass over it takes longer than the way to another thread.
-const PART: usize = 1 << 15;
 
 /// Which update rule; each with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,107 +152,51 @@ impl WithSimd for Update<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Rule { kind, steps, learning_rate } = self.rule;
-        let moments = self.first.iter_mut().zip(self.second);
-        let all = self.parameters.iter_mut().zip(self.gradient).zip(moments).map(|((p, g), (m, v))| (p, *g, m, v));
         match kind {
-            OptimiserKind::RmsProp { decay, momentum, epsilon } => {
-                for (p, g, m, v) in all {
-                    *v = decay * *v + (1.0 - decay) * g * g;
-                    *m = momentum * *m + learning_rate * g / (*v + epsilon).sqrt();
-                    *p -= *m;
-                }
-            }
-            OptimiserKind::RmsPropTorch { decay, momentum, epsilon } => {
-                for (p, g, m, v) in all {
-                    *v = decay * *v + (1.0 - decay) * g * g;
-                    *m = momentum * *m + g / (v.sqrt() + epsilon);
-                    *p -= learning_rate * *m;
-                }
-            }
+            OptimiserKind::RmsProp { decay, momentum, epsilon } => self.each(|p, g, m, v| {
+                let v = decay * v + (1.0 - decay) * g * g;
+                let m = momentum * m + learning_rate * g / (v + epsilon).sqrt();
+                (p - m, m, v)
+            }),
+            OptimiserKind::RmsPropTorch { decay, momentum, epsilon } => self.each(|p, g, m, v| {
+                let v = decay * v + (1.0 - decay) * g * g;
+                let m = momentum * m + g / (v.sqrt() + epsilon);
+                (p - learning_rate * m, m, v)
+            }),
             OptimiserKind::Adam { beta1, beta2, epsilon } => {
                 let first_correction = 1.0 - beta1.powi(steps);
                 let second_correction = 1.0 - beta2.powi(steps);
-                for (p, g, m, v) in all {
-                    *m = beta1 * *m + (1.0 - beta1) * g;
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
-                    *p -= learning_rate * (*m / first_correction) / ((*v / second_correction).sqrt() + epsilon);
-                }
+                self.each(|p, g, m, v| {
+                    let m = beta1 * m + (1.0 - beta1) * g;
+                    let v = beta2 * v + (1.0 - beta2) * g * g;
+                    let step = learning_rate * (m / first_correction) / ((v / second_correction).sqrt() + epsilon);
+                    (p - step, m, v)
+                });
             }
         }
     }
 }
 
-/// Scales the gradient so that its norm over all parameters is at most `norm_max`; returns the norm before.
-pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
-    let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
-    // Part by part in any case: the sum is then the same to the bit on any number of threads.
-    let sum = match is_split(gradient.len()) {
-        true => gradient.par_chunks(PART).map(squares).collect::<Vec<_>>().iter().sum::<f64>(),
-        false => gradient.chunks(PART).map(squares).sum(),
-    };
-    let norm = sum.sqrt() as f32;
-    if norm > norm_max {
-        let scale = norm_max / norm;
-        gradient.iter_mut().for_each(|g| *g *= scale);
-    }
-    norm
-}
-
-/// Sum of squares, in eight sums.
-struct Squares<'a>(&'a [f32]);
-
-impl WithSimd for Squares<'_> {
-    type Output = f64;
-
+impl Update<'_> {
+    /// Applies the rule (parameter, gradient, both moments to parameter and both moments) to every parameter. In arrays of
+    /// fixed length, of which the compiler knows that they don't overlap: so it makes vectors of them.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
-        let chunks = self.0.chunks_exact(8);
-        let rest: f64 = chunks.remainder().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
-        let mut sums = [0.0; 8];
-        for chunk in chunks {
-            sums.iter_mut().zip(chunk).for_each(|(sum, g)| *sum += f64::from(*g) * f64::from(*g));
+    fn each(self, rule: impl Fn(f32, f32, f32, f32) -> (f32, f32, f32)) {
+        let (parameters, rest_p) = self.parameters.as_chunks_mut::<LANES>();
+        let (gradient, rest_g) = self.gradient.as_chunks::<LANES>();
+        let (first, rest_m) = self.first.as_chunks_mut::<LANES>();
+        let (second, rest_v) = self.second.as_chunks_mut::<LANES>();
+        for (((p, g), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
+            let (mut new_p, mut new_m, mut new_v) = (*p, *m, *v);
+            for i in 0..LANES {
+                (new_p[i], new_m[i], new_v[i]) = rule(p[i], g[i], m[i], v[i]);
+            }
+            (*p, *m, *v) = (new_p, new_m, new_v);
         }
-        sums.iter().sum::<f64>() + rest
-    }
-}
-
-/// Adds the other slices, as long as `sum`, to it: every number in their order.
-pub fn add_all<'a>(sum: &mut [f32], others: &(impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync)) {
-    let part = |(index, sum): (usize, &mut [f32])| {
-        let len = sum.len();
-        for other in others.clone() {
-            Arch::new().dispatch(Add { sum, other: &other[index * PART..][..len] });
+        for (((p, g), m), v) in rest_p.iter_mut().zip(rest_g).zip(rest_m).zip(rest_v) {
+            (*p, *m, *v) = rule(*p, *g, *m, *v);
         }
-    };
-    match is_split(sum.len()) && others.len() > 0 {
-        true => sum.par_chunks_mut(PART).enumerate().for_each(part),
-        false => sum.chunks_mut(PART).enumerate().for_each(part),
     }
-}
-
-/// Whether so many parameters, on so many threads, are worth the way to another thread.
-fn is_split(len: usize) -> bool {
-    len > PART && rayon::current_num_threads() > 1
-}
-
-struct Add<'a> {
-    sum: &'a mut [f32],
-    other: &'a [f32],
-}
-
-impl WithSimd for Add<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.sum.iter_mut().zip(self.other).for_each(|(sum, number)| *sum += number);
-    }
-}
-
-/// Whether every number is finite.
-pub fn all_finite(numbers: &[f32]) -> bool {
-    // Counting vectorises where a search with an early exit does not.
-    numbers.iter().filter(|number| !number.is_finite()).count() == 0
 }
 
 #[cfg(test)]
@@ -308,17 +251,6 @@ mod tests {
     }
 
     #[test]
-    fn clipping_scales_the_whole_gradient() {
-        let mut gradient = [3.0, 4.0];
-        assert_eq!(clip_by_global_norm(&mut gradient, 10.0), 5.0);
-        assert_eq!(gradient, [3.0, 4.0]);
-        assert_eq!(clip_by_global_norm(&mut gradient, 0.5), 5.0);
-        assert!((gradient[0] - 0.3).abs() < 1e-6 && (gradient[1] - 0.4).abs() < 1e-6);
-        let mut broken = [f32::NAN, 1.0];
-        assert!(clip_by_global_norm(&mut broken, 1.0).is_nan());
-    }
-
-    #[test]
     fn many_parameters_are_updated_in_parts_like_few() {
         let len = 2 * PART + 77;
         let numbers: Vec<f32> = (0..len).map(|i| ((i * 29 % 101) as f32 - 50.0) / 50.0).collect();
@@ -329,13 +261,5 @@ mod tests {
             parameters
         };
         assert_eq!(run(&numbers), numbers.chunks(1000).flat_map(run).collect::<Vec<_>>());
-
-        let mut sum = numbers.clone();
-        add_all(&mut sum, &[&numbers[..], &numbers].into_iter());
-        assert_eq!(sum, numbers.iter().map(|x| x + x + x).collect::<Vec<_>>());
-        let squares: f64 = numbers.iter().map(|x| f64::from(*x).powi(2)).sum();
-        let norm = clip_by_global_norm(&mut sum, 1.0);
-        assert!((f64::from(norm) / (3.0 * squares.sqrt()) - 1.0).abs() < 1e-6);
-        assert!((clip_by_global_norm(&mut sum, 1.0) - 1.0).abs() < 1e-6);
     }
 }

@@ -7,9 +7,10 @@
 
 use super::{Diverged, Gradient, StepConfig, StepReport, StepTimes};
 use crate::learn::batch::{Batch, Columns};
+use crate::learn::flat::{add_all, all_finite, clip_by_global_norm};
 use crate::learn::network::Network;
 use crate::learn::objective::{Objective, ObjectiveMemory};
-use crate::learn::optim::{Optimiser, OptimiserState, add_all, all_finite, clip_by_global_norm};
+use crate::learn::optim::{Optimiser, OptimiserState};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
 use std::sync::Mutex;

@@ -1,0 +1,143 @@
+//! Passes over flat parameters and gradients: clipping by the global norm, sums, the guard against numbers that ran away.
+//!
+//! In vectors; where parameters are many, in parts on the threads of rayon's pool. Where the parts lie depends on the number
+//! of parameters alone, so the number of threads does not change a bit.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::{ParallelSlice, ParallelSliceMut};
+
+/// Parameters of one part: a pass over it takes longer than the way to another thread.
+pub(super) const PART: usize = 1 << 15;
+/// Parameters that a pass takes at once.
+pub(super) const LANES: usize = 16;
+
+/// Whether so many parameters, on so many threads, are worth the way to another thread.
+pub(super) fn is_split(len: usize) -> bool {
+    len > PART && rayon::current_num_threads() > 1
+}
+
+struct Add<'a> {
+    sum: &'a mut [f32],
+    other: &'a [f32],
+}
+
+impl WithSimd for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.sum.iter_mut().zip(self.other).for_each(|(sum, number)| *sum += number);
+    }
+}
+
+/// Scales the gradient so that its norm over all parameters is at most `norm_max`; returns the norm before.
+pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
+    let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
+    // Part by part in any case: the sum is then the same to the bit on any number of threads.
+    let sum = match is_split(gradient.len()) {
+        true => gradient.par_chunks(PART).map(squares).collect::<Vec<_>>().iter().sum::<f64>(),
+        false => gradient.chunks(PART).map(squares).sum(),
+    };
+    let norm = sum.sqrt() as f32;
+    if norm > norm_max {
+        let scale = norm_max / norm;
+        gradient.iter_mut().for_each(|g| *g *= scale);
+    }
+    norm
+}
+
+/// Sum of squares, in eight sums.
+struct Squares<'a>(&'a [f32]);
+
+impl WithSimd for Squares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let chunks = self.0.chunks_exact(8);
+        let rest: f64 = chunks.remainder().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+        let mut sums = [0.0; 8];
+        for chunk in chunks {
+            sums.iter_mut().zip(chunk).for_each(|(sum, g)| *sum += f64::from(*g) * f64::from(*g));
+        }
+        sums.iter().sum::<f64>() + rest
+    }
+}
+
+/// Adds the other slices, as long as `sum`, to it: every number in their order.
+pub fn add_all<'a>(sum: &mut [f32], others: &(impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync)) {
+    let part = |(index, sum): (usize, &mut [f32])| {
+        let len = sum.len();
+        for other in others.clone() {
+            Arch::new().dispatch(Add { sum, other: &other[index * PART..][..len] });
+        }
+    };
+    match is_split(sum.len()) && others.len() > 0 {
+        true => sum.par_chunks_mut(PART).enumerate().for_each(part),
+        false => sum.chunks_mut(PART).enumerate().for_each(part),
+    }
+}
+
+/// Whether every number is finite.
+pub fn all_finite(numbers: &[f32]) -> bool {
+    Arch::new().dispatch(AllFinite(numbers))
+}
+
+struct AllFinite<'a>(&'a [f32]);
+
+impl WithSimd for AllFinite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> bool {
+        let (chunks, rest) = self.0.as_chunks::<LANES>();
+        // Zeros times what is not finite are no numbers, and stay none in a sum.
+        let mut sums = [0.0_f32; LANES];
+        for chunk in chunks {
+            sums.iter_mut().zip(chunk).for_each(|(sum, number)| *sum += 0.0 * number);
+        }
+        sums.iter().chain(rest).all(|number| number.is_finite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clipping_scales_the_whole_gradient() {
+        let mut gradient = [3.0, 4.0];
+        assert_eq!(clip_by_global_norm(&mut gradient, 10.0), 5.0);
+        assert_eq!(gradient, [3.0, 4.0]);
+        assert_eq!(clip_by_global_norm(&mut gradient, 0.5), 5.0);
+        assert!((gradient[0] - 0.3).abs() < 1e-6 && (gradient[1] - 0.4).abs() < 1e-6);
+        let mut broken = [f32::NAN, 1.0];
+        assert!(clip_by_global_norm(&mut broken, 1.0).is_nan());
+    }
+
+    #[test]
+    fn many_numbers_are_added_and_measured_in_parts() {
+        let len = 2 * PART + 77;
+        let numbers: Vec<f32> = (0..len).map(|i| ((i * 29 % 101) as f32 - 50.0) / 50.0).collect();
+        let mut sum = numbers.clone();
+        add_all(&mut sum, &[&numbers[..], &numbers].into_iter());
+        assert_eq!(sum, numbers.iter().map(|x| x + x + x).collect::<Vec<_>>());
+        let squares: f64 = numbers.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let norm = clip_by_global_norm(&mut sum, 1.0);
+        assert!((f64::from(norm) / (3.0 * squares.sqrt()) - 1.0).abs() < 1e-6);
+        assert!((clip_by_global_norm(&mut sum, 1.0) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_found_anywhere() {
+        for len in [1, 16, 37] {
+            for (i, bad) in (0..len).zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().cycle()) {
+                let mut numbers = vec![f32::MAX; len];
+                assert!(all_finite(&numbers));
+                numbers[i] = bad;
+                assert!(!all_finite(&numbers));
+            }
+        }
+    }
+}
