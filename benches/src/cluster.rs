@@ -47,7 +47,7 @@ pub struct RunReport {
     pub policy_lag: f64,
     /// Share of arrived trajectories that were refused or lost, over the whole run.
     pub refused: f64,
-    /// Processor time of the learner's process, seconds a trained frame, over the whole run.
+    /// Processor time of the learner's process, seconds a trained frame.
     pub learner_processor: f64,
     /// Of all actor processes together.
     pub actors_processor: f64,
@@ -88,8 +88,7 @@ pub fn run(plan: &RunPlan) -> anyhow::Result<RunReport> {
 fn attempt(plan: &RunPlan, time: Duration) -> anyhow::Result<Option<RunReport>> {
     let directory = tempfile::tempdir()?;
     let mut run = Run::start(plan, time, &directory)?;
-    let Watched { memory: [learner_memory, actor_memory], processor: [learner, actors], seconds } =
-        run.watch_over(time)?;
+    let watched = run.watch_over(time)?;
     let csv = directory.path().join("runs");
     let csv = std::fs::read_dir(&csv)?.next().context("the run left no directory")??.path().join("metrics.csv");
     let rows: Vec<Row> = csv::Reader::from_path(csv)?.deserialize().collect::<Result<_, _>>()?;
@@ -98,14 +97,17 @@ fn attempt(plan: &RunPlan, time: Duration) -> anyhow::Result<Option<RunReport>> 
     if steady < STEADY_MIN * plan.time.as_secs_f64() {
         return Ok(None);
     }
+    let frames_per_second = (last.frames - first.frames) as f64 / steady;
+    let [learner, actors] = watched.cores_used(first.seconds, last.seconds);
     let refused = (last.refused + last.lost) as f64 / (last.produced as f64).max(1.0);
+    let [learner_memory, actor_memory] = watched.memory;
     Ok(Some(RunReport {
-        frames_per_second: (last.frames - first.frames) as f64 / steady,
+        frames_per_second,
         policy_lag: last.policy_lag_mean_updates,
         refused,
-        learner_processor: learner / last.frames as f64,
-        actors_processor: actors / last.frames as f64,
-        idle: 1.0 - (learner + actors) / (seconds * machine::cores() as f64),
+        learner_processor: learner / frames_per_second,
+        actors_processor: actors / frames_per_second,
+        idle: 1.0 - (learner + actors) / machine::cores() as f64,
         learner_memory,
         actor_memory,
     }))
@@ -115,15 +117,26 @@ fn attempt(plan: &RunPlan, time: Duration) -> anyhow::Result<Option<RunReport>> 
 struct Watched {
     /// Of the learner and of the first actor.
     memory: [MemoryReport; 2],
-    /// Of the learner and of all actors, seconds.
-    processor: [f64; 2],
-    /// Time in which they took it.
-    seconds: f64,
+    /// Seconds since the learner's start, and the processor time of the learner and of all actors until then.
+    processor: Vec<(f64, [f64; 2])>,
+}
+
+impl Watched {
+    /// Processor time a second of the learner and of all actors between two moments; 0 where the system does not tell.
+    fn cores_used(&self, from: f64, to: f64) -> [f64; 2] {
+        let mut within = self.processor.iter().filter(|(seconds, _)| (from..=to).contains(seconds));
+        let (Some((began, before)), Some((ended, after))) = (within.next(), within.next_back()) else {
+            return [0.0; 2];
+        };
+        [0, 1].map(|process| (after[process] - before[process]) / (ended - began))
+    }
 }
 
 /// The processes at work. Dropped, it ends them.
 struct Run {
     learner: Child,
+    /// Of the learner.
+    started: Instant,
     actors: Vec<Child>,
     learner_log: PathBuf,
 }
@@ -142,7 +155,7 @@ impl Run {
             .args(&plan.flags)
             .stdin(Stdio::null());
         let learner = command.spawn().with_context(|| format!("cannot start {}", plan.program.display()))?;
-        let mut run = Self { learner, actors: Vec::new(), learner_log };
+        let mut run = Self { learner, started: Instant::now(), actors: Vec::new(), learner_log };
         let address = run.address()?;
         for index in 0..plan.actors {
             let index = index.to_string();
@@ -175,10 +188,8 @@ impl Run {
     fn watch_over(&mut self, time: Duration) -> anyhow::Result<Watched> {
         let pids = [self.learner.id(), self.actors.first().map_or(0, Child::id)];
         let mut traces = pids.map(MemoryTrace::new);
-        let mut processor = [0.0; 2];
-        let started = Instant::now();
-        let mut seconds = 0.0;
-        let deadline = started + time + PATIENCE;
+        let mut processor = Vec::new();
+        let deadline = self.started + time + PATIENCE;
         let status = loop {
             if let Some(status) = self.learner.try_wait()? {
                 break status;
@@ -187,7 +198,7 @@ impl Run {
             traces.iter_mut().for_each(MemoryTrace::sample);
             let actors = self.actors.iter().filter_map(|actor| processor::seconds(actor.id())).sum();
             if let Some(learner) = processor::seconds(self.learner.id()) {
-                (processor, seconds) = ([learner, actors], started.elapsed().as_secs_f64());
+                processor.push((self.started.elapsed().as_secs_f64(), [learner, actors]));
             }
             std::thread::sleep(POLL_INTERVAL);
         };
@@ -196,7 +207,7 @@ impl Run {
             let log = std::fs::read_to_string(&self.learner_log)?;
             bail!("the learner ended with {status}: {}", log.lines().last().unwrap_or_default());
         }
-        Ok(Watched { memory: traces.map(|trace| trace.report()), processor, seconds })
+        Ok(Watched { memory: traces.map(|trace| trace.report()), processor })
     }
 }
 
@@ -268,5 +279,14 @@ mod tests {
             |actors| steady_state(&rows, actors, Duration::from_secs(5)).map(|(a, b)| [a, b].map(|row| row.seconds));
         assert_eq!(steady(2), Some([2.0, 3.0]));
         assert_eq!(steady(3), None);
+    }
+
+    #[test]
+    fn processor_time_counts_between_the_ends_of_the_steady_state() {
+        let processor =
+            vec![(0.5, [9.0, 0.0]), (1.0, [10.0, 1.0]), (2.0, [11.0, 1.5]), (3.0, [11.5, 2.0]), (3.5, [20.0, 9.0])];
+        let watched = Watched { memory: [MemoryReport::default(); 2], processor };
+        assert_eq!(watched.cores_used(1.0, 3.0), [0.75, 0.5]);
+        assert_eq!(watched.cores_used(5.0, 6.0), [0.0; 2]);
     }
 }
