@@ -2,6 +2,7 @@
 
 use impala_common::agreement::PROTOCOL_VERSION;
 use impala_common::snapshot::{Decoder, Encoding, Snapshot};
+use impala_common::status::Status;
 use impala_common::wire::pb;
 use impala_env::spec::EnvironmentName;
 use impala_learner::app::{Keepalive, Learner, Outcome};
@@ -9,7 +10,6 @@ use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::run_state::RunState;
-use impala_learner::handover::status::Status;
 use impala_learner::run::checkpoint::Checkpoint;
 use impala_learner::run::resume::default_store;
 use impala_learner::run::run_dir::RunDir;
