@@ -2,12 +2,13 @@
 //! when the learner was lost. No global state: several actors run in one process.
 
 use crate::backoff::Backoff;
-use crate::link::{self, Connection, Dialler, Identity, LearnerUrl, LinkError, Receipts, SessionEnd, Streams};
+use crate::link::{self, Connection, Identity, LinkError, Receipts, SessionEnd, Streams};
 use crate::metrics;
 use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutTask};
 use crate::standing::{Standing, StandingSlot};
 use crate::window::Window;
 use impala_common::agreement::Agreement;
+use impala_common::channel::{Dialler, LearnerUrl};
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_env::spec::EnvironmentName;
 use std::hash::{BuildHasher, RandomState};

@@ -2,11 +2,11 @@
 
 use crate::app::{self, ActorConfig, ActorReport};
 use crate::health;
-use crate::link::LearnerUrl;
 use crate::metrics;
 use anyhow::{Context, bail};
-use impala_common::shutdown;
-use impala_common::telemetry::{self, LogFormat};
+use impala_common::channel::LearnerUrl;
+use impala_common::process::logs::{self, LogFormat};
+use impala_common::process::{probes, signals};
 use impala_env::spec::EnvironmentName;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -101,7 +101,7 @@ impl FromStr for MetricsListen {
 /// # Errors
 /// Whatever keeps the actor from its work for good, in a sentence for the person who started it.
 pub fn run(args: ActorArgs) -> anyhow::Result<()> {
-    telemetry::init_logs(args.log_format, None)?;
+    logs::init(args.log_format, None)?;
     // One thread: the rollout has its own, and the sockets of one actor keep no second one busy.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let report = runtime.block_on(run_async(args));
@@ -112,7 +112,7 @@ pub fn run(args: ActorArgs) -> anyhow::Result<()> {
 }
 
 async fn run_async(args: ActorArgs) -> anyhow::Result<ActorReport> {
-    let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
+    let shutdown = signals::on_signal().context("cannot listen for signals")?;
     if args.exit_with_parent {
         exit_with_parent(shutdown.clone())?;
     }
@@ -122,11 +122,11 @@ async fn run_async(args: ActorArgs) -> anyhow::Result<ActorReport> {
         ..ActorConfig::new(args.learner, args.name.unwrap_or_else(default_name))
     };
     if let MetricsListen(Some(address)) = args.metrics_listen {
-        let handle = telemetry::install_recorder(&metrics::BUCKETS)?;
+        let handle = probes::install_recorder(&metrics::BUCKETS)?;
         metrics::describe();
         let standing = config.standing.clone();
         let readiness = Arc::new(move || standing.borrow().readiness());
-        let address = telemetry::serve_metrics(address, handle, readiness, shutdown.clone()).await?;
+        let address = probes::serve(address, handle, readiness, shutdown.clone()).await?;
         tracing::info!("metrics at http://{address}/metrics");
     }
     Ok(app::run(config, shutdown).await?)

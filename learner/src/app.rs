@@ -19,7 +19,7 @@ use crate::report::summary::{self, Summary};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::run_dir::RunDir;
 use crate::run::store::CheckpointStore;
-pub use crate::service::server::{HEALTH_LEARNER, HEALTH_TRAINING, Keepalive, ServerTask, serve};
+pub use crate::service::server::{Keepalive, ServerTask, incoming, serve};
 use anyhow::Context;
 pub use completed::Completed;
 use impala_policy::network::NetworkSpec;

@@ -1,9 +1,10 @@
 //! Registration: finds the learner, introduces the actor, and keeps trying until a learner accepts or refuses for good.
 
-use super::{Client, Connection, Dialler, Identity, LearnerUrl, LinkError, describe};
+use super::{Connection, Identity, LinkError, describe};
 use crate::backoff::Backoff;
 use crate::standing::{Standing, StandingSlot};
-use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TakeUp};
+use impala_common::agreement::{Agreement, PROTOCOL_VERSION, TakeUp};
+use impala_common::channel::{Dialler, LearnerUrl, client};
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
@@ -117,8 +118,7 @@ async fn attempt_at(
 ) -> Result<Connection, Failure> {
     let url = &dialler.url;
     let channel = dialler.connect(address).await.map_err(|reason| Failure::Passing(reason.into()))?;
-    let mut client =
-        Client::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let mut client = client::learner(channel);
     let request = pb::RegisterRequest::from(registration(identity, produced));
     let patience = dialler.timing.register;
     let reply = tokio::time::timeout(patience, client.register(request)).await;
@@ -180,7 +180,7 @@ fn check(url: &LearnerUrl, identity: &Identity, agreement: &Agreement) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Resolver;
+    use impala_common::channel::Resolver;
     use impala_common::ids::Incarnation;
 
     /// What an actor says that finds its learner at `addresses`, where nobody listens.

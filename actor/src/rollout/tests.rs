@@ -69,6 +69,15 @@ async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
     assert!(rig.trajectories.recv().await.is_none(), "no more trajectories than permits");
 }
 
+/// Lets time pass: as much as a rollout of its own takes from its start to its first trajectory.
+async fn another_trajectory() {
+    let mut rig = start(None, None, Sequence(0));
+    rig.weights.send_replace(weights(1));
+    rig.window.open(1);
+    rig.trajectories.recv().await.unwrap();
+    rig.stop.cancel();
+}
+
 #[tokio::test]
 async fn each_trajectory_tells_what_the_rollout_waited_for() {
     let mut rig = start(None, None, Sequence(0));
@@ -77,12 +86,12 @@ async fn each_trajectory_tells_what_the_rollout_waited_for() {
     let first = rig.trajectories.recv().await.unwrap().time();
     // Only lower bounds: how much longer it takes is the machine's affair.
     let since = Instant::now();
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    another_trajectory().await;
     let closed = since.elapsed();
     rig.window.open_for(WeightsVersion(2));
     let second = rig.trajectories.try_recv();
     let since = Instant::now();
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    another_trajectory().await;
     let held_up = since.elapsed();
     rig.weights.send_replace(weights(2));
     let third = rig.trajectories.recv().await.unwrap().time();

@@ -12,7 +12,7 @@ use crate::report::summary;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
 use crate::run::store::CheckpointStore;
-use impala_common::{shutdown, telemetry};
+use impala_common::process::{logs, probes, signals};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -97,7 +97,7 @@ impl Plan {
         settle: impl FnOnce(Learner) -> anyhow::Result<(Learner, Option<String>)> + Send + 'static,
     ) -> anyhow::Result<Launched> {
         let Self { config, mut beginning, .. } = self;
-        let stop = shutdown::on_signal()?;
+        let stop = signals::on_signal()?;
         let note = beginning.note();
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
         let learner = Learner::bind(config, checkpoint).await?;
@@ -108,7 +108,7 @@ impl Plan {
         let run_dir = RunDir::create(learner.config(), beginning.run_dir.as_deref())?;
         let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
-        telemetry::init_logs(learner.config().output.log_format, log_file.as_deref())?;
+        logs::init(learner.config().output.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{metrics}/metrics");
         run_dir.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
         for note in note.into_iter().chain(choice) {
@@ -146,9 +146,9 @@ pub fn runtime() -> io::Result<Runtime> {
 
 /// Installs the recorder and serves it, with probes, until `stop`; gives the bound address.
 async fn serve_metrics(learner: &Learner, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
-    let recorder = telemetry::install_recorder(metrics::BUCKETS)?;
+    let recorder = probes::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
     let standing = learner.standing().clone();
     let readiness = Arc::new(move || standing.readiness());
-    Ok(telemetry::serve_metrics(learner.config().serving.metrics_listen, recorder, readiness, stop).await?)
+    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness, stop).await?)
 }

@@ -1,10 +1,12 @@
 //! Messages that break the contract: their stream ends with a reason, and nobody else notices.
 
-use crate::support::{TestActor, TestLearner, packed, push_stream, registration, settings, trajectory, within};
 use bytes::{BufMut, Bytes};
 use http_body_util::{BodyExt, Full};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb;
+use impala_harness::fake_actor::{packed, push_stream, registration, trajectory};
+use impala_harness::patience::within;
+use impala_harness::test_learner::{TestLearner, settings};
 use impala_learner::handover::ledger::Account;
 use pb::push_request::Message as Request;
 use prost::Message;
@@ -180,7 +182,7 @@ async fn an_actor_may_register_again_after_it_broke_the_contract() {
     actor.push_this(pb::Trajectory { environments: 9, ..trajectory(0, 0) }).await;
     actor.violation().await;
     let again = pb::RegisterRequest { produced: 1, ..registration("a", 1) };
-    let mut actor = TestActor::join(&learner, again).await;
+    let mut actor = learner.join(again).await;
     assert_eq!(actor.agreement.actor_index, 0);
     actor.train(0).await;
     actor.leave().await;

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use bytes::Bytes;
-use impala_common::errors::chain;
+use impala_common::process::errors::chain;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
