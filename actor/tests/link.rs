@@ -16,7 +16,7 @@ use impala_common::snapshot::{self, Encoding, NumberFormat, Words};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb::Disposition::{Shutdown, Stale, Trained};
 use impala_common::wire::{pb, trajectory_from_pb};
-use impala_env::spec::EnvironmentName;
+use impala_env::Registry;
 use learner::{Event, FakeLearner, agreement, delta, finish, full, receipt, receipt_with, stored, weights};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -36,7 +36,7 @@ impl Actor {
 
     fn start_with(learner: &FakeLearner, change: impl FnOnce(&mut ActorConfig)) -> Self {
         let url = format!("http://{}", learner.address).parse().unwrap();
-        let mut config = ActorConfig::new(url, "tester".into());
+        let mut config = ActorConfig::new(url, "tester".into(), impala_env::builtin());
         change(&mut config);
         let shutdown = CancellationToken::new();
         Self { run: tokio::spawn(app::run(config, shutdown.clone())), shutdown }
@@ -68,7 +68,7 @@ async fn an_actor_registers_streams_and_ends_with_the_run() {
     let request = learner.accept(agreement.clone()).await;
     assert_eq!((request.protocol_version, request.actor_name.as_str()), (PROTOCOL_VERSION, "tester"));
     assert_eq!((request.actor_index, request.produced), (None, 0));
-    assert_eq!(request.environments.len(), EnvironmentName::ALL.len());
+    assert_eq!(request.environments.len(), impala_env::builtin().kinds().len());
     assert_eq!(request.encodings.len(), Encoding::ALL.len());
 
     let (replies, snapshots) = learner.streams(7).await;
@@ -221,7 +221,9 @@ async fn a_server_that_is_no_learner_ends_the_actor() {
 #[tokio::test]
 async fn another_environment_or_index_than_offered_is_refused_with_both() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start_with(&learner, |config| config.environment = Some(EnvironmentName::Catch));
+    let mut only_catch = Registry::new();
+    only_catch.register(impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone()).unwrap();
+    let actor = Actor::start_with(&learner, |config| config.environments = only_catch);
     let request = learner.accept(agreement(1)).await;
     assert_eq!(request.environments.len(), 1);
     let error = actor.error().await;

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 const CRATES: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("policy", &["env"]),
+    ("store", &[]),
     ("common", &["env", "policy"]),
     ("actor", &["env", "policy", "common"]),
-    ("learner", &["env", "policy", "common"]),
-    ("cli", &["env", "policy", "common", "actor", "learner"]),
+    ("learner", &["env", "policy", "store", "common"]),
+    ("cli", &["env", "policy", "store", "common", "actor", "learner"]),
 ];
 
 /// The floors of the learner, the lowest last: a folder may import what stands on a lower floor, and itself.
@@ -57,6 +58,18 @@ fn crates_import_only_what_lies_below_them() {
                 let names_it = text.contains(&format!("impala_{other}::"));
                 assert!(!names_it, "{} names {other}", path.display());
             }
+        }
+    }
+}
+
+/// What people build against for environments and policies of their own stays small: no runtime, no wire, no tensors.
+#[test]
+fn environments_and_policies_need_no_runtime_no_wire_and_no_tensors() {
+    for name in ["env", "policy"] {
+        let manifest = std::fs::read_to_string(workspace().join(name).join("Cargo.toml")).unwrap();
+        for foreign in ["tokio", "tonic", "prost", "burn", "object_store"] {
+            let is_named = manifest.lines().any(|line| line.starts_with(foreign));
+            assert!(!is_named, "{name}/Cargo.toml depends on {foreign}");
         }
     }
 }

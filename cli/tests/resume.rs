@@ -128,10 +128,9 @@ fn an_interrupted_run_goes_on_from_its_last_update() {
 fn a_run_whose_checkpoints_cannot_be_written_goes_on_and_says_so() {
     let run = Run::new();
     let store = run.path().with_extension("store");
-    // Directories where the temporary files would be, for all but the last.
-    for update in (100..=20_000).step_by(100) {
-        fs::create_dir_all(store.join(format!("update-{update:012}.tmp"))).unwrap();
-    }
+    // A way to nowhere: there is nothing to read, and nothing can be made.
+    fs::create_dir_all(store.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("nowhere/at/all", &store).unwrap();
     let output = run.train(&["--checkpoint-every", "100", "--checkpoint-store", store.to_str().unwrap()]).output();
     let output = output.unwrap();
     let text = text(&output);
@@ -191,4 +190,25 @@ fn a_run_that_was_resumed_elsewhere_is_found_there() {
     fs::write(first.join("config.toml"), "half a confi").unwrap();
     let again = text(&resume(&first, &["--frames-max", "8000"]));
     assert!(again.contains("resumed       behind update 75;"), "{again}");
+}
+
+/// A checkpoint that an earlier release wrote, with its actors' states in the format of then, goes on with real actors.
+#[test]
+fn deterministic_runs_go_on_from_checkpoints_of_format_1() {
+    for (golden, frames) in [("checkpoint-format1", 4000), ("checkpoint-format1-catch", 4004)] {
+        let end = |run: &Run| {
+            let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../learner/tests/data");
+            let directory = run.path().join("golden");
+            fs::create_dir_all(directory.join("checkpoints")).unwrap();
+            let name = "checkpoints/update-000000000020.safetensors";
+            fs::copy(data.join(format!("{golden}.safetensors")), directory.join(name)).unwrap();
+            let output = resume(&directory, &["--frames-max", "4000"]);
+            let text = text(&output);
+            assert!(text.contains("resumed       behind update 20;"), "{text}");
+            assert!(text.contains(&format!("trained       {frames} frames")), "{text}");
+            fs::read(directory.join("model.safetensors")).unwrap()
+        };
+        // The same bits each time: the states were taken up, not begun anew by chance.
+        assert!(end(&Run::new()) == end(&Run::new()), "another model");
+    }
 }

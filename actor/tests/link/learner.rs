@@ -4,7 +4,6 @@ use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Session, WeightsVersion};
 use impala_common::snapshot::{self, Encoding, NumberFormat, Snapshot, Words};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
 use pb::learner_server::{Learner, LearnerServer};
@@ -211,7 +210,7 @@ impl Learner for Service {
 }
 
 pub(crate) fn agreement(session: u64) -> Agreement {
-    let environment = EnvironmentName::CartPoleV1.spec();
+    let environment = impala_env::builtin().kinds()[0].spec().clone();
     Agreement {
         session: Session(session),
         actor_index: ActorIndex(0),

@@ -236,7 +236,7 @@ fn measure_cell(
     if 2.0 * floor.seconds() > args.cell_time {
         return Ok(Cell { width, frames, floor, measured: Measured::Skipped });
     }
-    let config = Config::complete(GivenSettings::default())?.step();
+    let config = Config::complete(GivenSettings::default(), &impala_env::builtin())?.step();
     let limit = Duration::from_secs_f64(args.cell_time);
     let measure = || -> anyhow::Result<Measured> {
         let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);

@@ -111,7 +111,7 @@ impl Running {
             let progress = self.handover.lock_progress();
             (progress.frames, progress.updates)
         };
-        let (environment, activation) = (self.config.task.environment, self.config.architecture.activation);
+        let (environment, activation) = (self.config.task.environment.clone(), self.config.architecture.activation);
         let description = ModelDescription { environment, activation, frames, updates };
         let path = self.run_dir.file("model.safetensors");
         model_file::save(&path, &self.config.network(), step.parameters(), &description)
@@ -132,7 +132,8 @@ impl Running {
         };
         let title = format!("{}, seed {}", self.config.task.environment, self.config.task.seed);
         let svg = self.run_dir.file("learning_curve.svg");
-        if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return()) {
+        let drawn = curve::draw(&title, &progress.curve, self.config.solved_return());
+        if let Err(error) = drawn.and_then(|drawn| Ok(write_whole(&svg, drawn)?)) {
             tracing::warn!(%error, "cannot write the learning curve");
         }
         let summary = self.reporting.summary(end, shares, checkpoints);

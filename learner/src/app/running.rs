@@ -8,7 +8,7 @@ use super::reporting::Reporting;
 use crate::config::Config;
 use crate::report::summary::RunEnd;
 use crate::run::run_dir::RunDir;
-use crate::run::store::CheckpointStore;
+use crate::run::checkpoint_store::CheckpointStore;
 use crate::stages::checkpointer;
 use crate::stages::trainer::{Trained, TrainingEnd};
 use tokio_util::sync::CancellationToken;

@@ -156,7 +156,7 @@ pub fn write(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::R
     let json = format!("{}\n", serde_json::to_string_pretty(report)?);
     for (name, content) in [("summary.txt", text(run_dir, report)), ("summary.json", json)] {
         let path = run_dir.file(name);
-        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        write_whole(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

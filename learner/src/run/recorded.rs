@@ -2,6 +2,7 @@
 
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config, ConfigError};
+use impala_env::Registry;
 use impala_policy::network::NetworkSpec;
 use std::sync::Arc;
 
@@ -24,9 +25,9 @@ impl RecordedSettings {
     /// From a checkpoint, of this or an earlier release.
     ///
     /// # Errors
-    /// The text is no configuration.
-    pub fn read(toml: String) -> Result<Self, ConfigError> {
-        let network = Config::complete(parse(&toml)?)?.network();
+    /// The text is no configuration, or `registry` does not know the environment.
+    pub fn read(toml: String, registry: &Registry) -> Result<Self, ConfigError> {
+        let network = Config::complete(parse(&toml)?, registry)?.network();
         Ok(Self(Arc::new(Recorded { toml, network })))
     }
 
@@ -52,8 +53,8 @@ impl RecordedSettings {
     ///
     /// # Errors
     /// As [`RecordedSettings::given`].
-    pub fn config(&self) -> Result<Config, ConfigError> {
-        Config::complete(self.given()?)
+    pub fn config(&self, registry: &Registry) -> Result<Config, ConfigError> {
+        Config::complete(self.given()?, registry)
     }
 }
 

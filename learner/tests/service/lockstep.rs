@@ -4,8 +4,9 @@ use crate::support::{Ended, TestActor, TestLearner, given, receipt, registration
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
+use impala_learner::learn::compute::DeviceChoice;
 use impala_learner::report::summary::RunEnd;
-use impala_learner::run::resume::default_store;
+use impala_learner::run::resume::{Beginning, default_store};
 use pb::push_reply::Message as Reply;
 
 /// Two actors; a batch is one trajectory of each.
@@ -142,7 +143,7 @@ async fn a_trajectory_without_its_actors_state_is_a_violation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajectory() {
     let ended = run(0).await;
-    let found = default_store(&ended.run_dir).newest().await.unwrap().unwrap();
+    let found = default_store(&ended.run_dir).newest(&impala_env::builtin()).await.unwrap().unwrap();
     let learner = TestLearner::resume(deterministic(), found.checkpoint).await;
     // A process that has a past elsewhere is as good as a new one. Both stay: one that left would end the run.
     let veteran = |index: u32| {
@@ -163,4 +164,57 @@ async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajec
     }
     let account = learner.ended().await.outcome.summary.account;
     assert_eq!(account, Account { produced: 6, trained: 6, ..Account::default() });
+}
+
+/// The checkpoint of an earlier release as a learner finds it: in the directory of its run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_goes_on_from_a_checkpoint_of_format_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoint-format1.safetensors");
+    std::fs::create_dir(directory.path().join("checkpoints")).unwrap();
+    std::fs::copy(golden, directory.path().join("checkpoints/update-000000000020.safetensors")).unwrap();
+    let run = directory.path().to_str().map(str::to_owned);
+    let given = GivenSettings { frames_max: Some(840), device: Some(DeviceChoice::Cpu), ..GivenSettings::default() };
+    let finding = move || Beginning::find(given, run.as_deref(), &impala_env::builtin()).unwrap();
+    let beginning = tokio::task::spawn_blocking(finding).await.unwrap();
+    assert!(beginning.note().unwrap().starts_with("going on behind update 20, 800 frames"));
+    let listen = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let given = GivenSettings { listen, ..beginning.given.clone() };
+    let checkpoint = beginning.found.unwrap().checkpoint;
+    let states = checkpoint.actor_states.clone();
+    let learner = TestLearner::resume(given, checkpoint).await;
+    let mut actors = [join(&learner, 0).await, join(&learner, 1).await];
+    for (index, actor) in (0..).zip(&mut actors) {
+        let take_up = actor.agreement.take_up.clone().unwrap();
+        assert_eq!((take_up.next_sequence, &take_up.actor_state), (20, &states[&index]));
+        assert_eq!(actor.weights().await.0.version, 20);
+        actor.push_this(long_trajectory(index, 20)).await;
+    }
+    for actor in &mut actors {
+        assert_eq!(actor.receipt().await, (20, pb::Disposition::Trained));
+        assert_eq!(actor.finish().await, "not solved: the frame budget ended (raise --frames-max)");
+    }
+    for actor in actors {
+        actor.leave().await;
+    }
+    let summary = learner.ended().await.outcome.summary;
+    assert_eq!((summary.frames, summary.updates, summary.resumed_from), (840, 21, Some(20)));
+    assert_eq!(summary.account, Account { produced: 42, trained: 42, ..Account::default() });
+}
+
+/// A trajectory of 10 steps, as the golden run has them.
+fn long_trajectory(index: u32, sequence: u64) -> pb::Trajectory {
+    let (unroll_length, frames) = (10, 10 * ENVIRONMENTS);
+    let observations = (0..(frames + ENVIRONMENTS) * OBSERVATION_LEN).map(|i| (i as f32 * 0.7).sin());
+    pb::Trajectory {
+        unroll_length,
+        observations: packed(observations),
+        actions: vec![1; frames].into(),
+        behaviour_log_probs: packed(vec![-0.7; frames]),
+        rewards: packed(vec![1.0; frames]),
+        outcomes: vec![0; frames].into(),
+        episode_returns: packed([]),
+        episode_lengths: Vec::new().into(),
+        ..trajectory(index, sequence)
+    }
 }

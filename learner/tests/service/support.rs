@@ -3,7 +3,6 @@
 use impala_common::agreement::PROTOCOL_VERSION;
 use impala_common::snapshot::{Decoder, Encoding, Snapshot};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
 use impala_learner::app::{Keepalive, Learner, Outcome};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
@@ -65,7 +64,7 @@ async fn bind_resumed(
     let runs = tempfile::tempdir().unwrap();
     let mut given = given;
     given.output.runs_dir = Some(runs.path().to_owned());
-    let config = Config::resolve(given, None).unwrap();
+    let config = Config::resolve(given, None, &impala_env::builtin()).unwrap();
     let run_dir = RunDir::create(&config, None).unwrap();
     (Learner::bind(config, checkpoint).await, run_dir, runs)
 }
@@ -174,7 +173,7 @@ pub(crate) fn registration(name: &str, incarnation: u64) -> pb::RegisterRequest 
         incarnation,
         actor_index: None,
         produced: 0,
-        environments: EnvironmentName::ALL.map(|name| name.spec().into()).to_vec(),
+        environments: impala_env::builtin().kinds().iter().map(|kind| kind.spec().clone().into()).collect(),
         encodings: Encoding::ALL.map(|encoding| pb::Encoding::from(encoding).into()).to_vec(),
         weights_in_receipts: None,
         stored_payloads: None,

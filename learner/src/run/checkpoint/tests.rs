@@ -3,11 +3,12 @@
 use super::*;
 use crate::config::Config;
 use crate::handover::progress::Progress;
+use impala_env::{Registry, builtin};
 use proptest::prelude::*;
 
 /// A checkpoint behind `updates` updates, with numbers that differ everywhere.
 pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
-    let config = Config::complete(format!("seed = {updates}").parse().unwrap()).unwrap();
+    let config = Config::complete(format!("seed = {updates}").parse().unwrap(), &impala_env::builtin()).unwrap();
     let count = config.network().parameter_count();
     let numbers = |scale: f32| (0..count).map(|i| (i as f32 * 0.37 - 1.0) * scale).collect::<Vec<_>>();
     let mut progress = Progress::new(475.0);
@@ -29,15 +30,36 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
 #[test]
 fn a_checkpoint_comes_back_as_it_was() {
     let checkpoint = checkpoint(3, 20.5);
-    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap()).unwrap(), checkpoint);
+    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
+}
+
+/// Written by the release that made format 1 what it is; whatever changes since, these files are read.
+#[test]
+fn golden_checkpoints_of_format_1_are_read() {
+    let cartpole: &[u8] = include_bytes!("../../../tests/data/checkpoint-format1.safetensors");
+    let catch: &[u8] = include_bytes!("../../../tests/data/checkpoint-format1-catch.safetensors");
+    for (bytes, environment, hidden, frames) in [(cartpole, "cartpole-v1", 8, 800), (catch, "catch", 2, 560)] {
+        let checkpoint = Checkpoint::decode(bytes, &builtin()).unwrap();
+        assert_eq!((checkpoint.progress.updates, checkpoint.progress.frames), (20, frames));
+        let config = &checkpoint.config;
+        assert_eq!((config.environment.as_str(), config.hidden.0.as_slice()), (environment, [hidden].as_slice()));
+        assert!(config.deterministic && config.seed == 7 && config.actors == 2);
+        assert_eq!(checkpoint.account.trained, 40);
+        assert_eq!((checkpoint.optimiser.steps, checkpoint.optimiser.second.len()), (20, checkpoint.parameters.len()));
+        assert_eq!(checkpoint.actor_states.keys().collect::<Vec<_>>(), [&0, &1]);
+        // What this release writes of it is the same run.
+        assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
+    }
+    let error = Checkpoint::decode(cartpole, &Registry::new(), &impala_env::builtin()).unwrap_err().to_string();
+    assert!(error.starts_with("its configuration: environment = cartpole-v1: unknown environment"), "{error}");
 }
 
 #[test]
 fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
     let old = include_str!("../../config/tests/config_before_sections.toml");
-    let settings = RecordedSettings::read(old.to_owned()).unwrap();
+    let settings = RecordedSettings::read(old.to_owned(), &impala_env::builtin()).unwrap();
     let written = Checkpoint { settings, ..checkpoint(1, 9.0) };
-    let read = Checkpoint::decode(&written.encode().unwrap()).unwrap();
+    let read = Checkpoint::decode(&written.encode().unwrap(), &impala_env::builtin()).unwrap();
     assert_eq!(read, written);
     let config = read.settings.config().unwrap();
     assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
@@ -75,7 +97,7 @@ fn with_envelope(change: impl FnOnce(&mut Envelope)) -> Vec<u8> {
 
 #[test]
 fn what_is_no_checkpoint_is_said_to_be_none() {
-    let refusal = |bytes: &[u8]| Checkpoint::decode(bytes).unwrap_err().to_string();
+    let refusal = |bytes: &[u8]| Checkpoint::decode(bytes, &builtin()).unwrap_err().to_string();
     let sound = checkpoint(1, 9.0).encode().unwrap();
     assert!(refusal(&[]).contains("damaged or no safetensors file"));
     assert!(refusal(&sound[..sound.len() / 2]).contains("damaged or no safetensors file"));
@@ -101,7 +123,7 @@ proptest! {
         let position = position.index(bytes.len());
         bytes[position] ^= 1 << bit;
         // A changed bit in the header's white space or in the order of keys may still mean the same.
-        if let Ok(read) = Checkpoint::decode(&bytes) {
+        if let Ok(read) = Checkpoint::decode(&bytes, &builtin()) {
             prop_assert_eq!(read, checkpoint(1, 9.0));
         }
     }
@@ -109,6 +131,6 @@ proptest! {
     #[test]
     fn a_file_cut_short_is_noticed(len in any::<prop::sample::Index>()) {
         let bytes = checkpoint(1, 9.0).encode().unwrap();
-        prop_assert!(Checkpoint::decode(&bytes[..len.index(bytes.len())]).is_err());
+        prop_assert!(Checkpoint::decode(&bytes[..len.index(bytes.len())], &builtin()).is_err());
     }
 }
