@@ -135,9 +135,7 @@ async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<Ac
 fn offered(registry: &Registry, wanted: Option<&EnvironmentName>) -> anyhow::Result<Registry> {
     let Some(name) = wanted else { return Ok(registry.clone()) };
     let kind = registry.get(name).with_context(|| format!("--environment {name}"))?;
-    let mut only = Registry::new();
-    only.register(kind.clone())?;
-    Ok(only)
+    Ok(Registry::only(kind.clone()))
 }
 
 fn log_report(report: &ActorReport) {

@@ -221,8 +221,7 @@ async fn a_server_that_is_no_learner_ends_the_actor() {
 #[tokio::test]
 async fn another_environment_or_index_than_offered_is_refused_with_both() {
     let mut learner = FakeLearner::start(None).await;
-    let mut only_catch = Registry::new();
-    only_catch.register(impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone()).unwrap();
+    let only_catch = Registry::only(impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone());
     let actor = Actor::start_with(&learner, |config| config.environments = only_catch);
     let request = learner.accept(agreement(1)).await;
     assert_eq!(request.environments.len(), 1);

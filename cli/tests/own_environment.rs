@@ -9,8 +9,6 @@ use impala_env::seed::Rng;
 use impala_env::{EnvironmentKind, Outcome, Registry, StateError, Step, VectorEnvironment};
 use impala_learner::app::Learner;
 use impala_learner::config::Config;
-use impala_learner::config::settings::{GivenSettings, Hidden};
-use impala_learner::learn::compute::DeviceChoice;
 use impala_learner::report::summary::RunEnd;
 use impala_learner::run::resume::default_store;
 use impala_learner::run::run_dir::RunDir;
@@ -19,9 +17,19 @@ use impala_policy::evaluate::{self, EvaluationPlan};
 use impala_policy::model_file;
 use impala_policy::network::NetworkSpec;
 use rand::RngExt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// A file of settings names the environment like any other.
+const SETTINGS: &str = r#"
+    environment = "guess-v0"
+    hidden = [8]
+    device = "cpu"
+    deterministic = true
+    actors = 1
+    listen = "127.0.0.1:0"
+    frames_max = 200000
+"#;
 
 /// One step an episode: the observation is 1 or -1, and the action that agrees with it pays 1.
 struct Guess {
@@ -84,19 +92,8 @@ fn registry() -> Registry {
 async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_learned() {
     let registry = registry();
     let directory = tempfile::tempdir().unwrap();
-    let given = GivenSettings {
-        environment: Some("guess-v0".parse().unwrap()),
-        hidden: Some(Hidden(vec![8])),
-        device: Some(DeviceChoice::Cpu),
-        deterministic: Some(true),
-        actors: Some(1),
-        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-        run_dir: Some(directory.path().to_owned()),
-        frames_max: Some(200_000),
-        ..GivenSettings::default()
-    };
-    let config = Config::complete(given, &registry).unwrap();
-    assert_eq!(config.solved_return, 0.95);
+    let config = Config::complete(SETTINGS.parse().unwrap(), &registry).unwrap();
+    assert_eq!(config.solved_return(), 0.95);
     let learner = Learner::bind(config.clone(), None).await.unwrap();
     let url = format!("http://{}", learner.address()).parse().unwrap();
     let actor =
@@ -120,9 +117,7 @@ async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_lea
     assert!(error.starts_with("unknown environment `guess-v0`: use one of cartpole-v1"), "{error}");
 
     // The state of its own went through the wire and the checkpoint, and is taken up.
-    let (environment, network) = (config.environment_kind().clone(), config.network());
-    let (unroll_length, environments) = (config.unroll_length, config.environments_per_actor);
-    let plan = RollPlan { environment, network, unroll_length, environments, seed: 1, actor_index: ActorIndex(0) };
+    let plan = RollPlan::of(&config.agreement(), config.environment().clone());
     Roller::take_up(plan, &found.checkpoint.actor_states[&0]).unwrap();
 }
 

@@ -133,6 +133,11 @@ impl Registry {
         Self::default()
     }
 
+    /// One that knows this environment alone.
+    pub fn only(kind: EnvironmentKind) -> Self {
+        Self { kinds: vec![kind] }
+    }
+
     /// Adds an environment.
     ///
     /// # Errors

@@ -63,14 +63,6 @@ pub enum ConfigError {
         /// Position, key and what was expected.
         reason: String,
     },
-    /// The program has no environment of the name.
-    #[error("environment = {name}: {reason}")]
-    Environment {
-        /// The setting's value.
-        name: EnvironmentName,
-        /// What there is.
-        reason: UnknownEnvironment,
-    },
     /// A value or a relation between values is impossible.
     #[error("{key} = {value}: {requirement}")]
     Invalid {
@@ -139,9 +131,11 @@ impl Config {
     ///
     /// # Errors
     /// Names the key, its value and the fix.
-    pub fn complete(given: GivenSettings) -> Result<Self, ConfigError> {
+    pub fn complete(given: GivenSettings, registry: &Registry) -> Result<Self, ConfigError> {
+        let task = given.task.complete()?;
         let config = Self {
-            task: given.task.complete()?,
+            environment: task.environment_in(registry)?,
+            task,
             goal: given.goal.complete()?,
             rollout: given.rollout.complete()?,
             batching: given.batching.complete()?,

@@ -12,6 +12,7 @@ use crate::run::checkpoint_slot::CheckpointReport;
 use crate::stages::trainer::Trained;
 use anyhow::Context;
 use impala_policy::model_file::{self, ModelDescription};
+use impala_store::write_whole;
 use tokio::time::Instant;
 
 /// What a drained pipeline leaves.
@@ -114,8 +115,8 @@ impl Running {
         let (environment, activation) = (self.config.task.environment.clone(), self.config.architecture.activation);
         let description = ModelDescription { environment, activation, frames, updates };
         let path = self.run_dir.file("model.safetensors");
-        model_file::save(&path, &self.config.network(), step.parameters(), &description)
-            .with_context(|| format!("{}", path.display()))
+        let bytes = model_file::encode(&self.config.network(), step.parameters(), &description)?;
+        write_whole(&path, bytes).with_context(|| format!("cannot write the model {}", path.display()))
     }
 
     /// Draws the curve and sums the run up; gives what became of the model too.

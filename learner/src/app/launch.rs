@@ -79,7 +79,7 @@ impl Plan {
         let names_listen = given.serving.listen.is_some();
         let beginning = Beginning::find(given, resume, registry)?;
         let config = Config::complete(beginning.given.clone(), registry)?;
-        beginning.check(&config, registry)?;
+        beginning.check(&config)?;
         Ok(Self { config, names_listen, beginning })
     }
 

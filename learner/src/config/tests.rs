@@ -36,7 +36,9 @@ fn nothing_given_is_the_defaults() {
 #[test]
 fn flags_win_over_the_file() {
     let file = file("seed = 7\nunroll_length = 20\nhidden = [32]\nenvironment = \"catch\"\n");
-    let config = Config::resolve(flags(&["--seed", "9", "--time-max", "2m"]), Some(file.path()), &impala_env::builtin()).unwrap();
+    let config =
+        Config::resolve(flags(&["--seed", "9", "--time-max", "2m"]), Some(file.path()), &impala_env::builtin())
+            .unwrap();
     assert_eq!((config.task.seed, config.rollout.unroll_length), (9, 20));
     assert_eq!(config.goal.time_max.duration(), Duration::from_secs(120));
     assert_eq!((config.architecture.hidden.0.as_slice(), config.solved_return()), ([32].as_slice(), 0.95));
@@ -61,8 +63,12 @@ fn what_follows_from_other_settings_still_follows_when_a_printed_configuration_i
         .with_derived_listen(([127, 0, 0, 1], 0).into())
         .to_toml();
     let file = file(&printed);
-    let changed =
-        Config::resolve(flags(&["--environment", "catch", "--learning-rate", "0.001"]), Some(file.path()), &impala_env::builtin()).unwrap();
+    let changed = Config::resolve(
+        flags(&["--environment", "catch", "--learning-rate", "0.001"]),
+        Some(file.path()),
+        &impala_env::builtin(),
+    )
+    .unwrap();
     assert_eq!((changed.solved_return(), changed.serving.listen.port()), (0.95, 50051));
     assert_eq!(changed.learning_rate().at(u64::MAX), 0.001);
 }
@@ -158,16 +164,20 @@ fn times_may_have_units_in_the_file_too() {
 
 #[test]
 fn the_learning_rate_falls_linearly_with_the_frames() {
-    let config =
-        Config::resolve(flags(&["--learning-rate", "0.01", "--learning-rate-end", "0", "--frames-max", "1000"]), None, &impala_env::builtin())
-            .unwrap();
+    let config = Config::resolve(
+        flags(&["--learning-rate", "0.01", "--learning-rate-end", "0", "--frames-max", "1000"]),
+        None,
+        &impala_env::builtin(),
+    )
+    .unwrap();
     assert_eq!([config.learning_rate().at(0), config.learning_rate().at(500)], [0.01, 0.005]);
     assert_eq!(config.learning_rate().at(2000), 0.0);
 }
 
 #[test]
 fn the_table_tells_the_true_names_and_defaults() {
-    let defaults: toml::Table = Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap().to_toml().parse().unwrap();
+    let defaults: toml::Table =
+        Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap().to_toml().parse().unwrap();
     let keys: BTreeSet<_> = settings::all().map(|setting| setting.key).collect();
     assert_eq!(keys.len(), settings::all().count(), "two settings have one key");
     for setting in settings::all() {
@@ -233,7 +243,12 @@ fn an_empty_variable_gives_no_store() {
 
 #[test]
 fn the_agreement_is_sound_and_the_same_for_every_actor() {
-    let config = Config::resolve(flags(&["--deterministic", "--actors", "3", "--batch-size", "16"]), None, &impala_env::builtin()).unwrap();
+    let config = Config::resolve(
+        flags(&["--deterministic", "--actors", "3", "--batch-size", "16"]),
+        None,
+        &impala_env::builtin(),
+    )
+    .unwrap();
     let agreement = config.agreement();
     assert_eq!(agreement.validate(), Ok(()));
     assert_eq!(agreement.lockstep, Some(Lockstep { actors: 3, trajectories_per_batch: 2 }));

@@ -7,6 +7,7 @@ use crate::handover::progress::{Progress, Solved};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
+use impala_store::write_whole;
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::process::ExitCode;

@@ -111,9 +111,9 @@ impl Beginning {
     ///
     /// # Errors
     /// Names the setting, both values and the fix.
-    pub fn check(&self, config: &Config, registry: &Registry) -> Result<(), ResumeError> {
+    pub fn check(&self, config: &Config) -> Result<(), ResumeError> {
         let (Some(found), Some(store)) = (&self.found, &self.store) else { return Ok(()) };
-        let trained = found.checkpoint.settings.config(registry)?;
+        let trained = found.checkpoint.settings.config()?;
         let (mut all_given, mut all_trained) = (fixed(config), fixed(&trained));
         // Either order can follow the other; but then the states of the actors are not taken up.
         if config.task.deterministic && trained.task.deterministic {

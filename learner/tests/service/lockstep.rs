@@ -1,10 +1,11 @@
 //! Deterministic runs.
 
-use crate::support::{Ended, TestActor, TestLearner, given, receipt, registration, settings};
+use crate::support::{
+    ENVIRONMENTS, Ended, OBSERVATION_LEN, TestActor, TestLearner, given, packed, receipt, registration, settings,
+};
 use impala_common::wire::pb;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
-use impala_learner::learn::compute::DeviceChoice;
 use impala_learner::report::summary::RunEnd;
 use impala_learner::run::resume::{Beginning, default_store};
 use pb::push_reply::Message as Reply;
@@ -174,12 +175,12 @@ async fn a_run_goes_on_from_a_checkpoint_of_format_1() {
     std::fs::create_dir(directory.path().join("checkpoints")).unwrap();
     std::fs::copy(golden, directory.path().join("checkpoints/update-000000000020.safetensors")).unwrap();
     let run = directory.path().to_str().map(str::to_owned);
-    let given = GivenSettings { frames_max: Some(840), device: Some(DeviceChoice::Cpu), ..GivenSettings::default() };
+    let given: GivenSettings = "frames_max = 840\ndevice = \"cpu\"".parse().unwrap();
     let finding = move || Beginning::find(given, run.as_deref(), &impala_env::builtin()).unwrap();
     let beginning = tokio::task::spawn_blocking(finding).await.unwrap();
     assert!(beginning.note().unwrap().starts_with("going on behind update 20, 800 frames"));
-    let listen = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-    let given = GivenSettings { listen, ..beginning.given.clone() };
+    let mut given = beginning.given.clone();
+    given.serving.listen = Some(([127, 0, 0, 1], 0).into());
     let checkpoint = beginning.found.unwrap().checkpoint;
     let states = checkpoint.actor_states.clone();
     let learner = TestLearner::resume(given, checkpoint).await;

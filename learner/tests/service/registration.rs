@@ -2,7 +2,6 @@
 
 use crate::support::{TestActor, TestLearner, given, push_stream, registration, settings, within};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
 use pb::push_request::Message as Request;
 use tonic::Code;
 

@@ -24,7 +24,8 @@ pub fn draw(title: &str, points: &[CurvePoint], solved_return: f64) -> anyhow::R
     let decimals = if highest - lowest > 10.0 { 0 } else { 1 };
     let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
 
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .caption(title, text(20))
         .margin(12)

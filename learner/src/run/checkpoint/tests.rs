@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 /// A checkpoint behind `updates` updates, with numbers that differ everywhere.
 pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
-    let config = Config::complete(format!("seed = {updates}").parse().unwrap(), &impala_env::builtin()).unwrap();
+    let config = Config::complete(format!("seed = {updates}").parse().unwrap(), &builtin()).unwrap();
     let count = config.network().parameter_count();
     let numbers = |scale: f32| (0..count).map(|i| (i as f32 * 0.37 - 1.0) * scale).collect::<Vec<_>>();
     let mut progress = Progress::new(475.0);
@@ -41,25 +41,26 @@ fn golden_checkpoints_of_format_1_are_read() {
     for (bytes, environment, hidden, frames) in [(cartpole, "cartpole-v1", 8, 800), (catch, "catch", 2, 560)] {
         let checkpoint = Checkpoint::decode(bytes, &builtin()).unwrap();
         assert_eq!((checkpoint.progress.updates, checkpoint.progress.frames), (20, frames));
-        let config = &checkpoint.config;
-        assert_eq!((config.environment.as_str(), config.hidden.0.as_slice()), (environment, [hidden].as_slice()));
-        assert!(config.deterministic && config.seed == 7 && config.actors == 2);
+        let config = checkpoint.settings.config().unwrap();
+        assert_eq!(config.task.environment.as_str(), environment);
+        assert_eq!(config.architecture.hidden.0, [hidden]);
+        assert!(config.task.deterministic && config.task.seed == 7 && config.rollout.actors == 2);
         assert_eq!(checkpoint.account.trained, 40);
         assert_eq!((checkpoint.optimiser.steps, checkpoint.optimiser.second.len()), (20, checkpoint.parameters.len()));
         assert_eq!(checkpoint.actor_states.keys().collect::<Vec<_>>(), [&0, &1]);
         // What this release writes of it is the same run.
         assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
     }
-    let error = Checkpoint::decode(cartpole, &Registry::new(), &impala_env::builtin()).unwrap_err().to_string();
+    let error = Checkpoint::decode(cartpole, &Registry::new()).unwrap_err().to_string();
     assert!(error.starts_with("its configuration: environment = cartpole-v1: unknown environment"), "{error}");
 }
 
 #[test]
 fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
     let old = include_str!("../../config/tests/config_before_sections.toml");
-    let settings = RecordedSettings::read(old.to_owned(), &impala_env::builtin()).unwrap();
+    let settings = RecordedSettings::read(old.to_owned(), &builtin()).unwrap();
     let written = Checkpoint { settings, ..checkpoint(1, 9.0) };
-    let read = Checkpoint::decode(&written.encode().unwrap(), &impala_env::builtin()).unwrap();
+    let read = Checkpoint::decode(&written.encode().unwrap(), &builtin()).unwrap();
     assert_eq!(read, written);
     let config = read.settings.config().unwrap();
     assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));

@@ -31,8 +31,8 @@ fn a_resumed_run_keeps_its_settings_where_none_are_given() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
     let given = settings("frames_max = 77");
-    let by_name = Beginning::find(given.clone(), run.to_str(), &impala_env::builtin()).unwrap();
-    let by_setting = Beginning::find(in_directory(&run).or(given), None, &impala_env::builtin()).unwrap();
+    let by_name = Beginning::find(given.clone(), run.to_str(), &builtin()).unwrap();
+    let by_setting = Beginning::find(in_directory(&run).or(given), None, &builtin()).unwrap();
     for beginning in [by_name, by_setting] {
         let config = Config::complete(beginning.given.clone(), &builtin()).unwrap();
         beginning.check(&config).unwrap();
@@ -49,7 +49,7 @@ fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
     let run = directory.path().join("none");
     let error = Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap_err().to_string();
     assert!(error.contains("there is no checkpoint in") && error.contains("none/checkpoints"), "{error}");
-    let beginning = Beginning::find(in_directory(&run), None, &impala_env::builtin()).unwrap();
+    let beginning = Beginning::find(in_directory(&run), None, &builtin()).unwrap();
     assert_eq!((beginning.checkpoint(), beginning.note()), (None, None));
 }
 
@@ -57,8 +57,9 @@ fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
 fn settings_that_do_not_fit_the_checkpoint_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
-    let beginning = Beginning::find(settings("hidden = [64, 32]"), run.to_str(), &impala_env::builtin()).unwrap();
-    let error = beginning.check(&Config::complete(beginning.given.clone(), &impala_env::builtin()).unwrap()).unwrap_err().to_string();
+    let beginning = Beginning::find(settings("hidden = [64, 32]"), run.to_str(), &builtin()).unwrap();
+    let error =
+        beginning.check(&Config::complete(beginning.given.clone(), &builtin()).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("hidden = [64, 32]: the checkpoint ") && error.contains("has [64, 64]"), "{error}");
 }
 
@@ -71,8 +72,8 @@ fn damaged_checkpoints_are_told_and_never_begun_over() {
     let beginning = Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap();
     let note = beginning.note().unwrap();
     assert!(note.contains("behind update 5") && note.contains("passed over update-000000000006"), "{note}");
-    std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::store::name_of(5))).unwrap();
-    let error = Beginning::find(in_directory(&run), None, &impala_env::builtin()).unwrap_err().to_string();
+    std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(5))).unwrap();
+    let error = Beginning::find(in_directory(&run), None, &builtin()).unwrap_err().to_string();
     assert!(error.contains("no usable checkpoint") && error.contains("another --run-dir"), "{error}");
 }
 
