@@ -16,7 +16,7 @@ use impala_common::channel::client::LearnerClient as Client;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::WireError;
-use impala_env::spec::EnvironmentName;
+use impala_env::{EnvironmentKind, Registry};
 pub use push::FAREWELL_GRACE;
 pub use register::register;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Identity {
     /// The wanted place in the run.
     pub index: Option<ActorIndex>,
     /// The environments on offer.
-    pub environments: Vec<EnvironmentName>,
+    pub environments: Registry,
     /// Whether weights may come with receipts; else they come by a stream of their own, every version.
     pub weights_in_receipts: bool,
 }
@@ -48,7 +48,7 @@ pub struct Connection {
     /// What both agreed on.
     pub agreement: Agreement,
     /// What to step.
-    pub environment: EnvironmentName,
+    pub environment: EnvironmentKind,
     /// Where to go on; present in deterministic runs.
     pub take_up: Option<TakeUp>,
     /// Whether the learner sends weights with receipts.

@@ -12,7 +12,7 @@ use impala_common::snapshot::{self, Encoding, NumberFormat, Words};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb::Disposition::{Shutdown, Stale, Trained};
 use impala_common::wire::{pb, trajectory_from_pb};
-use impala_env::spec::EnvironmentName;
+use impala_env::Registry;
 use impala_harness::fake_learner::{Event, FakeLearner};
 use impala_harness::replies::{agreement, delta, finish, full, receipt, receipt_with, stored, weights};
 use impala_harness::test_actor::TestActor;
@@ -35,7 +35,7 @@ async fn an_actor_registers_streams_and_ends_with_the_run() {
     let request = learner.accept(agreement.clone()).await;
     assert_eq!((request.protocol_version, request.actor_name.as_str()), (PROTOCOL_VERSION, "tester"));
     assert_eq!((request.actor_index, request.produced), (None, 0));
-    assert_eq!(request.environments.len(), EnvironmentName::ALL.len());
+    assert_eq!(request.environments.len(), impala_env::builtin().kinds().len());
     assert_eq!(request.encodings.len(), Encoding::ALL.len());
 
     let (replies, snapshots) = learner.streams(7).await;
@@ -188,7 +188,8 @@ async fn a_server_that_is_no_learner_ends_the_actor() {
 #[tokio::test]
 async fn another_environment_or_index_than_offered_is_refused_with_both() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = TestActor::start_with(&learner, |config| config.environment = Some(EnvironmentName::Catch));
+    let only_catch = Registry::only(impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone());
+    let actor = TestActor::start_with(&learner, |config| config.environments = only_catch);
     let request = learner.accept(agreement(1)).await;
     assert_eq!(request.environments.len(), 1);
     let error = actor.error().await;

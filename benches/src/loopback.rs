@@ -139,7 +139,7 @@ impl LoopbackActor {
             name: format!("loopback-{name}"),
             incarnation: Incarnation(u64::from(name)),
             index: None,
-            environments: impala_env::spec::EnvironmentName::ALL.to_vec(),
+            environments: impala_env::builtin(),
             // Weights are measured without trajectories.
             weights_in_receipts: false,
         };

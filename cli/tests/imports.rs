@@ -11,12 +11,13 @@ use std::process::Command;
 const CRATES: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("policy", &["env"]),
+    ("store", &[]),
     ("common", &["env", "policy"]),
     ("actor", &["env", "policy", "common"]),
-    ("learner", &["env", "policy", "common"]),
-    ("cli", &["env", "policy", "common", "actor", "learner"]),
-    ("benches", &["env", "policy", "common", "actor", "learner"]),
-    ("harness", &["env", "policy", "common", "actor", "learner"]),
+    ("learner", &["env", "policy", "store", "common"]),
+    ("cli", &["env", "policy", "store", "common", "actor", "learner"]),
+    ("benches", &["env", "policy", "store", "common", "actor", "learner"]),
+    ("harness", &["env", "policy", "store", "common", "actor", "learner"]),
 ];
 
 /// What the crates for people with environments and policies of their own must not bring along, however indirectly: no network,

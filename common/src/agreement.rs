@@ -160,11 +160,10 @@ fn range(field: &'static str, value: usize, max: usize) -> Result<(), AgreementE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_env::spec::EnvironmentName;
     use impala_policy::activation::Activation;
 
     pub(crate) fn agreement() -> Agreement {
-        let environment = EnvironmentName::CartPoleV1.spec();
+        let environment = EnvironmentSpec { name: "cartpole-v1".into(), observation_len: 4, action_count: 2 };
         Agreement {
             session: Session(1),
             actor_index: ActorIndex(0),

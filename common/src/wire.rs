@@ -317,7 +317,10 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         unroll: duration(message.unroll_micros),
     };
     let actor_state = message.actor_state.clone();
-    let (actual, max) = (actor_state.as_ref().map_or(0, Bytes::len), actor_state_bytes_max(agreed.environments));
+    let (actual, max) = (
+        actor_state.as_ref().map_or(0, Bytes::len),
+        actor_state_bytes_max(agreed.environments, agreed.observation_len),
+    );
     if actual > max {
         return Err(WireError::TooLong { field: "actor_state", actual, max });
     }

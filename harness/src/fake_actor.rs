@@ -5,7 +5,7 @@ use impala_common::agreement::PROTOCOL_VERSION;
 use impala_common::channel::client::LearnerClient;
 use impala_common::snapshot::{Decoder, Encoding, Snapshot};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
+use impala_env::builtin;
 use impala_policy::network::NetworkSpec;
 use pb::push_reply::Message as Reply;
 use pb::push_request::Message as Request;
@@ -28,7 +28,7 @@ pub fn registration(name: &str, incarnation: u64) -> pb::RegisterRequest {
         incarnation,
         actor_index: None,
         produced: 0,
-        environments: EnvironmentName::ALL.map(|name| name.spec().into()).to_vec(),
+        environments: builtin().kinds().iter().map(|kind| kind.spec().clone().into()).collect(),
         encodings: Encoding::ALL.map(|encoding| pb::Encoding::from(encoding).into()).to_vec(),
         weights_in_receipts: None,
         stored_payloads: None,

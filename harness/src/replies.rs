@@ -4,13 +4,13 @@ use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Session, WeightsVersion};
 use impala_common::snapshot::{self, Encoding, NumberFormat, Snapshot, Words};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
+use impala_env::builtin;
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
 
 /// What a learner of `CartPole` agrees to with its only actor.
 pub fn agreement(session: u64) -> Agreement {
-    let environment = EnvironmentName::CartPoleV1.spec();
+    let environment = builtin().kinds()[0].spec().clone();
     Agreement {
         session: Session(session),
         actor_index: ActorIndex(0),

@@ -3,6 +3,7 @@
 use crate::fake_learner::FakeLearner;
 use crate::patience::within;
 use impala_actor::app::{self, ActorConfig, ActorError, ActorReport};
+use impala_env::builtin;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ impl TestActor {
     /// The same, with another configuration.
     pub fn start_with(learner: &FakeLearner, change: impl FnOnce(&mut ActorConfig)) -> Self {
         let url = format!("http://{}", learner.address).parse().unwrap();
-        let mut config = ActorConfig::new(url, "tester".into());
+        let mut config = ActorConfig::new(url, "tester".into(), builtin());
         change(&mut config);
         let shutdown = CancellationToken::new();
         Self { run: tokio::spawn(app::run(config, shutdown.clone())), shutdown }

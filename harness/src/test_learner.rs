@@ -7,6 +7,7 @@ use impala_common::channel::Dialler;
 use impala_common::channel::client::LearnerClient;
 use impala_common::status::{RunState, Status};
 use impala_common::wire::pb;
+use impala_env::builtin;
 use impala_learner::app::{Keepalive, Learner, Outcome};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
@@ -44,7 +45,7 @@ async fn bind_resumed(
     let runs = tempfile::tempdir().unwrap();
     let mut given = given;
     given.output.runs_dir = Some(runs.path().to_owned());
-    let config = Config::resolve(given, None).unwrap();
+    let config = Config::resolve(given, None, &builtin()).unwrap();
     let run_dir = RunDir::create(&config, None).unwrap();
     (Learner::bind(config, checkpoint).await, run_dir, runs)
 }

@@ -6,6 +6,7 @@ use crate::config::settings::GivenSettings;
 use crate::report::sinks::console;
 use anyhow::Context;
 use impala_common::channel::{Dialler, client, url};
+use impala_env::Registry;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,12 +68,12 @@ pub fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a learner to its end, for the process's `main`.
+/// Runs a learner to its end, for the process's `main`; `registry` has the environments that it may train on.
 ///
 /// # Errors
 /// The configuration is refused, or the learner cannot start or write its results.
-pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
-    let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref())?;
+pub fn run(args: LearnerArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
+    let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     if args.print_config {
         console::print(&plan.config.to_toml())?;
         return Ok(ExitCode::SUCCESS);

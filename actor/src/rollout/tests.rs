@@ -1,6 +1,5 @@
 use super::*;
 use impala_common::ids::ActorIndex;
-use impala_env::spec::EnvironmentName;
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 fn plan() -> RollPlan {
     let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, action_count: 3 };
     RollPlan {
-        environment: EnvironmentName::Catch,
+        environment: impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone(),
         network,
         unroll_length: 4,
         environments: 2,

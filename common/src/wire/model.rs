@@ -44,11 +44,11 @@ mod tests {
     use super::*;
     use crate::ids::WeightsVersion;
     use crate::snapshot::{self, NumberFormat, Words};
-    use impala_env::spec::EnvironmentName;
+    use impala_env::builtin;
     use impala_policy::activation::Activation;
 
     fn model() -> ServedModel {
-        let environment = EnvironmentName::CartPoleV1.spec();
+        let environment = builtin().kinds()[0].spec().clone();
         let network =
             NetworkSpec { observation_len: 4, hidden: vec![3], activation: Activation::Tanh, action_count: 2 };
         let words = Words::round(NumberFormat::F32, &vec![0.5; network.parameter_count()]);

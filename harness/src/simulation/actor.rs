@@ -11,7 +11,7 @@ use impala_common::channel::Dialler;
 use impala_common::ids::{Incarnation, Sequence};
 use impala_common::trajectory::{Trajectory, TrajectoryShape};
 use impala_common::wire::trajectory_from_pb;
-use impala_env::spec::EnvironmentName;
+use impala_env::builtin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -51,7 +51,7 @@ impl SimulatedActor {
             name: format!("simulated-{incarnation}"),
             incarnation: Incarnation(incarnation),
             index: None,
-            environments: EnvironmentName::ALL.to_vec(),
+            environments: builtin(),
             weights_in_receipts: true,
         };
         Self {

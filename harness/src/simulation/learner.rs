@@ -4,6 +4,7 @@ use crate::simulation::{self, PORT};
 use crate::test_learner::{given, settings};
 use impala_common::account::{Account, Disposition};
 use impala_common::ids::WeightsVersion;
+use impala_env::builtin;
 use impala_learner::app::{self, Keepalive};
 use impala_learner::config::Config;
 use impala_learner::handover::admission::PolicyLagGate;
@@ -46,7 +47,7 @@ impl SimulatedLearners {
     /// # Errors
     /// Its port is taken.
     pub async fn run(self) -> turmoil::Result {
-        let config = Config::resolve(given(&format!("in_flight_max = {IN_FLIGHT_MAX}"), settings()), None)?;
+        let config = Config::resolve(given(&format!("in_flight_max = {IN_FLIGHT_MAX}"), settings()), None, &builtin())?;
         let ledger = Arc::new(Ledger::default());
         let first_session = {
             let mut ledgers = self.ledgers.lock().unwrap();

@@ -9,10 +9,11 @@ use crate::config::{self, Config};
 use crate::handover::metrics;
 use crate::report::sinks::console;
 use crate::report::summary;
+use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
-use crate::run::store::CheckpointStore;
 use impala_common::process::{logs, probes, signals};
+use impala_env::Registry;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -63,15 +64,21 @@ pub struct Launched {
 }
 
 impl Plan {
-    /// Completes what a person gave with the file, what a checkpoint of the run recorded, and the defaults.
+    /// Completes what a person gave with the file, what a checkpoint of the run recorded, and the defaults; `registry` has
+    /// the environments that the program may train on.
     ///
     /// # Errors
     /// A setting is refused or does not fit the checkpoint, or the run to resume is not there.
-    pub fn settle(given: GivenSettings, file: Option<&Path>, resume: Option<&str>) -> anyhow::Result<Self> {
+    pub fn settle(
+        given: GivenSettings,
+        file: Option<&Path>,
+        resume: Option<&str>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
         let given = config::given(given, file)?;
         let names_listen = given.serving.listen.is_some();
-        let beginning = Beginning::find(given, resume)?;
-        let config = Config::complete(beginning.given.clone())?;
+        let beginning = Beginning::find(given, resume, registry)?;
+        let config = Config::complete(beginning.given.clone(), registry)?;
         beginning.check(&config)?;
         Ok(Self { config, names_listen, beginning })
     }

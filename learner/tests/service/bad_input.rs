@@ -43,8 +43,8 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 1"),
         (|t| t.actor_state = Some(vec![7; 9].into()), "field `actor_state` is for deterministic runs"),
         (
-            |t| t.actor_state = Some(vec![7; 2000].into()),
-            "field `actor_state` has 2000 bytes, at most 1536 are allowed",
+            |t| t.actor_state = Some(vec![7; 4000].into()),
+            "field `actor_state` has 4000 bytes, at most 3136 are allowed",
         ),
     ];
     let learner = TestLearner::start(settings()).await;

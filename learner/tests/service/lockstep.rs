@@ -143,7 +143,7 @@ async fn a_trajectory_without_its_actors_state_is_a_violation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajectory() {
     let ended = run(0).await;
-    let found = default_store(&ended.run_dir).newest().await.unwrap().unwrap();
+    let found = default_store(&ended.run_dir).newest(&impala_env::builtin()).await.unwrap().unwrap();
     let learner = TestLearner::resume(deterministic(), found.checkpoint).await;
     // A process that has a past elsewhere is as good as a new one. Both stay: one that left would end the run.
     let veteran = |index: u32| {

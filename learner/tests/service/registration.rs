@@ -1,7 +1,6 @@
 //! Who is let in, and what the others are told.
 
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
 use impala_harness::fake_actor::{push_stream, registration};
 use impala_harness::patience::within;
 use impala_harness::test_learner::{TestLearner, given, settings};
@@ -16,7 +15,7 @@ async fn an_actor_is_told_everything_it_needs() {
     let given = given("seed = 77\nin_flight_max = 5", settings());
     let learner = TestLearner::start(given).await;
     let reply = learner.register(registration("a", 1)).await.unwrap();
-    let environment = EnvironmentName::CartPoleV1.spec();
+    let environment = impala_env::builtin().kinds()[0].spec().clone();
     assert_eq!(reply.environment, Some(environment.into()));
     let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), action_count: 2 };
     assert_eq!(reply.network, Some(network));
