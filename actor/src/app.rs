@@ -2,14 +2,15 @@
 //! when the learner was lost. No global state: several actors run in one process.
 
 use crate::backoff::Backoff;
-use crate::link::{self, Connection, Dialler, Identity, LearnerUrl, LinkError, Receipts, SessionEnd, Streams};
+use crate::link::{self, Connection, Identity, LinkError, Receipts, SessionEnd, Streams};
 use crate::metrics;
 use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutTask};
 use crate::standing::{Standing, StandingSlot};
 use crate::window::Window;
 use impala_common::agreement::Agreement;
+use impala_common::channel::{Dialler, LearnerUrl};
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
-use impala_env::spec::EnvironmentName;
+use impala_env::Registry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -28,17 +29,17 @@ pub struct ActorConfig {
     pub name: String,
     /// The wanted place in the run, from 0; the learner chooses without one.
     pub index: Option<u32>,
-    /// The only environment to work for; all without one.
-    pub environment: Option<EnvironmentName>,
+    /// The environments to work for.
+    pub environments: Registry,
     /// Where it is told what the actor is about.
     pub standing: StandingSlot,
 }
 
 impl ActorConfig {
-    /// An actor that takes any place and any environment.
-    pub fn new(learner: LearnerUrl, name: String) -> Self {
+    /// An actor that takes any place and any of these environments.
+    pub fn new(learner: LearnerUrl, name: String, environments: Registry) -> Self {
         let standing = StandingSlot::new(Standing::default());
-        Self { learner: Dialler::new(learner), name, index: None, environment: None, standing }
+        Self { learner: Dialler::new(learner), name, index: None, environments, standing }
     }
 }
 
@@ -80,7 +81,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
         name: config.name,
         incarnation,
         index: config.index.map(ActorIndex),
-        environments: config.environment.map_or(EnvironmentName::ALL.to_vec(), |name| vec![name]),
+        environments: config.environments,
         weights_in_receipts: true,
     };
     let standing = config.standing;
@@ -132,7 +133,7 @@ async fn serve(
     stop: CancellationToken,
 ) -> Result<(SessionEnd, bool), ActorError> {
     let agreement = &connection.agreement;
-    let plan = RollPlan::of(agreement, connection.environment);
+    let plan = RollPlan::of(agreement, connection.environment.clone());
     // Also when this future is dropped, the rollout must not wait for a window that nobody opens.
     let stop_on_drop = stop.clone().drop_guard();
     let frames_per_trajectory = (plan.unroll_length * plan.environments) as u64;

@@ -36,7 +36,6 @@ pub fn unroll_time(plan: RollPlan, limit: Duration) -> Duration {
 mod tests {
     use super::*;
     use impala_common::ids::ActorIndex;
-    use impala_env::spec::EnvironmentName;
     use impala_policy::activation::Activation;
     use impala_policy::network::NetworkSpec;
 
@@ -45,7 +44,7 @@ mod tests {
         let hidden = vec![8];
         let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, action_count: 2 };
         let plan = RollPlan {
-            environment: EnvironmentName::CartPoleV1,
+            environment: impala_env::builtin().kinds()[0].clone(),
             network,
             unroll_length: 4,
             environments: 2,

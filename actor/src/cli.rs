@@ -2,11 +2,12 @@
 
 use crate::app::{self, ActorConfig, ActorReport};
 use crate::health;
-use crate::link::LearnerUrl;
 use crate::metrics;
 use anyhow::{Context, bail};
-use impala_common::shutdown;
-use impala_common::telemetry::{self, LogFormat};
+use impala_common::channel::LearnerUrl;
+use impala_common::process::logs::{self, LogFormat};
+use impala_common::process::{probes, signals};
+use impala_env::Registry;
 use impala_env::spec::EnvironmentName;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -96,40 +97,45 @@ impl FromStr for MetricsListen {
     }
 }
 
-/// Runs an actor until the learner ends the run or a signal asks it to stop.
+/// Runs an actor for the environments of `registry` until the learner ends the run or a signal asks it to stop.
 ///
 /// # Errors
 /// Whatever keeps the actor from its work for good, in a sentence for the person who started it.
-pub fn run(args: ActorArgs) -> anyhow::Result<()> {
-    telemetry::init_logs(args.log_format, None)?;
+pub fn run(args: ActorArgs, registry: &Registry) -> anyhow::Result<()> {
+    let environments = offered(registry, args.environment.as_ref())?;
+    logs::init(args.log_format, None)?;
     // One thread: the rollout has its own, and the sockets of one actor keep no second one busy.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let report = runtime.block_on(run_async(args));
+    let report = runtime.block_on(run_async(args, environments));
     // A look-up that hangs in the system's resolver must not hold up the end.
     runtime.shutdown_background();
     log_report(&report?);
     Ok(())
 }
 
-async fn run_async(args: ActorArgs) -> anyhow::Result<ActorReport> {
-    let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
+async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<ActorReport> {
+    let shutdown = signals::on_signal().context("cannot listen for signals")?;
     if args.exit_with_parent {
         exit_with_parent(shutdown.clone())?;
     }
-    let config = ActorConfig {
-        index: args.index,
-        environment: args.environment,
-        ..ActorConfig::new(args.learner, args.name.unwrap_or_else(default_name))
-    };
+    let name = args.name.unwrap_or_else(default_name);
+    let config = ActorConfig { index: args.index, ..ActorConfig::new(args.learner, name, environments) };
     if let MetricsListen(Some(address)) = args.metrics_listen {
-        let handle = telemetry::install_recorder(&metrics::BUCKETS)?;
+        let handle = probes::install_recorder(&metrics::BUCKETS)?;
         metrics::describe();
         let standing = config.standing.clone();
         let readiness = Arc::new(move || standing.borrow().readiness());
-        let address = telemetry::serve_metrics(address, handle, readiness, shutdown.clone()).await?;
+        let address = probes::serve(address, handle, readiness, shutdown.clone()).await?;
         tracing::info!("metrics at http://{address}/metrics");
     }
     Ok(app::run(config, shutdown).await?)
+}
+
+/// All environments, or the one that is wanted.
+fn offered(registry: &Registry, wanted: Option<&EnvironmentName>) -> anyhow::Result<Registry> {
+    let Some(name) = wanted else { return Ok(registry.clone()) };
+    let kind = registry.get(name).with_context(|| format!("--environment {name}"))?;
+    Ok(Registry::only(kind.clone()))
 }
 
 fn log_report(report: &ActorReport) {
@@ -206,7 +212,7 @@ mod tests {
         let refusal = |flag, value| parse(&[flag, value]).unwrap_err();
         for (flag, value, fix) in [
             ("--learner", "learner", "http://127.0.0.1:50051"),
-            ("--environment", "pong", "cartpole-v1"),
+            ("--environment", "two words", "cartpole-v1"),
             ("--metrics-listen", "9091", "127.0.0.1:9091"),
             ("--index", "first", "INDEX"),
             ("--log-format", "xml", "json"),
@@ -214,6 +220,18 @@ mod tests {
             let error = refusal(flag, value);
             assert!(error.contains(flag) && error.contains(value) && error.contains(fix), "{error}");
         }
+    }
+
+    #[test]
+    fn an_environment_that_nobody_registered_is_refused_with_those_that_are() {
+        let environment = parse(&["--environment", "pong"]).unwrap().environment;
+        let error = offered(&impala_env::builtin(), environment.as_ref()).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "--environment pong: unknown environment `pong`: use one of cartpole-v1, cartpole-v0, catch"
+        );
+        let only = offered(&impala_env::builtin(), Some(&"catch".parse().unwrap())).unwrap();
+        assert_eq!(only.kinds().len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Asking an actor on this machine for its health, over the port of its metrics.
 
 use anyhow::{Context, bail};
-use impala_common::reach;
+use impala_common::channel::url;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const ANSWER_LEN_MAX: u64 = 4096;
 /// # Errors
 /// It does not live, or not answer in time, or it is not ready where it must be; the message says which.
 pub fn health(listen: SocketAddr, must_be_ready: bool) -> anyhow::Result<String> {
-    let address = reach::from_here(listen).map_err(anyhow::Error::msg)?;
+    let address = url::from_here(listen).map_err(anyhow::Error::msg)?;
     let ask = |path| get(address, path).with_context(|| format!("the actor at {address} is not healthy"));
     let (code, sentence) = ask("/livez")?;
     if code != 200 {

@@ -3,7 +3,6 @@
 //! Protobuf types are named only here and below. The link knows no environments and no policy: trajectories come in by a
 //! channel, weights go out by another, receipts open the window.
 
-mod dial;
 mod inbox;
 mod push;
 mod register;
@@ -11,77 +10,19 @@ mod watch;
 
 use crate::weights::Weights;
 use crate::window::Window;
-pub use dial::{Dialler, Resolver, Resolving, Timing};
 use impala_common::agreement::{Agreement, TakeUp};
+use impala_common::channel::LearnerUrl;
+use impala_common::channel::client::LearnerClient as Client;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_common::trajectory::Trajectory;
-use impala_common::wire::{WireError, pb};
-use impala_env::spec::EnvironmentName;
+use impala_common::wire::WireError;
+use impala_env::{EnvironmentKind, Registry};
 pub use push::FAREWELL_GRACE;
 pub use register::register;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Uri};
 use tonic::{Code, Status};
-
-type Client = pb::learner_client::LearnerClient<Channel>;
-
-/// Where the learner listens: `http://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LearnerUrl {
-    /// As it stands in the URL: an address of IPv6 in brackets.
-    host: String,
-    port: u16,
-}
-
-impl LearnerUrl {
-    /// A name or an address, without brackets.
-    pub fn host(&self) -> &str {
-        self.host.trim_start_matches('[').trim_end_matches(']')
-    }
-
-    /// The port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl FromStr for LearnerUrl {
-    type Err = String;
-
-    /// Accepts `host:port` and gRPC's `dns:///host:port` too; all three mean the same, names are always resolved anew.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let example = "give host and port, e.g. http://127.0.0.1:50051";
-        let full = match text.strip_prefix("dns:///") {
-            Some(target) => format!("http://{target}"),
-            None if text.contains("://") => text.to_owned(),
-            None => format!("http://{text}"),
-        };
-        let uri: Uri = full.parse().map_err(|error| format!("`{text}` is no URL ({error}): {example}"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(format!(
-                "`{text}` begins neither with http:// nor with dns:///, the only schemes that actors speak: {example}"
-            ));
-        }
-        let (Some(host), Some(port)) = (uri.host().filter(|host| !host.is_empty()), uri.port_u16()) else {
-            return Err(format!("`{text}` has no port: {example}"));
-        };
-        let is_more = uri.path_and_query().is_some_and(|path| path.as_str() != "/");
-        if is_more || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(format!("`{text}` has more than a host and a port: {example}"));
-        }
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for LearnerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
-    }
-}
 
 /// Snapshots in a row that may fail. After each a full one is sent: what damages that many is no accident.
 const DAMAGED_MAX: u32 = 5;
@@ -96,7 +37,7 @@ pub struct Identity {
     /// The wanted place in the run.
     pub index: Option<ActorIndex>,
     /// The environments on offer.
-    pub environments: Vec<EnvironmentName>,
+    pub environments: Registry,
     /// Whether weights may come with receipts; else they come by a stream of their own, every version.
     pub weights_in_receipts: bool,
 }
@@ -107,7 +48,7 @@ pub struct Connection {
     /// What both agreed on.
     pub agreement: Agreement,
     /// What to step.
-    pub environment: EnvironmentName,
+    pub environment: EnvironmentKind,
     /// Where to go on; present in deterministic runs.
     pub take_up: Option<TakeUp>,
     /// Whether the learner sends weights with receipts.
@@ -256,37 +197,5 @@ fn describe(status: &Status) -> String {
         "" => code.description().to_owned(),
         message if code == Code::Unknown => message.to_owned(),
         message => format!("{name}: {message}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_with_and_without_scheme_are_one_learner() {
-        let urls = ["http://127.0.0.1:50051", "127.0.0.1:50051", "http://127.0.0.1:50051/", "dns:///127.0.0.1:50051"];
-        for url in urls {
-            assert_eq!(url.parse::<LearnerUrl>().unwrap().to_string(), "http://127.0.0.1:50051");
-        }
-        assert_eq!("learner:1".parse::<LearnerUrl>().unwrap().to_string(), "http://learner:1");
-        assert_eq!("dns:///learner.impala:1".parse::<LearnerUrl>().unwrap().to_string(), "http://learner.impala:1");
-        let url = "[::1]:50051".parse::<LearnerUrl>().unwrap();
-        assert_eq!((url.to_string().as_str(), url.host(), url.port()), ("http://[::1]:50051", "::1", 50051));
-    }
-
-    #[test]
-    fn addresses_that_cannot_work_are_refused_with_the_fix() {
-        let error = |text: &str| text.parse::<LearnerUrl>().unwrap_err();
-        let wrong =
-            ["learner", "http://learner", "https://learner:1", "http://learner:1/path", "", "http://:1", "a b:1"];
-        let wrong_names =
-            ["dns:///learner", "dns://1.1.1.1/learner:1", "dns:///", "http://me@learner:1", "learner:70000"];
-        for text in wrong.into_iter().chain(wrong_names) {
-            let error = error(text);
-            assert!(error.contains("e.g. http://127.0.0.1:50051") && error.contains(&format!("`{text}`")), "{error}");
-        }
-        assert!(error("https://learner:1").contains("scheme"));
-        assert!(error("learner").contains("no port"));
     }
 }

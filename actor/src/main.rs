@@ -28,7 +28,7 @@ enum Command {
 fn main() -> ExitCode {
     let Program { command, args } = Program::parse();
     let result = match command {
-        None => cli::run(args),
+        None => cli::run(args, &impala_env::builtin()),
         Some(Command::Health(args)) => cli::health(&args),
     };
     match result {

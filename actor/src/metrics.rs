@@ -39,7 +39,7 @@ const DURATION_BUCKETS: [f64; 11] = [16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3, 64
 /// Catch ends with -1 or 1, CartPole between 8 and 500.
 const EPISODE_BUCKETS: [f64; 13] = [-1.0, 0.0, 1.0, 10.0, 20.0, 50.0, 100.0, 150.0, 195.0, 300.0, 400.0, 475.0, 500.0];
 
-/// Bounds of the histograms' buckets, by name, for [`impala_common::telemetry::install_recorder`].
+/// Bounds of the histograms' buckets, by name, for [`impala_common::process::probes::install_recorder`].
 pub const BUCKETS: [(&str, &[f64]); 4] = [
     (EPISODE_RETURN, &EPISODE_BUCKETS),
     (EPISODE_LENGTH, &EPISODE_BUCKETS),

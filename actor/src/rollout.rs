@@ -12,7 +12,7 @@ use crate::weights::Weights;
 use crate::window::Window;
 use impala_common::agreement::Lockstep;
 use impala_common::ids::{Sequence, WeightsVersion};
-use impala_common::panics;
+use impala_common::process::panics;
 use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError};
 pub use roller::{RollPlan, Roller, TakeUpError};
 use std::sync::Arc;

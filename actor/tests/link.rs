@@ -1,14 +1,10 @@
 //! The actor on the wire, against a learner that the test plays by hand.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
-#[path = "link/learner.rs"]
-mod learner;
-#[path = "link/proxy.rs"]
-mod proxy;
 #[path = "link/reach.rs"]
 mod reach;
 
-use impala_actor::app::{self, ActorConfig, ActorError, ActorReport};
+use impala_actor::app::ActorReport;
 use impala_actor::link::Receipts;
 use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION};
 use impala_common::ids::{Sequence, WeightsVersion};
@@ -16,40 +12,11 @@ use impala_common::snapshot::{self, Encoding, NumberFormat, Words};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb::Disposition::{Shutdown, Stale, Trained};
 use impala_common::wire::{pb, trajectory_from_pb};
-use impala_env::spec::EnvironmentName;
-use learner::{Event, FakeLearner, agreement, delta, finish, full, receipt, receipt_with, stored, weights};
-use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use impala_env::Registry;
+use impala_harness::fake_learner::{Event, FakeLearner};
+use impala_harness::replies::{agreement, delta, finish, full, receipt, receipt_with, stored, weights};
+use impala_harness::test_actor::TestActor;
 use tonic::{Code, Status};
-
-/// An actor in this process.
-struct Actor {
-    run: JoinHandle<Result<ActorReport, ActorError>>,
-    shutdown: CancellationToken,
-}
-
-impl Actor {
-    fn start(learner: &FakeLearner) -> Self {
-        Self::start_with(learner, |_| {})
-    }
-
-    fn start_with(learner: &FakeLearner, change: impl FnOnce(&mut ActorConfig)) -> Self {
-        let url = format!("http://{}", learner.address).parse().unwrap();
-        let mut config = ActorConfig::new(url, "tester".into());
-        change(&mut config);
-        let shutdown = CancellationToken::new();
-        Self { run: tokio::spawn(app::run(config, shutdown.clone())), shutdown }
-    }
-
-    async fn end(self) -> Result<ActorReport, ActorError> {
-        tokio::time::timeout(Duration::from_secs(60), self.run).await.expect("an end in time").unwrap()
-    }
-
-    async fn error(self) -> String {
-        self.end().await.unwrap_err().to_string()
-    }
-}
 
 fn shape(agreement: &Agreement) -> TrajectoryShape {
     TrajectoryShape {
@@ -63,12 +30,12 @@ fn shape(agreement: &Agreement) -> TrajectoryShape {
 #[tokio::test]
 async fn an_actor_registers_streams_and_ends_with_the_run() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     let agreement = agreement(7);
     let request = learner.accept(agreement.clone()).await;
     assert_eq!((request.protocol_version, request.actor_name.as_str()), (PROTOCOL_VERSION, "tester"));
     assert_eq!((request.actor_index, request.produced), (None, 0));
-    assert_eq!(request.environments.len(), EnvironmentName::ALL.len());
+    assert_eq!(request.environments.len(), impala_env::builtin().kinds().len());
     assert_eq!(request.encodings.len(), Encoding::ALL.len());
 
     let (replies, snapshots) = learner.streams(7).await;
@@ -95,7 +62,7 @@ async fn an_actor_registers_streams_and_ends_with_the_run() {
 #[tokio::test]
 async fn newer_weights_are_used_from_the_next_unroll_on() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     // One trajectory at a time, so that the test knows what the rollout waits for.
     learner.accept(Agreement { in_flight_max: 1, ..agreement(1) }).await;
     let (replies, snapshots) = learner.streams(1).await;
@@ -124,7 +91,7 @@ async fn newer_weights_are_used_from_the_next_unroll_on() {
 #[tokio::test]
 async fn never_more_trajectories_than_the_window_are_without_a_receipt() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     let window = 3;
     learner.accept(Agreement { in_flight_max: 3, ..agreement(1) }).await;
     let (replies, snapshots) = learner.streams(1).await;
@@ -150,7 +117,7 @@ async fn never_more_trajectories_than_the_window_are_without_a_receipt() {
 #[tokio::test]
 async fn after_the_learner_died_the_actor_registers_anew_as_the_same_incarnation() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start_with(&learner, |config| config.index = Some(0));
+    let actor = TestActor::start_with(&learner, |config| config.index = Some(0));
     let first = learner.accept(agreement(1)).await;
     assert_eq!(first.actor_index, Some(0));
     let (replies, snapshots) = learner.streams(1).await;
@@ -185,7 +152,7 @@ async fn after_the_learner_died_the_actor_registers_anew_as_the_same_incarnation
 #[tokio::test]
 async fn a_taken_index_or_a_busy_learner_is_asked_again() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     for code in [Code::AlreadyExists, Code::Unavailable, Code::ResourceExhausted, Code::Internal] {
         learner.answer(Err(Status::new(code, "not now"))).await;
     }
@@ -199,7 +166,7 @@ async fn a_taken_index_or_a_busy_learner_is_asked_again() {
 async fn a_learner_that_does_not_fit_ends_the_actor_with_its_message() {
     for code in [Code::FailedPrecondition, Code::InvalidArgument] {
         let mut learner = FakeLearner::start(None).await;
-        let actor = Actor::start(&learner);
+        let actor = TestActor::start(&learner);
         learner.answer(Err(Status::new(code, "protocol version 1, this learner speaks 2"))).await;
         let expected = format!(
             "the learner at http://{} refused this actor: protocol version 1, this learner speaks 2",
@@ -212,7 +179,7 @@ async fn a_learner_that_does_not_fit_ends_the_actor_with_its_message() {
 #[tokio::test]
 async fn a_server_that_is_no_learner_ends_the_actor() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.answer(Err(Status::unimplemented("unknown service"))).await;
     let error = actor.error().await;
     assert!(error.contains("no IMPALA learner of this version") && error.contains("unknown service"), "{error}");
@@ -221,18 +188,19 @@ async fn a_server_that_is_no_learner_ends_the_actor() {
 #[tokio::test]
 async fn another_environment_or_index_than_offered_is_refused_with_both() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start_with(&learner, |config| config.environment = Some(EnvironmentName::Catch));
+    let only_catch = Registry::only(impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone());
+    let actor = TestActor::start_with(&learner, |config| config.environments = only_catch);
     let request = learner.accept(agreement(1)).await;
     assert_eq!(request.environments.len(), 1);
     let error = actor.error().await;
     assert!(error.contains("wants environment cartpole-v1") && error.contains("offers catch"), "{error}");
 
-    let actor = Actor::start_with(&learner, |config| config.index = Some(3));
+    let actor = TestActor::start_with(&learner, |config| config.index = Some(3));
     learner.accept(agreement(1)).await;
     let error = actor.error().await;
     assert!(error.contains("wants actor_index 0, this actor offers 3"), "{error}");
 
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.accept(Agreement { unroll_length: 0, ..agreement(1) }).await;
     let error = actor.error().await;
     assert!(error.contains("unroll_length 0 is not between"), "{error}");
@@ -241,7 +209,7 @@ async fn another_environment_or_index_than_offered_is_refused_with_both() {
 #[tokio::test]
 async fn large_networks_and_large_trajectories_go_the_same_way() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     // More than 64 ki parameters, and more than 128 ki numbers in the observations.
     let mut agreement = Agreement { environments_per_actor: 9000, unroll_length: 4, ..agreement(1) };
     agreement.network.hidden = vec![10_000];
@@ -257,7 +225,7 @@ async fn large_networks_and_large_trajectories_go_the_same_way() {
     drop(replies);
     actor.end().await.unwrap();
 
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     agreement.network.hidden = vec![8];
     learner.accept(agreement.clone()).await;
     let (replies, snapshots) = learner.streams(1).await;
@@ -273,7 +241,7 @@ async fn large_networks_and_large_trajectories_go_the_same_way() {
 #[tokio::test]
 async fn a_damaged_snapshot_is_healed_by_a_full_one() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.accept(Agreement { in_flight_max: 1, ..agreement(1) }).await;
     let (replies, snapshots) = learner.streams(1).await;
     snapshots.send(Ok(full(1))).await.unwrap();
@@ -303,7 +271,7 @@ async fn a_damaged_snapshot_is_healed_by_a_full_one() {
 #[tokio::test]
 async fn weights_come_with_receipts_and_make_the_next_trajectory() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     let replies = learner.accept_with_receipts(Agreement { in_flight_max: 1, ..agreement(1) }).await;
     replies.send(Ok(weights(full(3)))).await.unwrap();
     let mut version = 3;
@@ -321,7 +289,7 @@ async fn weights_come_with_receipts_and_make_the_next_trajectory() {
 #[tokio::test]
 async fn damaged_weights_of_a_receipt_are_told_and_healed_by_full_ones() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     let replies = learner.accept_with_receipts(Agreement { in_flight_max: 1, ..agreement(1) }).await;
     replies.send(Ok(weights(full(1)))).await.unwrap();
     assert_eq!(learner.trajectory().await.weights_version, 1);
@@ -347,7 +315,7 @@ async fn damaged_weights_of_a_receipt_are_told_and_healed_by_full_ones() {
 #[tokio::test]
 async fn weights_that_were_not_agreed_on_end_the_actor() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.accept(agreement(1)).await;
     let (replies, _snapshots) = learner.streams(1).await;
     replies.send(Ok(weights(full(1)))).await.unwrap();
@@ -358,7 +326,7 @@ async fn weights_that_were_not_agreed_on_end_the_actor() {
 #[tokio::test]
 async fn weights_that_stay_damaged_end_the_actor() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.accept(agreement(1)).await;
     let (_replies, mut snapshots) = learner.streams(1).await;
     for attempt in 1..=5 {
@@ -378,7 +346,7 @@ async fn weights_that_stay_damaged_end_the_actor() {
 #[tokio::test]
 async fn a_rejected_trajectory_ends_the_actor_with_the_learners_message() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.accept(agreement(1)).await;
     let (replies, snapshots) = learner.streams(1).await;
     snapshots.send(Ok(full(1))).await.unwrap();
@@ -390,7 +358,7 @@ async fn a_rejected_trajectory_ends_the_actor_with_the_learners_message() {
 #[tokio::test]
 async fn a_receipt_for_nothing_that_was_sent_is_an_error() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.accept(agreement(1)).await;
     let (replies, _snapshots) = learner.streams(1).await;
     replies.send(Ok(receipt(12, Trained))).await.unwrap();
@@ -402,7 +370,7 @@ async fn a_receipt_for_nothing_that_was_sent_is_an_error() {
 async fn a_stop_says_farewell_whether_weights_have_come_or_not() {
     for send_weights in [false, true] {
         let mut learner = FakeLearner::start(None).await;
-        let actor = Actor::start(&learner);
+        let actor = TestActor::start(&learner);
         learner.accept(agreement(1)).await;
         let (replies, snapshots) = learner.streams(1).await;
         if send_weights {
@@ -421,7 +389,7 @@ async fn a_stop_says_farewell_whether_weights_have_come_or_not() {
 #[tokio::test]
 async fn a_stop_while_no_learner_is_there_ends_at_once() {
     let learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     learner.die();
     actor.shutdown.cancel();
     assert_eq!(actor.end().await.unwrap(), ActorReport::default());
@@ -430,7 +398,7 @@ async fn a_stop_while_no_learner_is_there_ends_at_once() {
 #[tokio::test]
 async fn a_lockstep_run_beyond_the_wanted_version_ends_the_actor() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     let lockstep = Some(Lockstep { actors: 1, trajectories_per_batch: 1 });
     learner.accept(Agreement { lockstep, ..agreement(1) }).await;
     let (replies, snapshots) = learner.streams(1).await;
@@ -451,7 +419,7 @@ async fn a_lockstep_run_beyond_the_wanted_version_ends_the_actor() {
 #[tokio::test]
 async fn several_actors_run_in_one_process() {
     let mut learners = [FakeLearner::start(None).await, FakeLearner::start(None).await];
-    let actors = learners.each_ref().map(Actor::start);
+    let actors = learners.each_ref().map(TestActor::start);
     let mut incarnations = Vec::new();
     for learner in &mut learners {
         incarnations.push(learner.accept(agreement(1)).await.incarnation);

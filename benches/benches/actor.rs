@@ -4,7 +4,6 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::workloads::{Stepping, UNROLL_LENGTH, batch_config, roller};
 use impala_common::ids::Sequence;
 use impala_env::seed::{self, Purpose};
-use impala_env::spec::EnvironmentName;
 use impala_learner::learn::initialise::initial_parameters;
 use impala_policy::policy::{Decision, Policy};
 
@@ -15,9 +14,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Environments alone, stepped with actions drawn beforehand.
 fn environment(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("environment");
-    for name in [EnvironmentName::CartPoleV1, EnvironmentName::Catch] {
+    for kind in impala_env::builtin().kinds().iter().filter(|kind| kind.name().as_str() != "cartpole-v0") {
+        let name = kind.name();
         for environments in [1, 64] {
-            let mut stepping = Stepping::new(name, environments);
+            let mut stepping = Stepping::new(kind, environments);
             group.throughput(Throughput::Elements(stepping.frames() as u64));
             group.bench_function(format!("{name} {environments}"), |bencher| bencher.iter(|| stepping.unroll()));
         }

@@ -3,10 +3,11 @@
 
 use anyhow::Context;
 use impala_actor::backoff::Backoff;
-use impala_actor::link::{self, Dialler, Identity, Streams};
+use impala_actor::link::{self, Identity, Streams};
 use impala_actor::standing::{Standing, StandingSlot};
 use impala_actor::weights::Weights;
 use impala_actor::window::Window;
+use impala_common::channel::Dialler;
 use impala_common::ids::{Incarnation, Sequence, WeightsVersion};
 use impala_common::trajectory::Trajectory;
 use impala_learner::app::{self, Keepalive};
@@ -75,7 +76,7 @@ impl LoopbackLearner {
         let address = runtime.block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no loopback port is to be had")?;
             let address = listener.local_addr()?;
-            app::serve(listener, shared, Keepalive::default(), stop.clone())?;
+            app::serve(app::incoming(listener), shared, Keepalive::default(), stop.clone())?;
             anyhow::Ok(address)
         })?;
         let admitted = queue.clone();
@@ -138,7 +139,7 @@ impl LoopbackActor {
             name: format!("loopback-{name}"),
             incarnation: Incarnation(u64::from(name)),
             index: None,
-            environments: impala_env::spec::EnvironmentName::ALL.to_vec(),
+            environments: impala_env::builtin(),
             // Weights are measured without trajectories.
             weights_in_receipts: false,
         };

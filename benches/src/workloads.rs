@@ -8,8 +8,7 @@ use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::trajectory::{Trajectory, TrajectoryParts};
 use impala_env::Outcome;
 use impala_env::seed::{self, Purpose};
-use impala_env::spec::EnvironmentName;
-use impala_env::{Step, VectorEnvironment};
+use impala_env::{EnvironmentKind, Step, VectorEnvironment};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::learn::batch::Batch;
@@ -37,7 +36,7 @@ struct Flags {
 /// If the flags are not sound: they stand in this crate.
 pub fn config(flags: &[&str]) -> Config {
     let flags = Flags::parse_from([&["bench", "--device", "cpu", "--learner-threads", "1"], flags].concat());
-    Config::resolve(flags.settings, None).expect("the bench's own flags are sound")
+    Config::resolve(flags.settings, None, &impala_env::builtin()).expect("the bench's own flags are sound")
 }
 
 /// As [`config`], with so many environments that fill a batch by themselves.
@@ -50,7 +49,7 @@ pub fn batch_config(environments: usize, flags: &[&str]) -> Config {
 /// Environments and policy of one actor, and the initial weights.
 pub fn roller(config: &Config) -> (Roller, Arc<Weights>) {
     let parameters = initial_parameters(&config.network(), config.task.seed);
-    let roller = Roller::new(RollPlan::of(&config.agreement(), config.task.environment));
+    let roller = Roller::new(RollPlan::of(&config.agreement(), config.environment().clone()));
     (roller, Arc::new(Weights { version: WeightsVersion(0), parameters }))
 }
 
@@ -83,14 +82,14 @@ pub struct Stepping {
 impl Stepping {
     /// Environments at the start of an episode. Under random actions an episode of CartPole takes some 22 steps, so that
     /// resets cost more here than in a trained run.
-    pub fn new(name: EnvironmentName, environments: usize) -> Self {
-        let spec = name.spec();
+    pub fn new(kind: &EnvironmentKind, environments: usize) -> Self {
+        let spec = kind.spec();
         let mut rng = seed::rng(1, Purpose::Policy { actor: 0 });
         let action_count = u8::try_from(spec.action_count).expect("actions are bytes");
         // A prime number of rows, so that no period of the environments meets it.
         let mut row = |_| (0..environments).map(|_| rng.random_range(0..action_count)).collect();
         Self {
-            environment: impala_env::make(name, impala_env::rngs(1, 0, environments)),
+            environment: kind.make(impala_env::rngs(1, 0, environments)),
             actions: (0..1021).map(&mut row).collect(),
             next: 0,
             observations: vec![0.0; environments * spec.observation_len],

@@ -46,8 +46,8 @@ impl ActorProcesses {
             learner: format!("http://{learner}"),
             log_dir: log_dir.to_owned(),
             log_format: match config.output.log_format {
-                impala_common::telemetry::LogFormat::Human => "human",
-                impala_common::telemetry::LogFormat::Json => "json",
+                impala_common::process::logs::LogFormat::Human => "human",
+                impala_common::process::logs::LogFormat::Json => "json",
             },
             // A deterministic run cannot take an actor back: its environments would start anew.
             may_restart: !config.task.deterministic,

@@ -50,10 +50,11 @@ enum Health {
 #[allow(clippy::print_stderr, reason = "the error of the program")]
 fn main() -> ExitCode {
     let started = Instant::now();
+    let registry = impala_env::builtin();
     let result = match Cli::parse().command {
-        Command::Train(args) => train::run(args, started),
-        Command::Learner(args) => impala_learner::cli::run(args),
-        Command::Actor(args) => impala_actor::cli::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Train(args) => train::run(args, &registry, started),
+        Command::Learner(args) => impala_learner::cli::run(args, &registry),
+        Command::Actor(args) => impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),

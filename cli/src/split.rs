@@ -144,7 +144,7 @@ pub(crate) fn measure(config: &Config, device: &ComputeDevice, open: OpenSplit, 
         }
         updates.push((threads, update));
     }
-    let plan = RollPlan::of(&config.agreement(), config.task.environment);
+    let plan = RollPlan::of(&config.agreement(), config.environment().clone());
     let unroll = match is_estimated {
         true => seconds(parameters * frames),
         false => unroll_time(plan, MEASURING_MAX),

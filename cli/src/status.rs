@@ -1,7 +1,7 @@
 //! `impala status`: how the run of a learner stands, for people or as JSON.
 
-use impala_actor::link::LearnerUrl;
-use impala_learner::inquiry;
+use anyhow::Context;
+use impala_common::channel::{Dialler, LearnerUrl, client};
 use impala_learner::report::sinks::console;
 
 /// Which learner is asked, and how its answer is printed.
@@ -22,10 +22,10 @@ pub(crate) struct StatusArgs {
 /// No learner answers in time.
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(inquiry::status(&args.learner.to_string()));
+    let status = runtime.block_on(client::status(&Dialler::new(args.learner.clone())));
     // A look-up that hangs in the system's resolver must not hold up the end.
     runtime.shutdown_background();
-    let status = status?;
+    let status = status.with_context(|| format!("no status from the learner at {}", args.learner))?;
     console::print(&match args.json {
         true => format!("{}\n", serde_json::to_string_pretty(&status)?),
         false => format!("{status}\n"),

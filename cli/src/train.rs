@@ -2,13 +2,14 @@
 
 use crate::actors::ActorProcesses;
 use crate::split::{self, Demand};
+use impala_env::Registry;
 use impala_learner::app::launch::{self, Display, Launched, Plan};
 use impala_learner::app::{Finished, Learner, Outcome};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::config::{Config, OpenSplit};
 use impala_learner::report::sinks::console;
 use impala_learner::report::summary::{self, RunEnd, Summary};
-use impala_policy::evaluate;
+use impala_policy::evaluate::{self, EvaluationPlan};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
@@ -25,8 +26,8 @@ const DESERTED: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
-pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCode> {
-    let mut plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref())?;
+pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> anyhow::Result<ExitCode> {
+    let mut plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     let open = adapt(&mut plan)?;
     if args.print_config {
         console::print(&plan.config.to_toml())?;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: LearnerArgs, started: Instant) -> anyhow::Result<ExitCod
         let trained = train(launched, started, seconds_before).await?;
         let mut text = String::new();
         let outcome = trained.finished.conclude(|outcome| {
-            let report = Report::new(&config, outcome, &trained.marks);
+            let report = Report::new(&config, outcome, &trained.marks)?;
             text = summary::text(&run_dir, &report);
             summary::write(&run_dir, &report)
         })?;
@@ -185,18 +186,17 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Evaluates the greedy policy, which takes a moment, and adds it up.
-    fn new(config: &Config, outcome: &'a Outcome, marks: &Marks) -> Self {
+    fn new(config: &Config, outcome: &'a Outcome, marks: &Marks) -> anyhow::Result<Self> {
         let Outcome { summary, network, parameters } = outcome;
         let Marks { process_started, learner_started, ended, seconds_before } = *marks;
         // Metrics and probes go on meanwhile.
-        let greedy = tokio::task::block_in_place(|| {
-            evaluate::greedy(config.task.environment, network, parameters, EVALUATION_EPISODES, config.task.seed)
-        });
+        let plan = EvaluationPlan::new(EVALUATION_EPISODES, config.task.seed);
+        let greedy = tokio::task::block_in_place(|| evaluate::greedy(config.environment(), network, parameters, plan))?;
         // Of this process: a resumed run had its first batch in an earlier one.
         let training = summary.seconds - summary.seconds_to_first_batch.max(seconds_before);
         let training_end = learner_started + Duration::from_secs_f64((summary.seconds - seconds_before).max(0.0));
         let (mean, min, max) = (greedy.mean(), greedy.min().into(), greedy.max().into());
-        Self {
+        Ok(Self {
             summary,
             solved_return: config.solved_return(),
             greedy: Greedy { episodes: EVALUATION_EPISODES, mean, min, max },
@@ -206,7 +206,7 @@ impl<'a> Report<'a> {
                 shut_down: ended.saturating_duration_since(training_end).as_secs_f64(),
                 evaluation: ended.elapsed().as_secs_f64(),
             },
-        }
+        })
     }
 }
 

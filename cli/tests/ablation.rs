@@ -41,9 +41,9 @@ fn with_stale_actors_vtrace_beats_uncorrected_updates() {
 fn mean_return(correction: &str, seed: u64) -> f64 {
     let seed_text = seed.to_string();
     let flags = ["ablation", "--correction", correction, "--seed", &seed_text];
-    let config = Config::resolve(Flags::parse_from(flags).settings, None).unwrap();
+    let config = Config::resolve(Flags::parse_from(flags).settings, None, &impala_env::builtin()).unwrap();
     let network = config.network();
-    let mut roller = Roller::new(RollPlan::of(&config.agreement(), config.task.environment));
+    let mut roller = Roller::new(RollPlan::of(&config.agreement(), config.environment().clone()));
     let parameters = initial_parameters(&network, seed);
     let mut history: VecDeque<_> = [weights(0, &parameters)].into();
     let mut step = LearnerStep::new(&network, parameters, config.step(), &ComputeDevice::cpu());

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use impala_harness::processes::{Program, Run, address, asked, get, line_with, signal, start, wait_for_end};
 use std::net::TcpListener;
 use std::process::Output;
-use support::{Run, address, get, impala, signal, start, wait_for, wait_for_end};
+use std::sync::mpsc::Receiver;
+
+/// The program under test.
+const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -15,26 +17,32 @@ fn text(output: &Output) -> String {
 
 /// Success, and what was printed.
 fn ask(arguments: &[&str]) -> (bool, String) {
-    let output = impala(arguments).output().unwrap();
+    let output = IMPALA.command(arguments).output().unwrap();
     (output.status.success(), text(&output))
+}
+
+/// Waits until the run is completed: its learner says so before it is, in its last line about the training.
+fn completed(log: &Receiver<String>, url: &str) {
+    line_with(log, "training is over; serving the final model");
+    asked("the completed run", || {
+        let (is_there, status) = ask(&["status", "--learner", url, "--json"]);
+        assert!(is_there, "{status}");
+        status.contains("\"state\": \"completed\"").then_some(())
+    });
 }
 
 #[test]
 fn a_completed_run_is_served_until_a_signal_and_its_actors_work_for_the_next_learner() {
-    let run = Run::new();
-    let mut command = impala(&["learner", "--keep-serving", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let run = Run::of(IMPALA);
+    let mut command = IMPALA.command(&["learner", "--keep-serving", "--listen", "127.0.0.1:0", "--log-format", "json"]);
     let (mut learner, log) = start(command.arg("--runs-dir").arg(run.path()));
     let probes = address(&log, "http://", "/metrics");
     let learner_address = address(&log, "\"address\":\"", "\"");
     let url = format!("dns:///{learner_address}");
-    let (mut actor, actor_log) = start(&mut impala(&["actor", "--name", "survivor", "--learner", &url]));
+    let (mut actor, actor_log) = start(&mut IMPALA.command(&["actor", "--name", "survivor", "--learner", &url]));
     let actor_probes = address(&actor_log, "http://", "/metrics");
 
-    wait_for("the completed run", || {
-        let (is_there, status) = ask(&["status", "--learner", &url, "--json"]);
-        assert!(is_there, "{status}");
-        status.contains("\"state\": \"completed\"").then_some(())
-    });
+    completed(&log, &url);
     let (_, status) = ask(&["status", "--learner", &url]);
     assert!(status.contains("state         completed: solved") && status.contains("0 in flight"), "{status}");
     for name in ["model.safetensors", "summary.txt", "summary.json"] {
@@ -43,11 +51,12 @@ fn a_completed_run_is_served_until_a_signal_and_its_actors_work_for_the_next_lea
     assert_eq!(get(&probes, "/readyz"), ("HTTP/1.1 200 OK".into(), "completed: solved\n".into()));
     assert_eq!(get(&probes, "/livez").0, "HTTP/1.1 200 OK");
     let metric = "impala_learner_run_state{state=\"completed\"} 1";
-    wait_for(metric, || get(&probes, "/metrics").1.contains(metric).then_some(()));
+    asked(metric, || get(&probes, "/metrics").1.contains(metric).then_some(()));
     let (is_healthy, sentence) = ask(&["health", "learner", "--listen", &learner_address]);
     assert!(is_healthy && sentence.contains("is ready"), "{sentence}");
     let actor_health = ["health", "actor", "--ready", "--metrics-listen", &actor_probes];
-    wait_for("an idle actor", || ask(&actor_health).1.contains("idle: the run is completed").then_some(()));
+    line_with(&actor_log, "idle until the learner at");
+    assert!(ask(&actor_health).1.contains("idle: the run is completed"));
     assert_eq!(get(&actor_probes, "/readyz").0, "HTTP/1.1 200 OK");
 
     signal(learner.id(), "TERM");
@@ -56,14 +65,15 @@ fn a_completed_run_is_served_until_a_signal_and_its_actors_work_for_the_next_lea
     assert!(!is_healthy && sentence.contains("is not healthy") && sentence.contains("cannot connect"), "{sentence}");
     let (is_there, sentence) = ask(&["status", "--learner", &url]);
     assert!(!is_there && sentence.contains("no status from the learner"), "{sentence}");
-    wait_for("an actor that waits", || ask(&actor_health).1.contains("waiting for the learner").then_some(()));
+    line_with(&actor_log, "waiting for the learner at");
+    assert!(ask(&actor_health).1.contains("waiting for the learner"));
     assert_eq!(get(&actor_probes, "/readyz").0, "HTTP/1.1 503 Service Unavailable");
     assert!(ask(&["health", "actor", "--metrics-listen", &actor_probes]).0, "who waits lives all the same");
 
-    let mut next = impala(&["learner", "--frames-max", "2000", "--listen", &learner_address, "--runs-dir"]);
+    let mut next = IMPALA.command(&["learner", "--frames-max", "2000", "--listen", &learner_address, "--runs-dir"]);
     next.arg(run.path());
     // Another process may hold the port for a moment: a client whose own port it happened to become.
-    let end = wait_for("the next run", || {
+    let end = asked("the next run", || {
         let end = next.output().unwrap();
         (!text(&end).contains("cannot listen")).then_some(end)
     });
@@ -73,11 +83,11 @@ fn a_completed_run_is_served_until_a_signal_and_its_actors_work_for_the_next_lea
 
 #[test]
 fn a_stopped_learner_that_keeps_serving_leaves_its_actors_waiting() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let endless = ["learner", "--keep-serving", "--solved-return", "501", "--listen", "127.0.0.1:0", "--runs-dir"];
-    let (mut learner, log) = start(impala(&endless).arg(run.path()));
+    let (mut learner, log) = start(IMPALA.command(&endless).arg(run.path()));
     let learner_address = address(&log, "address=", " ");
-    let (mut actor, actor_log) = start(&mut impala(&["actor", "--learner", &learner_address]));
+    let (mut actor, actor_log) = start(&mut IMPALA.command(&["actor", "--learner", &learner_address]));
     run.wait_for_training();
     signal(learner.id(), "TERM");
     assert_eq!(wait_for_end(&mut learner).code(), Some(130));
@@ -94,7 +104,7 @@ fn who_accepts_but_never_answers_is_not_healthy() {
         [["health", "learner", "--listen"], ["health", "actor", "--metrics-listen"], ["status", "", "--learner"]];
     let ask = |words: [&str; 3]| {
         let words = words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>();
-        impala(&words).arg(&address).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        IMPALA.command(&words).arg(&address).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     // Together, since each takes all of its patience.
     let asked = questions.map(ask);
@@ -115,22 +125,17 @@ fn a_port_that_nobody_can_know_is_refused_by_the_health_check() {
 
 #[test]
 fn a_completed_learner_that_is_started_again_is_completed_at_once() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let run_dir = run.path().join("cartpole");
     let learner = || {
-        let mut command = impala(&["learner", "--keep-serving", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        let mut command =
+            IMPALA.command(&["learner", "--keep-serving", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         start(command.arg("--run-dir").arg(&run_dir))
-    };
-    let completed = |url: &str| {
-        wait_for("the completed run", || {
-            let (_, status) = ask(&["status", "--learner", url, "--json"]);
-            status.contains("\"state\": \"completed\"").then_some(())
-        });
     };
     let (mut first, log) = learner();
     let url = address(&log, "\"address\":\"", "\"");
-    let (mut actor, _) = start(&mut impala(&["actor", "--learner", &url]));
-    completed(&url);
+    let (mut actor, _) = start(&mut IMPALA.command(&["actor", "--learner", &url]));
+    completed(&log, &url);
     // As when its machine goes.
     signal(first.id(), "KILL");
     wait_for_end(&mut first);
@@ -140,7 +145,7 @@ fn a_completed_learner_that_is_started_again_is_completed_at_once() {
 
     let (mut second, log) = learner();
     let url = address(&log, "\"address\":\"", "\"");
-    completed(&url);
+    completed(&log, &url);
     let (_, status) = ask(&["status", "--learner", &url]);
     assert!(status.contains("state         completed: solved") && status.contains("0 in flight"), "{status}");
     assert!(std::fs::read(run_dir.join("model.safetensors")).unwrap() == model, "it is another model");

@@ -3,16 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
-mod support;
-
+use impala_harness::processes::{
+    Ending, Program, Run, children, file_with, find_line, is_running, line_with, signal, start, wait_for_end,
+};
 use std::fs;
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::process::Stdio;
-use support::{Run, children, impala, is_running, signal, wait_for, wait_for_end};
+
+/// The program under test.
+const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 #[test]
 fn one_interrupt_stops_cleanly_with_everything_written() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let mut training = run.endless();
     run.wait_for_training();
     let actors = children(training.id());
@@ -30,10 +33,11 @@ fn one_interrupt_stops_cleanly_with_everything_written() {
 
 #[test]
 fn a_second_interrupt_exits_at_once_and_takes_the_actors_along() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let mut training = run.endless();
     run.wait_for_training();
     let actors = children(training.id());
+    let endings: Vec<_> = actors.iter().copied().map(Ending::of).collect();
     // Stopped actors cannot say farewell: the first interrupt has to wait for them.
     actors.iter().for_each(|pid| signal(*pid, "STOP"));
     signal(training.id(), "INT");
@@ -41,36 +45,33 @@ fn a_second_interrupt_exits_at_once_and_takes_the_actors_along() {
     signal(training.id(), "INT");
     assert_eq!(wait_for_end(&mut training).code(), Some(130));
     actors.iter().for_each(|pid| signal(*pid, "CONT"));
-    actors.iter().for_each(|pid| wait_for("the actors' end", || (!is_running(*pid)).then_some(())));
+    endings.into_iter().for_each(Ending::wait);
 }
 
 #[test]
 fn no_actor_outlives_a_killed_parent() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let mut training = run.endless();
     run.wait_for_training();
     let actors = children(training.id());
     assert_eq!(actors.len(), 2);
+    let endings: Vec<_> = actors.into_iter().map(Ending::of).collect();
     signal(training.id(), "KILL");
     wait_for_end(&mut training);
-    actors.iter().for_each(|pid| wait_for("the actors' end", || (!is_running(*pid)).then_some(())));
+    endings.into_iter().for_each(Ending::wait);
 }
 
 #[test]
 fn a_killed_actor_is_started_again_and_training_goes_on() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let mut training = run.endless();
     run.wait_for_training();
     let killed = children(training.id())[0];
     signal(killed, "KILL");
     run.wait_for_text("learner.log", "starting it again");
-    let two_again = || (children(training.id()).iter().filter(|pid| is_running(**pid)).count() == 2).then_some(());
-    wait_for("two actors", two_again);
-    let registered = || {
-        let log = fs::read_to_string(run.directory().join("learner.log")).unwrap();
-        (log.matches("an actor connected").count() == 3).then_some(())
-    };
-    wait_for("the new actor's registration", registered);
+    let connected = |log: &str| log.matches("an actor connected").count() == 3;
+    file_with("the new actor's connection", &run.directory().join("learner.log"), connected);
+    assert_eq!(children(training.id()).into_iter().filter(|pid| is_running(*pid)).count(), 2);
     signal(training.id(), "INT");
     assert_eq!(wait_for_end(&mut training).code(), Some(130));
     let summary = fs::read_to_string(run.directory().join("summary.txt")).unwrap();
@@ -79,43 +80,31 @@ fn a_killed_actor_is_started_again_and_training_goes_on() {
 
 #[test]
 fn an_actor_outlives_its_learner_and_works_for_the_next_one() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     // The first learner takes a free port; the second one takes the same.
     let learner = |listen: &str| {
-        let mut command = impala(&["learner", "--solved-return", "501", "--listen", listen, "--runs-dir"]);
-        command.arg(run.path()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        (child, std::io::BufReader::new(stderr))
+        let mut command = IMPALA.command(&["learner", "--solved-return", "501", "--listen", listen, "--runs-dir"]);
+        start(command.arg(run.path()))
     };
-    let (mut first, mut log) = learner("127.0.0.1:0");
-    let ready = line_with(&mut log, "learner ready");
+    let (mut first, log) = learner("127.0.0.1:0");
+    let ready = line_with(&log, "learner ready");
     let address = ready.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     let mut actor =
-        impala(&["actor", "--learner", &address, "--name", "survivor"]).stderr(Stdio::null()).spawn().unwrap();
-    line_with(&mut log, "an actor connected");
+        IMPALA.command(&["actor", "--learner", &address, "--name", "survivor"]).stderr(Stdio::null()).spawn().unwrap();
+    line_with(&log, "an actor connected");
     signal(first.id(), "KILL");
     wait_for_end(&mut first);
 
     // Another process may hold the port for a moment: a client whose own port it happened to become.
-    let (mut second, mut log) = loop {
-        let (mut child, mut log) = learner(&address);
-        if find_line(&mut log, "learner ready").is_some() {
+    let (mut second, log) = loop {
+        let (mut child, log) = learner(&address);
+        if find_line(&log, "learner ready").is_some() {
             break (child, log);
         }
         wait_for_end(&mut child);
     };
-    assert!(line_with(&mut log, "an actor connected").contains("survivor"));
+    assert!(line_with(&log, "an actor connected").contains("survivor"));
     signal(second.id(), "INT");
     assert_eq!(wait_for_end(&mut second).code(), Some(130));
     assert!(wait_for_end(&mut actor).success(), "the actor ends with the run");
-}
-
-/// The next line of a log that contains `text`.
-fn line_with(log: &mut impl BufRead, text: &str) -> String {
-    find_line(log, text).unwrap_or_else(|| panic!("the log ended before `{text}`"))
-}
-
-fn find_line(log: &mut impl BufRead, text: &str) -> Option<String> {
-    log.by_ref().lines().map_while(Result::ok).find(|line| line.contains(text))
 }

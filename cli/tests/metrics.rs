@@ -3,19 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
+use impala_harness::processes::{Program, Run, address, asked, get, signal, start, wait_for_end};
 
 use impala_common::metric::{Label, Metric};
-use support::{Run, address, get, impala, signal, start, wait_for, wait_for_end};
+/// The program under test.
+const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 #[test]
 fn learner_and_actor_serve_every_metric_with_help() {
-    let run = Run::new();
-    let mut command = impala(&["learner", "--solved-return", "501", "--listen", "127.0.0.1:0", "--runs-dir"]);
+    let run = Run::of(IMPALA);
+    let mut command = IMPALA.command(&["learner", "--solved-return", "501", "--listen", "127.0.0.1:0", "--runs-dir"]);
     let (mut learner, learner_log) = start(command.arg(run.path()).args(["--log-format", "json"]));
     let learner_metrics = address(&learner_log, "http://", "/metrics");
     let learner_address = address(&learner_log, "\"address\":\"", "\"");
-    let (mut actor, actor_log) = start(&mut impala(&["actor", "--learner", &learner_address]));
+    let (mut actor, actor_log) = start(&mut IMPALA.command(&["actor", "--learner", &learner_address]));
     let actor_metrics = address(&actor_log, "http://", "/metrics");
 
     for (address, table) in
@@ -23,7 +24,7 @@ fn learner_and_actor_serve_every_metric_with_help() {
     {
         let names: Vec<_> = table.iter().map(|metric| metric.name).collect();
         // Some appear with the first episode or the first report.
-        let answer = wait_for(&names.join(", "), || {
+        let answer = asked(&names.join(", "), || {
             let answer = get(address, "/metrics").1;
             names.iter().all(|name| is_complete(&answer, name)).then_some(answer)
         });

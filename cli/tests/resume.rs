@@ -1,14 +1,15 @@
 //! Runs that end in the middle, by every kind of end, and go on.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use impala_harness::processes::{Program, Run, signal, until, wait_for_end};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use support::{Run, impala, signal, wait_for, wait_for_end};
+
+/// The program under test.
+const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 /// Enough updates that a kill falls into the middle.
 const DETERMINISTIC: [&str; 9] = [
@@ -38,8 +39,10 @@ fn text(output: &Output) -> String {
 /// Trains until there are checkpoints, then kills the process in a way that it cannot notice.
 fn killed(run: &Run, arguments: &[&str]) -> PathBuf {
     let mut child = run.train(arguments).stdout(Stdio::null()).spawn().unwrap();
-    let directory = run.directory();
-    wait_for("three checkpoints", || (checkpoints(&directory).len() >= 3).then_some(()));
+    let directory = run.begun();
+    let store = directory.join("checkpoints");
+    until("a directory of checkpoints", &directory, || store.exists().then_some(()));
+    until("three checkpoints", &store, || (checkpoints(&directory).len() >= 3).then_some(()));
     signal(child.id(), "KILL");
     wait_for_end(&mut child);
     assert!(!directory.join("model.safetensors").exists(), "the run was over before it was killed");
@@ -47,16 +50,16 @@ fn killed(run: &Run, arguments: &[&str]) -> PathBuf {
 }
 
 fn resume(run: &Path, arguments: &[&str]) -> Output {
-    impala(&["train", "--quiet", "--resume", run.to_str().unwrap()]).args(arguments).output().unwrap()
+    IMPALA.command(&["train", "--quiet", "--resume", run.to_str().unwrap()]).args(arguments).output().unwrap()
 }
 
 #[test]
 fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() {
-    let whole = Run::new();
+    let whole = Run::of(IMPALA);
     whole.train(&DETERMINISTIC).output().unwrap();
     let expected = fs::read(whole.directory().join("model.safetensors")).unwrap();
 
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let directory = killed(&run, &DETERMINISTIC);
     // Half of a newer one, as a machine without fsync might leave it.
     let newest = checkpoints(&directory).pop().unwrap();
@@ -78,7 +81,7 @@ fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() 
 
 #[test]
 fn a_run_that_was_killed_goes_on_and_its_account_closes() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let endless = ["--solved-return", "501", "--frames-max", "1000000000", "--checkpoint-every", "50"];
     let directory = killed(&run, &[&endless[..], &["--actors", "2"]].concat());
     let output = resume(&directory, &["--solved-return", "475", "--frames-max", "2000000"]);
@@ -92,7 +95,7 @@ fn a_run_that_was_killed_goes_on_and_its_account_closes() {
 
 #[test]
 fn a_run_that_is_over_stays_over() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let output = run.train(&[]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let directory = run.directory();
@@ -105,7 +108,7 @@ fn a_run_that_is_over_stays_over() {
 
 #[test]
 fn an_interrupted_run_goes_on_from_its_last_update() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     // No checkpoints but the last.
     let mut child = run
         .train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000", "--checkpoint-every", "0"])
@@ -126,12 +129,11 @@ fn an_interrupted_run_goes_on_from_its_last_update() {
 
 #[test]
 fn a_run_whose_checkpoints_cannot_be_written_goes_on_and_says_so() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let store = run.path().with_extension("store");
-    // Directories where the temporary files would be, for all but the last.
-    for update in (100..=20_000).step_by(100) {
-        fs::create_dir_all(store.join(format!("update-{update:012}.tmp"))).unwrap();
-    }
+    // A way to nowhere: there is nothing to read, and nothing can be made.
+    fs::create_dir_all(store.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("nowhere/at/all", &store).unwrap();
     let output = run.train(&["--checkpoint-every", "100", "--checkpoint-store", store.to_str().unwrap()]).output();
     let output = output.unwrap();
     let text = text(&output);
@@ -150,15 +152,15 @@ fn what_cannot_be_resumed_is_refused_with_the_fix() {
         "{}",
         text(&nothing)
     );
-    let url = impala(&["train", "--resume", "ftp://host/run"]).output().unwrap();
+    let url = IMPALA.command(&["train", "--resume", "ftp://host/run"]).output().unwrap();
     assert!(text(&url).contains("`ftp://` is no store for checkpoints"), "{}", text(&url));
 
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     run.train(&["--frames-max", "2000"]).output().unwrap();
     let conflict = resume(&run.directory(), &["--hidden", "32"]);
     assert!(text(&conflict).contains("error: hidden = [32]: the checkpoint "), "{}", text(&conflict));
 
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     run.train(&["--deterministic", "--frames-max", "2000"]).output().unwrap();
     let conflict = resume(&run.directory(), &["--environments-per-actor", "4"]);
     let expected = "error: environments_per_actor = 4: the checkpoint ";
@@ -167,11 +169,11 @@ fn what_cannot_be_resumed_is_refused_with_the_fix() {
 
 #[test]
 fn a_run_that_was_resumed_elsewhere_is_found_there() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     run.train(&["--frames-max", "2000"]).output().unwrap();
     let first = run.directory();
     let url = format!("file://{}/checkpoints", first.display());
-    let elsewhere = Run::new();
+    let elsewhere = Run::of(IMPALA);
     let resume_url = |arguments: &[&str]| {
         let output = elsewhere.train(&[&["--resume", &url], arguments].concat()).output().unwrap();
         text(&output)

@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
+use impala_harness::processes::{Program, Run};
+#[cfg(target_os = "linux")]
+use impala_harness::processes::{address, asked, file_with, get, signal, start, wait_for_end};
 use safetensors::SafeTensors;
 use std::fs;
+#[cfg(target_os = "linux")]
 use std::process::Command;
-use support::{Run, get, impala, signal, wait_for, wait_for_end};
+
+/// The program under test.
+const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 #[test]
 fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let output = run.train(&["--seed", "1"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -37,14 +41,14 @@ fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
 
     // The resolved configuration is complete and can be used again.
     let config = directory.join("config.toml");
-    let printed = impala(&["train", "--print-config", "--config"]).arg(&config).output().unwrap();
+    let printed = IMPALA.command(&["train", "--print-config", "--config"]).arg(&config).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&printed.stdout), fs::read_to_string(&config).unwrap());
 }
 
 #[test]
 fn a_printed_configuration_leaves_open_what_train_picks_at_its_start() {
     let print = |arguments: &[&str]| {
-        let output = impala(&[&["train", "--print-config"], arguments].concat()).output().unwrap();
+        let output = IMPALA.command(&[&["train", "--print-config"], arguments].concat()).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let open = print(&[]);
@@ -56,7 +60,7 @@ fn a_printed_configuration_leaves_open_what_train_picks_at_its_start() {
 
 #[test]
 fn catch_is_solved_too() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let output = run.train(&["--environment", "catch"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
@@ -64,7 +68,7 @@ fn catch_is_solved_too() {
 #[test]
 fn two_deterministic_runs_end_with_the_same_bits_across_processes() {
     let model = |seed: &str| {
-        let run = Run::new();
+        let run = Run::of(IMPALA);
         let arguments =
             ["--deterministic", "--actors", "3", "--batch-size", "16", "--frames-max", "24000", "--seed", seed];
         run.train(&arguments).output().unwrap();
@@ -77,7 +81,7 @@ fn two_deterministic_runs_end_with_the_same_bits_across_processes() {
 
 #[test]
 fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let output = run.train(&["--frames-max", "2000"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout);
@@ -87,10 +91,10 @@ fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
 
 #[test]
 fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     // A hundred episodes of any kind solve this.
     let goal = ["--solved-return", "1", "--frames-after-solved", "1000000000000", "--time-max", "10"];
-    let mut command = impala(&["train", "--quiet", "--runs-dir"]);
+    let mut command = IMPALA.command(&["train", "--quiet", "--runs-dir"]);
     let output = command.arg(run.path()).args(goal).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
@@ -98,31 +102,30 @@ fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
 }
 
 /// The learning curve is a pipe that nobody reads yet: the run waits there, in the middle of its shut-down.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn probes_answer_to_the_last_after_an_interrupt() {
     for program in ["train", "learner"] {
-        let run = Run::new();
+        let run = Run::of(IMPALA);
         fs::create_dir_all(run.path()).unwrap();
         let (directory, curve) = (run.path().join("run"), run.path().join("run/learning_curve.svg"));
         fs::create_dir(&directory).unwrap();
         assert!(Command::new("mkfifo").arg(&curve).status().unwrap().success());
         let mut command =
-            impala(&[program, "--quiet", "--listen", "127.0.0.1:0", "--solved-return", "501", "--run-dir"]);
-        let (mut child, log) = support::start(command.arg(&directory));
+            IMPALA.command(&[program, "--quiet", "--listen", "127.0.0.1:0", "--solved-return", "501", "--run-dir"]);
+        let (mut child, log) = start(command.arg(&directory));
         let metrics = match program {
-            "learner" => support::address(&log, "metrics at http://", "/metrics"),
+            "learner" => address(&log, "metrics at http://", "/metrics"),
             _ => {
-                let file = directory.join("learner.log");
-                let address =
-                    |text: String| Some(text.split_once("metrics at http://")?.1.split_once('/')?.0.to_owned());
-                wait_for("the address of the metrics", || fs::read_to_string(&file).ok().and_then(address))
+                let log = directory.join("learner.log");
+                let log = file_with("the address of the metrics", &log, |text| text.contains("/metrics"));
+                log.split_once("metrics at http://").unwrap().1.split_once('/').unwrap().0.to_owned()
             }
         };
         assert!(get(&metrics, "/readyz").0.contains("200"));
         signal(child.id(), "TERM");
         let stopping = || Some(get(&metrics, "/readyz")).filter(|(status, _)| status.contains("503"));
-        let (_, body) = wait_for("a probe that sees the shut-down", stopping);
+        let (_, body) = asked("a probe that sees the shut-down", stopping);
         assert_eq!(body, "stopping: interrupted\n");
         // Once the pipe is read, the run comes to its end.
         drop(fs::read(&curve));
@@ -132,7 +135,7 @@ fn probes_answer_to_the_last_after_an_interrupt() {
 
 #[test]
 fn bad_settings_are_refused_before_anything_starts() {
-    let run = Run::new();
+    let run = Run::of(IMPALA);
     let refused = |arguments: &[&str]| {
         let output = run.train(arguments).output().unwrap();
         assert!(!output.status.success());

@@ -112,51 +112,60 @@ impl Agreement {
     /// # Errors
     /// Names the first field that is out of bounds.
     pub fn validate(&self) -> Result<(), AgreementError> {
-        let fail = |field, value: String, requirement: String| Err(AgreementError { field, value, requirement });
-        let range = |field, value: usize, max: usize| {
-            if (1..=max).contains(&value) {
-                return Ok(());
-            }
-            fail(field, value.to_string(), format!("is not between 1 and {max}"))
-        };
         range("unroll_length", self.unroll_length, UNROLL_LENGTH_MAX)?;
         range("environments_per_actor", self.environments_per_actor, ENVIRONMENTS_MAX)?;
         range("in_flight_max", self.in_flight_max, IN_FLIGHT_MAX)?;
-        range("action_count", self.environment.action_count, 256)?;
-        range("hidden layers", self.network.hidden.len() + 1, HIDDEN_LAYERS_MAX + 1)?;
-        self.network.hidden.iter().try_for_each(|width| range("hidden width", *width, PARAMETER_COUNT_MAX))?;
-        range("parameter_count", self.network.parameter_count(), PARAMETER_COUNT_MAX)?;
+        validate_network(&self.environment, &self.network)?;
         range("trajectory bytes", self.trajectory_shape().wire_bytes_max(), MESSAGE_BYTES_MAX)?;
-        if self.network.observation_len != self.environment.observation_len {
-            let expected = self.environment.observation_len;
-            let value = self.network.observation_len.to_string();
-            return fail("network.observation_len", value, format!("is not the environment's {expected}"));
-        }
-        if self.network.action_count != self.environment.action_count {
-            let expected = self.environment.action_count;
-            let value = self.network.action_count.to_string();
-            return fail("network.action_count", value, format!("is not the environment's {expected}"));
-        }
         if let Some(Lockstep { actors, trajectories_per_batch }) = self.lockstep {
             range("lockstep.actors", actors as usize, u32::MAX as usize)?;
             range("lockstep.trajectories_per_batch", trajectories_per_batch as usize, u32::MAX as usize)?;
             if self.actor_index.0 >= actors {
                 let value = self.actor_index.to_string();
-                return fail("actor_index", value, format!("is not below the {actors} actors of this lockstep run"));
+                let requirement = format!("is not below the {actors} actors of this lockstep run");
+                return Err(AgreementError { field: "actor_index", value, requirement });
             }
         }
         Ok(())
     }
 }
 
+/// Bounds the sizes of a network before anything is allocated from them, and holds it to its environment.
+///
+/// # Errors
+/// Names the first field that is out of bounds.
+pub fn validate_network(environment: &EnvironmentSpec, network: &NetworkSpec) -> Result<(), AgreementError> {
+    range("action_count", environment.action_count, 256)?;
+    range("hidden layers", network.hidden.len() + 1, HIDDEN_LAYERS_MAX + 1)?;
+    network.hidden.iter().try_for_each(|width| range("hidden width", *width, PARAMETER_COUNT_MAX))?;
+    range("parameter_count", network.parameter_count(), PARAMETER_COUNT_MAX)?;
+    let sizes = [
+        ("network.observation_len", network.observation_len, environment.observation_len),
+        ("network.action_count", network.action_count, environment.action_count),
+    ];
+    match sizes.into_iter().find(|(_, value, expected)| value != expected) {
+        None => Ok(()),
+        Some((field, value, expected)) => {
+            let requirement = format!("is not the environment's {expected}");
+            Err(AgreementError { field, value: value.to_string(), requirement })
+        }
+    }
+}
+
+fn range(field: &'static str, value: usize, max: usize) -> Result<(), AgreementError> {
+    if (1..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(AgreementError { field, value: value.to_string(), requirement: format!("is not between 1 and {max}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_env::spec::EnvironmentName;
     use impala_policy::activation::Activation;
 
     pub(crate) fn agreement() -> Agreement {
-        let environment = EnvironmentName::CartPoleV1.spec();
+        let environment = EnvironmentSpec { name: "cartpole-v1".into(), observation_len: 4, action_count: 2 };
         Agreement {
             session: Session(1),
             actor_index: ActorIndex(0),

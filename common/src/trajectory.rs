@@ -46,7 +46,7 @@ impl TrajectoryShape {
         let frames = self.unroll_length.saturating_mul(self.environments);
         let rows = frames.saturating_mul(2).saturating_add(self.environments);
         let observations = rows.saturating_mul(self.observation_len).saturating_mul(4);
-        let actor_state = actor_state_bytes_max(self.environments);
+        let actor_state = actor_state_bytes_max(self.environments, self.observation_len);
         [frames.saturating_mul(FRAME), actor_state, OVERHEAD].into_iter().fold(observations, usize::saturating_add)
     }
 }
@@ -107,9 +107,11 @@ impl std::ops::AddAssign for RolloutTime {
     }
 }
 
-/// Largest state of an actor behind a trajectory, bytes: numbers and random states of N environments, with room to spare.
-pub fn actor_state_bytes_max(environments: usize) -> usize {
-    environments.saturating_mul(256).saturating_add(1024)
+/// Largest state of an actor behind a trajectory, bytes: random states and whatever else N environments remember, which is
+/// seldom more than what they show. What is opaque to the learner is bounded here all the same.
+pub fn actor_state_bytes_max(environments: usize, observation_len: usize) -> usize {
+    let each = observation_len.saturating_mul(8).saturating_add(1024);
+    environments.saturating_mul(each).saturating_add(1024)
 }
 
 /// Largest observation, reward or return: one absurd number must not be able to end a training by overflow.

@@ -1,7 +1,10 @@
 //! Protobuf messages <-> domain types. Everything that comes from outside is parsed and bounded here; behind this module
-//! a value is valid by construction. Generated types are named only here, in the learner's service and the actor's link.
+//! a value is valid by construction. Generated types are named only here, in the channel's client, the learner's service and
+//! the actor's link.
 
+mod model;
 mod numbers;
+mod status;
 
 use crate::agreement::{Agreement, AgreementError, Lockstep, TakeUp};
 use crate::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
@@ -14,6 +17,7 @@ use impala_env::Outcome;
 use impala_env::spec::EnvironmentSpec;
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
+pub use model::ServedModel;
 use numbers::{from_bytes, micros, to_bytes};
 use std::time::Duration;
 
@@ -30,6 +34,11 @@ pub mod pb {
 pub const RUN_STATE_METADATA: &str = "impala-run-state";
 /// Its value where training is over for good and the learner stays.
 pub const RUN_COMPLETED: &str = "completed";
+
+/// The health service's name for readiness: serving while actors may register or get weights.
+pub const HEALTH_LEARNER: &str = "impala.v1.Learner";
+/// The same for training: serving until it is over.
+pub const HEALTH_TRAINING: &str = "impala.v1.Training";
 
 /// Why a message is not what it should be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -168,6 +177,22 @@ impl From<NetworkSpec> for pb::NetworkSpec {
     }
 }
 
+impl TryFrom<pb::NetworkSpec> for NetworkSpec {
+    type Error = WireError;
+
+    /// The sizes are not bounded yet: [`Agreement::validate`] and [`ServedModel`] do.
+    fn try_from(network: pb::NetworkSpec) -> Result<Self, WireError> {
+        let unknown = |_| WireError::Unknown { field: "network.activation", value: network.activation.clone() };
+        let activation: Activation = network.activation.parse().map_err(unknown)?;
+        Ok(Self {
+            observation_len: network.observation_len as usize,
+            hidden: network.hidden.iter().map(|n| *n as usize).collect(),
+            activation,
+            action_count: network.action_count as usize,
+        })
+    }
+}
+
 impl From<Agreement> for pb::RegisterReply {
     fn from(agreement: Agreement) -> Self {
         Self {
@@ -207,21 +232,12 @@ impl TryFrom<pb::RegisterReply> for Agreement {
 
     fn try_from(reply: pb::RegisterReply) -> Result<Self, WireError> {
         let environment: EnvironmentSpec = reply.environment.ok_or(WireError::Missing("environment"))?.into();
-        let network = reply.network.ok_or(WireError::Missing("network"))?;
-        let activation: Activation = network
-            .activation
-            .parse()
-            .map_err(|_| WireError::Unknown { field: "network.activation", value: network.activation.clone() })?;
+        let network = reply.network.ok_or(WireError::Missing("network"))?.try_into()?;
         let agreement = Self {
             session: Session(reply.session),
             actor_index: ActorIndex(reply.actor_index),
             environment,
-            network: NetworkSpec {
-                observation_len: network.observation_len as usize,
-                hidden: network.hidden.iter().map(|n| *n as usize).collect(),
-                activation,
-                action_count: network.action_count as usize,
-            },
+            network,
             unroll_length: reply.unroll_length as usize,
             environments_per_actor: reply.environments_per_actor as usize,
             seed: reply.seed,
@@ -301,7 +317,10 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         unroll: duration(message.unroll_micros),
     };
     let actor_state = message.actor_state.clone();
-    let (actual, max) = (actor_state.as_ref().map_or(0, Bytes::len), actor_state_bytes_max(agreed.environments));
+    let (actual, max) = (
+        actor_state.as_ref().map_or(0, Bytes::len),
+        actor_state_bytes_max(agreed.environments, agreed.observation_len),
+    );
     if actual > max {
         return Err(WireError::TooLong { field: "actor_state", actual, max });
     }

@@ -3,13 +3,16 @@
 //!
 //! Every array holds one number for each environment, so that a step is a handful of loops that compilers vectorise.
 
-use super::{EnvironmentState, StateError, Step, VectorEnvironment};
+use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
 use crate::seed::Rng;
+use crate::state;
 use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+/// Tells its states from those of other environments.
+pub(super) const KIND: &str = "cartpole";
 /// Step limit of CartPole-v1.
 pub(super) const STEPS_MAX_V1: u32 = 500;
 /// Step limit of CartPole-v0.
@@ -50,7 +53,7 @@ pub(super) struct CartPole {
 
 /// What the next steps depend on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct State {
+pub(super) struct State {
     poles: Poles,
     rngs: Vec<Rng>,
 }
@@ -135,19 +138,18 @@ impl VectorEnvironment for CartPole {
         }
     }
 
-    fn state(&self) -> EnvironmentState {
-        EnvironmentState::CartPole(State { poles: self.poles.clone(), rngs: self.rngs.clone() })
+    fn state(&self) -> Vec<u8> {
+        state::encode(KIND, &State { poles: self.poles.clone(), rngs: self.rngs.clone() })
     }
 
-    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError> {
+    fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
         let environments = self.rngs.len();
-        match state {
-            EnvironmentState::CartPole(state) if state.is_possible(environments, self.steps_max) => {
-                State { poles: self.poles, rngs: self.rngs } = state;
-                Ok(())
-            }
-            _ => Err(StateError::new("cartpole", environments)),
+        let state: State = state::decode(KIND, environments, state)?;
+        if !state.is_possible(environments, self.steps_max) {
+            return Err(StateError::new(KIND, environments));
         }
+        State { poles: self.poles, rngs: self.rngs } = state;
+        Ok(())
     }
 }
 

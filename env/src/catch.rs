@@ -1,18 +1,21 @@
 //! bsuite's Catch: a ball falls one row a step down a board of 10 rows and 5 columns, a paddle in the last row moves
 //! sideways. The order is bsuite's: the paddle moves, the ball falls, then the episode may end.
 
-use super::{EnvironmentState, StateError, Step, VectorEnvironment};
+use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
 use crate::seed::Rng;
+use crate::state;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+/// Tells its states from those of other environments.
+pub(super) const KIND: &str = "catch";
 const ROWS: usize = 10;
 const COLUMNS: usize = 5;
 
 /// N boards, a struct of arrays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Catch {
+pub(super) struct Catch {
     ball_rows: Vec<usize>,
     ball_columns: Vec<usize>,
     paddle_columns: Vec<usize>,
@@ -90,19 +93,18 @@ impl VectorEnvironment for Catch {
         }
     }
 
-    fn state(&self) -> EnvironmentState {
-        EnvironmentState::Catch(self.clone())
+    fn state(&self) -> Vec<u8> {
+        state::encode(KIND, self)
     }
 
-    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError> {
+    fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
         let environments = self.rngs.len();
-        match state {
-            EnvironmentState::Catch(state) if state.is_possible(environments) => {
-                *self = state;
-                Ok(())
-            }
-            _ => Err(StateError::new("catch", environments)),
+        let state: Self = state::decode(KIND, environments, state)?;
+        if !state.is_possible(environments) {
+            return Err(StateError::new(KIND, environments));
         }
+        *self = state;
+        Ok(())
     }
 }
 

@@ -1,8 +1,5 @@
 //! What an environment is: N of one kind that are stepped in one call, as structures of arrays.
 
-use crate::{cartpole, catch};
-use serde::{Deserialize, Serialize};
-
 /// How a step left its episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -58,23 +55,15 @@ pub trait VectorEnvironment: Send {
     /// `actions`: `[N]`, each below the environment's action count; `step`: see [`Step`].
     fn step(&mut self, actions: &[u8], step: Step<'_>);
 
-    /// Everything that the next steps depend on.
-    fn state(&self) -> EnvironmentState;
+    /// Everything that the next steps depend on, the random sources among it, in the environments' own format. Only
+    /// environments of the same kind and number read it; it travels and lies in checkpoints as bytes.
+    fn state(&self) -> Vec<u8>;
 
-    /// Goes on from a state that environments of the same kind and number were in.
+    /// Goes on from a state that environments of the same kind and number were in. The bytes come from outside.
     ///
     /// # Errors
     /// It is another kind's or number's state, or no step leads to it; the environments are unchanged.
-    fn restore(&mut self, state: EnvironmentState) -> Result<(), StateError>;
-}
-
-/// The state of N environments of one kind, with their random sources.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum EnvironmentState {
-    /// Of either version.
-    CartPole(cartpole::State),
-    /// Of Catch.
-    Catch(catch::Catch),
+    fn restore(&mut self, state: &[u8]) -> Result<(), StateError>;
 }
 
 /// A state that cannot be taken up.

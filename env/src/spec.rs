@@ -1,57 +1,64 @@
-//! The environments of this project by name, and the shape of an environment as both sides of a run must see it.
+//! What an environment is called and what shape it has, as both sides of a run must see it.
 
-use crate::named;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
-/// The environments of this project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EnvironmentName {
-    /// Gymnasium's CartPole-v1: at most 500 steps.
-    #[serde(rename = "cartpole-v1")]
-    CartPoleV1,
-    /// Gymnasium's CartPole-v0: at most 200 steps.
-    #[serde(rename = "cartpole-v0")]
-    CartPoleV0,
-    /// bsuite's Catch: a ball falls through 10 rows of 5 columns.
-    #[serde(rename = "catch")]
-    Catch,
-}
+/// Longest name, bytes.
+const NAME_LEN_MAX: usize = 64;
+
+/// The name of an environment in flags, configuration files, model files and on the wire, e.g. `cartpole-v1`. Any well-formed
+/// name is one; a [`Registry`](crate::Registry) knows which environments there are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EnvironmentName(String);
+
+/// A text that cannot be an environment's name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{0}` is no name of an environment: use 1 to {NAME_LEN_MAX} of a-z, A-Z, 0-9, `-`, `_` and `.`, e.g. cartpole-v1"
+)]
+pub struct NameError(String);
 
 impl EnvironmentName {
-    /// Every environment, in the order in which help texts name them.
-    pub const ALL: [Self; 3] = [Self::CartPoleV1, Self::CartPoleV0, Self::Catch];
-
-    /// The name in flags, configuration files and on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CartPoleV1 => "cartpole-v1",
-            Self::CartPoleV0 => "cartpole-v0",
-            Self::Catch => "catch",
-        }
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
+}
 
-    /// What learner and actor must agree on.
-    pub fn spec(self) -> EnvironmentSpec {
-        let (observation_len, action_count) = match self {
-            Self::CartPoleV1 | Self::CartPoleV0 => (4, 2),
-            Self::Catch => (50, 3),
-        };
-        EnvironmentSpec { name: self.name().into(), observation_len, action_count }
-    }
+impl TryFrom<String> for EnvironmentName {
+    type Error = NameError;
 
-    /// Mean return over 100 episodes from which the environment counts as solved: gymnasium's reward thresholds;
-    /// for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
-    pub fn solved_return(self) -> f64 {
-        match self {
-            Self::CartPoleV1 => 475.0,
-            Self::CartPoleV0 => 195.0,
-            Self::Catch => 0.95,
+    fn try_from(text: String) -> Result<Self, NameError> {
+        // What fits into a directory's name, a metric's label and a line of a log without quotes.
+        let is_sound = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        match (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(is_sound) {
+            true => Ok(Self(text)),
+            false => Err(NameError(text.chars().take(NAME_LEN_MAX).collect())),
         }
     }
 }
 
-named!(EnvironmentName, "environment");
+impl FromStr for EnvironmentName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<EnvironmentName> for String {
+    fn from(name: EnvironmentName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for EnvironmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Shape of an environment as both sides must see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn environment_names_round_trip() {
-        for name in EnvironmentName::ALL {
-            assert_eq!(name.name().parse(), Ok(name));
+    fn names_are_plain_words() {
+        for name in ["cartpole-v1", "ALE.Pong_v5", "a", &"x".repeat(64)] {
+            assert_eq!(name.parse::<EnvironmentName>().unwrap().to_string(), name);
         }
-        let error = "pong".parse::<EnvironmentName>().unwrap_err();
-        assert!(error.contains("pong") && error.contains("catch"), "{error}");
+        for text in ["", "two words", "line\nbreak", "größe", "up/down", &"x".repeat(65)] {
+            let error = text.parse::<EnvironmentName>().unwrap_err().to_string();
+            assert!(error.contains("is no name of an environment"), "{error}");
+        }
+        assert!(serde_json::from_str::<EnvironmentName>("\"two words\"").is_err());
     }
 }

@@ -3,8 +3,10 @@
 use crate::app::launch::{self, Display, Plan};
 use crate::config;
 use crate::config::settings::GivenSettings;
-use crate::inquiry;
 use crate::report::sinks::console;
+use anyhow::Context;
+use impala_common::channel::{Dialler, client, url};
+use impala_env::Registry;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,18 +59,21 @@ pub fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
     flags.serving.listen = args.listen;
     // The other settings are the learner's business: it asks for what runs, not for what might.
     let listen = config::given(flags, args.config.as_deref())?.serving.complete()?.listen;
+    let address = url::from_here(listen).map_err(anyhow::Error::msg)?;
+    let dialler = Dialler::new(address.to_string().parse().map_err(anyhow::Error::msg)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let sentence = runtime.block_on(inquiry::health(listen))?;
-    console::print(&format!("{sentence}\n"))?;
+    let health = runtime.block_on(client::health(&dialler));
+    health.with_context(|| format!("the learner at {address} is not healthy"))?;
+    console::print(&format!("the learner at {address} is ready\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a learner to its end, for the process's `main`.
+/// Runs a learner to its end, for the process's `main`; `registry` has the environments that it may train on.
 ///
 /// # Errors
 /// The configuration is refused, or the learner cannot start or write its results.
-pub fn run(args: LearnerArgs) -> anyhow::Result<ExitCode> {
-    let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref())?;
+pub fn run(args: LearnerArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
+    let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     if args.print_config {
         console::print(&plan.config.to_toml())?;
         return Ok(ExitCode::SUCCESS);

@@ -30,6 +30,7 @@ use compute::Compute;
 use goal::Goal;
 use impala_common::agreement::{Agreement, Lockstep};
 use impala_common::ids::{ActorIndex, Session};
+use impala_env::{EnvironmentKind, Registry};
 use impala_policy::network::NetworkSpec;
 use objective::Objective;
 use optimisation::{LearningRate, Optimisation};
@@ -101,6 +102,8 @@ pub struct Config {
     pub serving: Serving,
     /// What the run leaves on disk and tells people.
     pub output: Output,
+    /// What `task.environment` names.
+    environment: EnvironmentKind,
     /// Settings that stand here with a value which nobody gave and which is no default; why, in words.
     open: Vec<(&'static str, &'static str)>,
 }
@@ -120,17 +123,19 @@ impl Config {
     ///
     /// # Errors
     /// Names the file's position, or the key, its value and the fix.
-    pub fn resolve(flags: GivenSettings, file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::complete(given(flags, file)?)
+    pub fn resolve(flags: GivenSettings, file: Option<&Path>, registry: &Registry) -> Result<Self, ConfigError> {
+        Self::complete(given(flags, file)?, registry)
     }
 
-    /// Fills the gaps with the defaults and checks the result.
+    /// Fills the gaps with the defaults and checks the result; `registry` knows the environments.
     ///
     /// # Errors
     /// Names the key, its value and the fix.
-    pub fn complete(given: GivenSettings) -> Result<Self, ConfigError> {
+    pub fn complete(given: GivenSettings, registry: &Registry) -> Result<Self, ConfigError> {
+        let task = given.task.complete()?;
         let config = Self {
-            task: given.task.complete()?,
+            environment: task.environment_in(registry)?,
+            task,
             goal: given.goal.complete()?,
             rollout: given.rollout.complete()?,
             batching: given.batching.complete()?,
@@ -150,8 +155,8 @@ impl Config {
 
     /// What must hold between values, first within sections, then between them.
     fn validate(&self) -> Result<(), ConfigError> {
-        let environment = self.task.environment_spec();
-        self.architecture.validate(&environment)?;
+        let environment = self.environment.spec();
+        self.architecture.validate(environment)?;
         self.objective.validate()?;
         self.optimisation.validate()?;
         self.batching.validate(&self.rollout)?;
@@ -159,7 +164,7 @@ impl Config {
         if self.task.deterministic {
             self.check_actors()?;
         }
-        self.rollout.validate(&environment)
+        self.rollout.validate(environment)
     }
 
     /// Checks that the planned actors are enough to fill a batch; for a run whose actors are known beforehand.
@@ -202,9 +207,14 @@ impl Config {
         self
     }
 
+    /// What is learned.
+    pub fn environment(&self) -> &EnvironmentKind {
+        &self.environment
+    }
+
     /// The network for the environment.
     pub fn network(&self) -> NetworkSpec {
-        self.architecture.network(&self.task.environment_spec())
+        self.architecture.network(self.environment.spec())
     }
 
     /// Trajectories in one batch.
@@ -214,7 +224,7 @@ impl Config {
 
     /// Mean return from which the task counts as solved.
     pub fn solved_return(&self) -> f64 {
-        self.goal.solved_return_of(&self.task)
+        self.goal.solved_return_of(&self.environment)
     }
 
     /// The learning rate over the run.
@@ -238,7 +248,7 @@ impl Config {
         Agreement {
             session: Session(0),
             actor_index: ActorIndex(0),
-            environment: self.task.environment_spec(),
+            environment: self.environment.spec().clone(),
             network: self.network(),
             unroll_length: self.rollout.unroll_length,
             environments_per_actor: self.rollout.environments_per_actor,

@@ -7,5 +7,4 @@ pub mod ledger;
 pub mod metrics;
 pub mod progress;
 pub mod run_state;
-pub mod status;
 pub mod weights;

@@ -17,7 +17,6 @@ pub mod cli;
 pub mod config;
 pub mod fit;
 pub mod handover;
-pub mod inquiry;
 pub mod learn;
 pub mod report;
 pub mod run;

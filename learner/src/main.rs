@@ -28,7 +28,7 @@ enum Command {
 fn main() -> ExitCode {
     let Cli { command, args } = Cli::parse();
     let result = match command {
-        None => run(args),
+        None => run(args, &impala_env::builtin()),
         Some(Command::Health(args)) => health(&args),
     };
     result.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 
 pub mod checkpoint;
 pub mod checkpoint_slot;
+pub mod checkpoint_store;
 pub mod recorded;
 pub mod resume;
 pub mod run_dir;
-pub mod store;

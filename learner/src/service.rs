@@ -16,10 +16,10 @@ use crate::handover::run_state::{RunState, Standing};
 use crate::handover::weights::{Delivery, PublishedWatch, WantedEncodings};
 use crate::service::registry::{Admission, RegisterError, Registry};
 use crate::service::replies::Outbound;
-use impala_common::agreement::MESSAGE_BYTES_MAX;
+use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
 use impala_common::ids::{ActorIndex, Session};
 use impala_common::snapshot::Encoding;
-use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
+use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -135,21 +135,17 @@ impl pb::learner_server::Learner for Service {
         let delivery = Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: false };
         let encoded = watch::encoded(newest, delivery, None).await;
         let snapshot = encoded.ok_or_else(|| Status::internal("encoding the weights failed"))?;
-        let agreement = self.shared.registry.template();
-        Ok(Response::new(pb::GetModelReply {
-            environment: Some(agreement.environment.clone().into()),
-            network: Some(agreement.network.clone().into()),
-            snapshot: Some(snapshot.as_ref().into()),
-        }))
+        let Agreement { environment, network, .. } = self.shared.registry.template().clone();
+        Ok(Response::new(ServedModel { environment, network, snapshot: snapshot.as_ref().clone() }.into()))
     }
 }
 
 impl Shared {
     /// How the run stands now.
-    pub fn status(&self) -> crate::handover::status::Status {
+    pub fn status(&self) -> impala_common::status::Status {
         let connected = *self.registry.connected().borrow();
         let progress = self.progress.lock().expect("no holder of the progress panics");
-        crate::handover::status::Status {
+        impala_common::status::Status {
             state: self.standing.state(connected, self.actors_needed),
             reason: self.standing.reason(connected, self.actors_needed),
             environment: self.registry.template().environment.name.clone(),

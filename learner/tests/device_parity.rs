@@ -126,7 +126,7 @@ fn products_of_matrices_agree_with_the_cpu() {
 #[test]
 fn the_measured_choice_names_both_devices() {
     let gpu = ComputeDevice::open(DeviceChoice::Wgpu(None)).unwrap();
-    let config = Config::complete("".parse().unwrap()).unwrap();
+    let config = Config::complete("".parse().unwrap(), &impala_env::builtin()).unwrap();
     // A software adapter compiles for long.
     let device = faster(&Workload::of(&config), 0, &gpu, Instant::now() + Duration::from_secs(600));
     println!("{}", device.note());

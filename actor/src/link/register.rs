@@ -1,13 +1,14 @@
 //! Registration: finds the learner, introduces the actor, and keeps trying until a learner accepts or refuses for good.
 
-use super::{Client, Connection, Dialler, Identity, LearnerUrl, LinkError, describe};
+use super::{Connection, Identity, LinkError, describe};
 use crate::backoff::Backoff;
 use crate::standing::{Standing, StandingSlot};
-use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TakeUp};
+use impala_common::agreement::{Agreement, PROTOCOL_VERSION, TakeUp};
+use impala_common::channel::{Dialler, LearnerUrl, client};
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
-use impala_env::spec::EnvironmentName;
+use impala_env::EnvironmentKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -117,8 +118,7 @@ async fn attempt_at(
 ) -> Result<Connection, Failure> {
     let url = &dialler.url;
     let channel = dialler.connect(address).await.map_err(|reason| Failure::Passing(reason.into()))?;
-    let mut client =
-        Client::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let mut client = client::learner(channel);
     let request = pb::RegisterRequest::from(registration(identity, produced));
     let patience = dialler.timing.register;
     let reply = tokio::time::timeout(patience, client.register(request)).await;
@@ -157,7 +157,7 @@ fn registration(identity: &Identity, produced: Sequence) -> Registration {
         incarnation: identity.incarnation,
         actor_index: identity.index,
         produced,
-        environments: identity.environments.iter().map(|environment| environment.spec()).collect(),
+        environments: identity.environments.kinds().iter().map(|kind| kind.spec().clone()).collect(),
         encodings: Encoding::ALL.to_vec(),
         weights_in_receipts: identity.weights_in_receipts,
         stored_payloads: true,
@@ -165,14 +165,14 @@ fn registration(identity: &Identity, produced: Sequence) -> Registration {
 }
 
 /// Finds the agreed environment among those on offer, and insists on the wanted index.
-fn check(url: &LearnerUrl, identity: &Identity, agreement: &Agreement) -> Result<EnvironmentName, LinkError> {
+fn check(url: &LearnerUrl, identity: &Identity, agreement: &Agreement) -> Result<EnvironmentKind, LinkError> {
     let mismatch = |field, wanted, offered| LinkError::Mismatch { url: url.clone(), field, wanted, offered };
     if let Some(index) = identity.index.filter(|index| *index != agreement.actor_index) {
         return Err(mismatch("actor_index", agreement.actor_index.to_string(), index.to_string()));
     }
-    let mut offers = identity.environments.iter().copied();
-    offers.find(|offer| offer.spec() == agreement.environment).ok_or_else(|| {
-        let offered: Vec<_> = identity.environments.iter().map(|offer| offer.spec().to_string()).collect();
+    let offers = identity.environments.kinds();
+    offers.iter().find(|offer| *offer.spec() == agreement.environment).cloned().ok_or_else(|| {
+        let offered: Vec<_> = offers.iter().map(|offer| offer.spec().to_string()).collect();
         mismatch("environment", agreement.environment.to_string(), offered.join(", "))
     })
 }
@@ -180,15 +180,17 @@ fn check(url: &LearnerUrl, identity: &Identity, agreement: &Agreement) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::Resolver;
+    use impala_common::channel::Resolver;
     use impala_common::ids::Incarnation;
+    use impala_env::Registry;
 
     /// What an actor says that finds its learner at `addresses`, where nobody listens.
     async fn setback(addresses: Vec<SocketAddr>) -> String {
         let mut dialler = Dialler::new("learner:50051".parse().unwrap());
         dialler.resolver = Resolver::new(move |_| Box::pin(std::future::ready(Ok(addresses.clone()))));
         let (name, incarnation) = ("a".into(), Incarnation(1));
-        let identity = Identity { name, incarnation, index: None, environments: vec![], weights_in_receipts: true };
+        let environments = Registry::new();
+        let identity = Identity { name, incarnation, index: None, environments, weights_in_receipts: true };
         match attempt(&dialler, &identity, Sequence(0)).await {
             Err(Failure::Passing(setback)) => setback.reason,
             _ => panic!("nobody listens"),

@@ -6,8 +6,7 @@ use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Sequence};
 use impala_common::trajectory::{Trajectory, TrajectoryError, TrajectoryShape};
 use impala_env::seed::{self, Purpose, Rng};
-use impala_env::spec::EnvironmentName;
-use impala_env::{EnvironmentState, StateError, VectorEnvironment};
+use impala_env::{EnvironmentKind, StateError, StateOfFormat1, VectorEnvironment};
 use impala_policy::network::NetworkSpec;
 use impala_policy::policy::Policy;
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RollPlan {
     /// What to step.
-    pub environment: EnvironmentName,
+    pub environment: EnvironmentKind,
     /// What to act with.
     pub network: NetworkSpec,
     /// T
@@ -32,7 +31,7 @@ pub struct RollPlan {
 
 impl RollPlan {
     /// What the agreement asks of an actor that has the environment.
-    pub fn of(agreement: &Agreement, environment: EnvironmentName) -> Self {
+    pub fn of(agreement: &Agreement, environment: EnvironmentKind) -> Self {
         Self {
             environment,
             network: agreement.network.clone(),
@@ -44,23 +43,40 @@ impl RollPlan {
     }
 }
 
-/// Version of a roller's saved state.
-const STATE_FORMAT: u8 = 1;
+/// Version of a roller's saved state. Format 1 differs in the environments' part; it is still read.
+const STATE_FORMAT: u8 = 2;
 
-/// What a roller's next trajectories depend on besides plan and weights.
+/// What a roller's next trajectories depend on besides plan and weights: the environments' own bytes, in format 1 those of a
+/// closed set of environments, then the rest.
 #[derive(Serialize, Deserialize)]
-struct State {
-    environment: EnvironmentState,
+struct State<E> {
+    environment: E,
     policy: Rng,
     returns: Vec<f64>,
     lengths: Vec<u32>,
+}
+
+impl State<Vec<u8>> {
+    /// The state behind the bytes of [`Roller::save`], of this release or of one that wrote format 1.
+    fn decode(bytes: &[u8]) -> Result<Self, TakeUpError> {
+        let (format, bytes) = bytes.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        match *format {
+            1 => {
+                let State { environment, policy, returns, lengths }: State<StateOfFormat1> =
+                    postcard::from_bytes(bytes)?;
+                Ok(Self { environment: environment.into_bytes(), policy, returns, lengths })
+            }
+            STATE_FORMAT => Ok(postcard::from_bytes(bytes)?),
+            other => Err(TakeUpError::Format(other)),
+        }
+    }
 }
 
 /// A saved state that cannot be taken up.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeUpError {
     /// Another release wrote it.
-    #[error("its format is {0}, this release reads {STATE_FORMAT}")]
+    #[error("its format is {0}, this release reads 1 and {STATE_FORMAT}")]
     Format(u8),
     /// The bytes are not what [`Roller::save`] writes.
     #[error("it cannot be read: {0}")]
@@ -94,7 +110,7 @@ impl Roller {
             observation_len: plan.network.observation_len,
             action_count: plan.network.action_count,
         };
-        let environment = impala_env::make(plan.environment, impala_env::rngs(plan.seed, actor, plan.environments));
+        let environment = plan.environment.make(impala_env::rngs(plan.seed, actor, plan.environments));
         let mut buffer = UnrollBuffer::new(shape);
         environment.observe(buffer.first_observations());
         Self {
@@ -113,13 +129,9 @@ impl Roller {
     /// The state is damaged or does not belong to the plan.
     pub fn take_up(plan: RollPlan, state: &[u8]) -> Result<Self, TakeUpError> {
         let environments = plan.environments;
-        let (format, state) = state.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        if *format != STATE_FORMAT {
-            return Err(TakeUpError::Format(*format));
-        }
-        let State { environment, policy, returns, lengths } = postcard::from_bytes(state)?;
+        let State { environment, policy, returns, lengths } = State::decode(state)?;
         let mut roller = Self::new(plan);
-        roller.environment.restore(environment)?;
+        roller.environment.restore(&environment)?;
         roller.environment.observe(roller.buffer.first_observations());
         roller.rng = policy;
         if !roller.buffer.take_up_episodes(returns, lengths) {
@@ -173,15 +185,19 @@ mod tests {
     use super::*;
     use impala_common::ids::WeightsVersion;
     use impala_common::trajectory::actor_state_bytes_max;
-    use impala_env::Outcome;
+    use impala_env::{Outcome, builtin};
     use impala_policy::activation::Activation;
     use rand::RngExt;
+
+    fn kind(name: &str) -> EnvironmentKind {
+        builtin().get(&name.parse().unwrap()).unwrap().clone()
+    }
 
     fn plan() -> RollPlan {
         let hidden = vec![16];
         let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, action_count: 2 };
         RollPlan {
-            environment: EnvironmentName::CartPoleV1,
+            environment: kind("cartpole-v1"),
             network,
             unroll_length: 30,
             environments: 5,
@@ -213,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_saved_roller_goes_on_to_the_bit() {
-        for environment in EnvironmentName::ALL {
+        for environment in builtin().kinds().iter().cloned() {
             let spec = environment.spec();
             let (observation_len, action_count) = (spec.observation_len, spec.action_count);
             let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, action_count };
@@ -223,7 +239,7 @@ mod tests {
             let mut roller = Roller::new(plan.clone());
             (0..7).for_each(|sequence| drop(roller.unroll(Sequence(sequence), &weights).unwrap()));
             let state = roller.save();
-            assert!(state.len() <= actor_state_bytes_max(plan.environments), "{} bytes", state.len());
+            assert!(state.len() <= actor_state_bytes_max(plan.environments, observation_len), "{} bytes", state.len());
             let mut other = Roller::take_up(plan.clone(), &state).unwrap();
             for sequence in 7..20 {
                 let [a, b] = [&mut roller, &mut other].map(|r| r.unroll(Sequence(sequence), &weights).unwrap());
@@ -231,6 +247,37 @@ mod tests {
             }
             assert_eq!(roller.save(), other.save());
         }
+    }
+
+    /// States that the release before wrote, of actor 0 of two with 2 environments each, seed 7.
+    #[test]
+    fn a_state_of_format_1_is_taken_up() {
+        let states: [(&str, &[u8]); 2] = [
+            ("cartpole-v1", include_bytes!("../../tests/data/actor-state-format-1-cartpole.bin")),
+            ("catch", include_bytes!("../../tests/data/actor-state-format-1-catch.bin")),
+        ];
+        for (name, state) in states {
+            let environment = kind(name);
+            let (observation_len, action_count) = (environment.spec().observation_len, environment.spec().action_count);
+            let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, action_count };
+            let weights =
+                Arc::new(Weights { version: WeightsVersion(1), parameters: vec![0.0; network.parameter_count()] });
+            let plan =
+                RollPlan { environment, network, environments: 2, seed: 7, actor_index: ActorIndex(0), ..plan() };
+            assert_eq!(state[0], 1);
+            let mut roller = Roller::take_up(plan.clone(), state).unwrap();
+            let saved = roller.save();
+            assert_eq!(saved[0], STATE_FORMAT);
+            // Nothing is lost on the way into the present format.
+            let mut again = Roller::take_up(plan.clone(), &saved).unwrap();
+            let [a, b] = [&mut roller, &mut again].map(|r| r.unroll(Sequence(0), &weights).unwrap());
+            assert_eq!(a, b);
+            // It is no fresh roller's.
+            assert_ne!(a.observations, Roller::new(plan).unroll(Sequence(0), &weights).unwrap().observations);
+        }
+        let catch = states[1].1;
+        let error = Roller::take_up(RollPlan { environments: 2, ..plan() }, catch).err().unwrap().to_string();
+        assert_eq!(error, "the saved state is not one of 2 cartpole environments");
     }
 
     #[test]
@@ -242,7 +289,7 @@ mod tests {
         assert!(refusal(plan(), &[9, 1]).contains("format is 9"));
         let more = RollPlan { environments: 6, ..plan() };
         assert_eq!(refusal(more, &state), "the saved state is not one of 6 cartpole environments");
-        let catch = RollPlan { environment: EnvironmentName::Catch, ..plan() };
+        let catch = RollPlan { environment: kind("catch"), ..plan() };
         let network = NetworkSpec { observation_len: 50, action_count: 3, ..plan().network };
         assert_eq!(
             refusal(RollPlan { network, ..catch }, &state),

@@ -1,6 +1,5 @@
 use super::*;
 use impala_common::ids::ActorIndex;
-use impala_env::spec::EnvironmentName;
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 fn plan() -> RollPlan {
     let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, action_count: 3 };
     RollPlan {
-        environment: EnvironmentName::Catch,
+        environment: impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone(),
         network,
         unroll_length: 4,
         environments: 2,
@@ -69,6 +68,15 @@ async fn each_permit_makes_one_trajectory_with_the_newest_weights() {
     assert!(rig.trajectories.recv().await.is_none(), "no more trajectories than permits");
 }
 
+/// Lets time pass: as much as a rollout of its own takes from its start to its first trajectory.
+async fn another_trajectory() {
+    let mut rig = start(None, None, Sequence(0));
+    rig.weights.send_replace(weights(1));
+    rig.window.open(1);
+    rig.trajectories.recv().await.unwrap();
+    rig.stop.cancel();
+}
+
 #[tokio::test]
 async fn each_trajectory_tells_what_the_rollout_waited_for() {
     let mut rig = start(None, None, Sequence(0));
@@ -77,12 +85,12 @@ async fn each_trajectory_tells_what_the_rollout_waited_for() {
     let first = rig.trajectories.recv().await.unwrap().time();
     // Only lower bounds: how much longer it takes is the machine's affair.
     let since = Instant::now();
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    another_trajectory().await;
     let closed = since.elapsed();
     rig.window.open_for(WeightsVersion(2));
     let second = rig.trajectories.try_recv();
     let since = Instant::now();
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    another_trajectory().await;
     let held_up = since.elapsed();
     rig.weights.send_replace(weights(2));
     let third = rig.trajectories.recv().await.unwrap().time();

@@ -1,13 +1,15 @@
 //! Finding the learner, noticing that it is gone, waiting for the next one.
 
-use crate::Actor;
-use crate::learner::{Event, FakeLearner, agreement, finish, full, receipt, wait};
-use crate::proxy::Proxy;
 use impala_actor::app::{ActorConfig, ActorReport};
-use impala_actor::link::{Resolver, Timing};
 use impala_actor::standing::Standing;
+use impala_common::channel::{Resolver, Timing};
 use impala_common::wire::pb::Disposition::Trained;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA};
+use impala_harness::fake_learner::{Event, FakeLearner};
+use impala_harness::patience::within;
+use impala_harness::proxy::Proxy;
+use impala_harness::replies::{agreement, finish, full, receipt, wait};
+use impala_harness::test_actor::TestActor;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,9 +60,9 @@ const IMPATIENT: Timing = Timing {
 };
 
 /// An actor that asks these names.
-fn start(learner: &FakeLearner, names: &Names) -> (Actor, tokio::sync::watch::Receiver<Standing>) {
+fn start(learner: &FakeLearner, names: &Names) -> (TestActor, tokio::sync::watch::Receiver<Standing>) {
     let mut standing = None;
-    let actor = Actor::start_with(learner, |config: &mut ActorConfig| {
+    let actor = TestActor::start_with(learner, |config: &mut ActorConfig| {
         config.learner.resolver = names.resolver();
         config.learner.timing = IMPATIENT;
         standing = Some(config.standing.subscribe());
@@ -74,12 +76,11 @@ async fn closed() -> SocketAddr {
 }
 
 async fn until(standing: &mut tokio::sync::watch::Receiver<Standing>, expected: Standing) {
-    let reached = standing.wait_for(|standing| *standing == expected);
-    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("a change in time").unwrap();
+    within("a change", standing.wait_for(|standing| *standing == expected)).await.unwrap();
 }
 
 /// Lets a registered actor say farewell; gives its report.
-async fn end(mut learner: FakeLearner, actor: Actor, session: u64) -> ActorReport {
+async fn end(mut learner: FakeLearner, actor: TestActor, session: u64) -> ActorReport {
     let streams = learner.streams(session).await;
     actor.shutdown.cancel();
     learner.last_words().await;
@@ -227,7 +228,7 @@ async fn an_actor_that_is_told_to_wait_idles_while_the_run_is_completed_and_work
 #[tokio::test]
 async fn an_idle_actor_ends_at_once_when_it_is_asked_to() {
     let mut learner = FakeLearner::start(None).await;
-    let actor = Actor::start(&learner);
+    let actor = TestActor::start(&learner);
     let mut completed = Status::unavailable("the run is completed: solved");
     completed.metadata_mut().insert(RUN_STATE_METADATA, RUN_COMPLETED.parse().unwrap());
     learner.answer(Err(completed)).await;

@@ -58,7 +58,7 @@ fn shape(text: &str) -> Result<(usize, usize), String> {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
-    let config = Config::complete(GivenSettings::default())?.step();
+    let config = Config::complete(GivenSettings::default(), &impala_env::builtin())?.step();
     let spec = |width: &usize| NetworkSpec {
         observation_len: 4,
         hidden: vec![*width; 2],

@@ -195,7 +195,7 @@ fn measure_cell(
     if 2.0 * floor.seconds() > args.cell_time {
         return Ok(Cell { width, frames, floor, measured: Measured::Skipped });
     }
-    let config = Config::complete(GivenSettings::default())?.step();
+    let config = Config::complete(GivenSettings::default(), &impala_env::builtin())?.step();
     let [time, limit] = [args.time, args.cell_time].map(Duration::from_secs_f64);
     let measure = || -> anyhow::Result<Measured> {
         let batch = made_up_batch(&spec, args.unroll_length, frames / args.unroll_length);

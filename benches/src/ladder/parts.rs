@@ -7,7 +7,6 @@ use crate::workloads::{Correction, Learning, Stepping, UNROLL_LENGTH, batch_conf
 use crate::yardstick::Yardstick;
 use impala_common::ids::Sequence;
 use impala_env::seed::{self, Purpose};
-use impala_env::spec::EnvironmentName;
 use impala_learner::learn::initialise::initial_parameters;
 use rand::RngExt;
 
@@ -43,7 +42,7 @@ fn yardstick_name(hidden: &str, activation: &str) -> String {
 
 pub(super) fn environment(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
     let row = |(environments, target): (usize, Option<Target>)| {
-        let mut stepping = Stepping::new(EnvironmentName::CartPoleV1, environments);
+        let mut stepping = Stepping::new(&impala_env::builtin().kinds()[0], environments);
         let value = rate(plan.seconds, stepping.frames(), || stepping.unroll());
         let name = format!("environment alone, {environments} at once, random actions, one core");
         Sample::new(name, Unit::FramesPerSecond, value).with_target(target)

@@ -1,7 +1,7 @@
 use super::*;
 
 fn config(toml: &str) -> Config {
-    Config::complete(toml.parse().unwrap()).unwrap()
+    Config::complete(toml.parse().unwrap(), &impala_env::builtin()).unwrap()
 }
 
 const ONE: Demand = Demand { trajectories_per_batch: 1, frames: 80, in_flight_max: 1 };

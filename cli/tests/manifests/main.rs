@@ -13,6 +13,9 @@ mod overlays;
 mod programs;
 mod queries;
 mod running;
-#[path = "../support/mod.rs"]
-mod support;
 mod tree;
+
+use impala_harness::processes::Program;
+
+/// The program under test.
+const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));

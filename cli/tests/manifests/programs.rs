@@ -44,7 +44,7 @@ pub(crate) fn learner(tree: &Tree, workload: &Value) -> anyhow::Result<Config> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("impala.toml");
     std::fs::write(&file, toml)?;
-    Ok(Config::resolve(args.settings, Some(&file))?)
+    Ok(Config::resolve(args.settings, Some(&file), &impala_env::builtin())?)
 }
 
 /// What a pod reads at a path below the mount of a ConfigMap.

@@ -2,10 +2,11 @@
 //! served, what the probes hear of it, and that a learner that is started again finds it completed. Ports are free ones of this
 //! machine, paths are in a temporary directory.
 
+use crate::IMPALA;
 use crate::objects::workload;
 use crate::programs::mounted_file;
-use crate::support::{Run, address, get, impala, signal, start, wait_for, wait_for_end};
 use crate::tree::{Tree, container, list};
+use impala_harness::processes::{Run, address, asked, get, line_with, signal, start, wait_for_end};
 use serde_json::Value;
 use std::process::Command;
 
@@ -21,7 +22,7 @@ fn with_environment(mut command: Command, container: &Value, here: &[(&str, &str
 
 #[test]
 fn programs_run_as_the_manifests_start_them() {
-    let (tree, run) = (Tree::read(), Run::new());
+    let (tree, run) = (Tree::read(), Run::of(IMPALA));
     let (actor, learner) = (workload(&tree, "actor").unwrap(), workload(&tree, "learner").unwrap());
     std::fs::create_dir_all(run.path()).unwrap();
     let config = run.path().join("impala.toml");
@@ -38,7 +39,7 @@ fn programs_run_as_the_manifests_start_them() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let here =
         [("IMPALA_LEARNER", port.as_str()), ("IMPALA_ACTOR_NAME", "pod"), ("IMPALA_METRICS_LISTEN", "127.0.0.1:0")];
-    let command = with_environment(impala(&["actor"]), container(&actor).unwrap(), &here);
+    let command = with_environment(IMPALA.command(&["actor"]), container(&actor).unwrap(), &here);
     let (mut actor_process, actor_log) = start(&mut { command });
     let probed = address(&actor_log, "http://", "/metrics");
     assert_eq!(probe(&probed, "startupProbe"), 200);
@@ -53,21 +54,23 @@ fn programs_run_as_the_manifests_start_them() {
     ];
     let here = here.each_ref().map(|(name, value)| (*name, value.as_str()));
     let start_learner = || {
-        let mut command = with_environment(impala(&["learner"]), container(&learner).unwrap(), &here);
+        let mut command = with_environment(IMPALA.command(&["learner"]), container(&learner).unwrap(), &here);
         let (process, log) = start(&mut command);
         let metrics = address(&log, "http://", "/metrics");
-        wait_for("the completed run", || {
+        line_with(&log, "training is over; serving the final model");
+        asked("the completed run", || {
             let completed = "impala_learner_run_state{state=\"completed\"} 1";
             get(&metrics, "/metrics").1.contains(completed).then_some(())
         });
         (process, log, metrics)
     };
     let (mut learner_process, _log, metrics) = start_learner();
-    wait_for("a ready, idle actor", || (probe(&probed, "readinessProbe") == 200).then_some(()));
+    line_with(&actor_log, "idle until the learner at");
+    assert_eq!(probe(&probed, "readinessProbe"), 200, "an idle actor is ready");
     assert_eq!(status_code(&metrics, "/readyz"), 200, "a completed run is ready");
-    let healthy = impala(&["health", "learner"]).env("IMPALA_LISTEN", &port).status().unwrap();
+    let healthy = IMPALA.command(&["health", "learner"]).env("IMPALA_LISTEN", &port).status().unwrap();
     assert!(healthy.success());
-    let status = impala(&["status", "--learner", &port]).output().unwrap();
+    let status = IMPALA.command(&["status", "--learner", &port]).output().unwrap();
     assert!(String::from_utf8_lossy(&status.stdout).contains("completed"), "{status:?}");
 
     signal(actor_process.id(), "TERM");

@@ -12,6 +12,7 @@ use crate::run::checkpoint_slot::CheckpointReport;
 use crate::stages::trainer::Trained;
 use anyhow::Context;
 use impala_policy::model_file::{self, ModelDescription};
+use impala_store::write_whole;
 use tokio::time::Instant;
 
 /// What a drained pipeline leaves.
@@ -111,11 +112,11 @@ impl Running {
             let progress = self.handover.lock_progress();
             (progress.frames, progress.updates)
         };
-        let (environment, activation) = (self.config.task.environment, self.config.architecture.activation);
+        let (environment, activation) = (self.config.task.environment.clone(), self.config.architecture.activation);
         let description = ModelDescription { environment, activation, frames, updates };
         let path = self.run_dir.file("model.safetensors");
-        model_file::save(&path, &self.config.network(), step.parameters(), &description)
-            .with_context(|| format!("{}", path.display()))
+        let bytes = model_file::encode(&self.config.network(), step.parameters(), &description)?;
+        write_whole(&path, bytes).with_context(|| format!("cannot write the model {}", path.display()))
     }
 
     /// Draws the curve and sums the run up; gives what became of the model too.
@@ -132,7 +133,8 @@ impl Running {
         };
         let title = format!("{}, seed {}", self.config.task.environment, self.config.task.seed);
         let svg = self.run_dir.file("learning_curve.svg");
-        if let Err(error) = curve::draw(&svg, &title, &progress.curve, self.config.solved_return()) {
+        let drawn = curve::draw(&title, &progress.curve, self.config.solved_return());
+        if let Err(error) = drawn.and_then(|drawn| Ok(write_whole(&svg, drawn)?)) {
             tracing::warn!(%error, "cannot write the learning curve");
         }
         let summary = self.reporting.summary(end, shares, checkpoints);

@@ -1,14 +1,14 @@
 //! The learner as actors and probes see it: the gRPC server with the run's state behind it.
 
 use super::pipeline::{Ends, Handover};
-use super::{Keepalive, ServerTask, serve};
+use super::{Keepalive, ServerTask, incoming, serve};
 use crate::config::Config;
 use crate::handover::metrics;
 use crate::handover::run_state::{RunState, Standing};
 use crate::service::Shared;
 use crate::service::registry::{Registry, TakeUps};
-use crate::service::server::{HEALTH_LEARNER, HEALTH_TRAINING};
 use impala_common::ids::ActorIndex;
+use impala_common::wire::{HEALTH_LEARNER, HEALTH_TRAINING};
 use rand::RngExt;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -57,7 +57,7 @@ impl Endpoint {
             lockstep_broken: lockstep_sender,
         });
         let stop = CancellationToken::new();
-        let (health, server) = serve(listener, shared.clone(), keepalive, stop.clone())?;
+        let (health, server) = serve(incoming(listener), shared.clone(), keepalive, stop.clone())?;
         Ok(Self { shared, server, lockstep_broken, health, stop })
     }
 

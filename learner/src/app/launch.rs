@@ -10,10 +10,11 @@ use crate::config::{self, Config};
 use crate::handover::metrics;
 use crate::report::sinks::console;
 use crate::report::summary;
+use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
-use crate::run::store::CheckpointStore;
-use impala_common::{shutdown, telemetry};
+use impala_common::process::{logs, probes, signals};
+use impala_env::Registry;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -64,15 +65,21 @@ pub struct Launched {
 }
 
 impl Plan {
-    /// Completes what a person gave with the file, what a checkpoint of the run recorded, and the defaults.
+    /// Completes what a person gave with the file, what a checkpoint of the run recorded, and the defaults; `registry` has
+    /// the environments that the program may train on.
     ///
     /// # Errors
     /// A setting is refused or does not fit the checkpoint, or the run to resume is not there.
-    pub fn settle(given: GivenSettings, file: Option<&Path>, resume: Option<&str>) -> anyhow::Result<Self> {
+    pub fn settle(
+        given: GivenSettings,
+        file: Option<&Path>,
+        resume: Option<&str>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
         let given = config::given(given, file)?;
         let names_listen = given.serving.listen.is_some();
-        let beginning = Beginning::find(given, resume)?;
-        let config = Config::complete(beginning.given.clone())?;
+        let beginning = Beginning::find(given, resume, registry)?;
+        let config = Config::complete(beginning.given.clone(), registry)?;
         beginning.check(&config)?;
         Ok(Self { config, names_listen, beginning })
     }
@@ -98,7 +105,7 @@ impl Plan {
         settle: impl FnOnce(Learner) -> anyhow::Result<(Learner, Option<String>)> + Send + 'static,
     ) -> anyhow::Result<Launched> {
         let Self { config, mut beginning, .. } = self;
-        let stop = shutdown::on_signal()?;
+        let stop = signals::on_signal()?;
         let note = beginning.note();
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
         let learner = Learner::bind(config, checkpoint).await?;
@@ -109,7 +116,7 @@ impl Plan {
         let run_dir = RunDir::create(learner.config(), beginning.run_dir.as_deref())?;
         let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
-        telemetry::init_logs(learner.config().output.log_format, log_file.as_deref())?;
+        logs::init(learner.config().output.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{metrics}/metrics");
         run_dir.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
         for note in note.into_iter().chain(choice) {
@@ -147,9 +154,9 @@ pub fn runtime(serving: &Serving) -> io::Result<Runtime> {
 
 /// Installs the recorder and serves it, with probes, until `stop`; gives the bound address.
 async fn serve_metrics(learner: &Learner, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
-    let recorder = telemetry::install_recorder(metrics::BUCKETS)?;
+    let recorder = probes::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
     let standing = learner.standing().clone();
     let readiness = Arc::new(move || standing.readiness());
-    Ok(telemetry::serve_metrics(learner.config().serving.metrics_listen, recorder, readiness, stop).await?)
+    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness, stop).await?)
 }

@@ -2,7 +2,7 @@
 
 use super::section::section;
 use super::setting::Bounds;
-use super::values::StoreLocation;
+use impala_store::StoreLocation;
 
 section! {
     /// What of a run is kept for the next process.

@@ -2,8 +2,8 @@
 
 use super::section::section;
 use super::setting::Bounds;
-use super::task::Task;
 use super::values::Seconds;
+use impala_env::EnvironmentKind;
 
 section! {
     /// When a run ends.
@@ -24,7 +24,7 @@ section! {
 
 impl Goal {
     /// Mean return from which the task counts as solved.
-    pub fn solved_return_of(&self, task: &Task) -> f64 {
-        self.solved_return.unwrap_or_else(|| task.environment.solved_return())
+    pub fn solved_return_of(&self, environment: &EnvironmentKind) -> f64 {
+        self.solved_return.unwrap_or(environment.solved_return())
     }
 }

@@ -3,7 +3,7 @@
 use super::section::section;
 use super::setting::Bounds;
 use super::values::Seconds;
-use impala_common::telemetry::LogFormat;
+use impala_common::process::logs::LogFormat;
 use std::path::PathBuf;
 
 section! {

@@ -1,13 +1,15 @@
 //! What is learned, and whether a run can be repeated bit by bit. Read by everything that makes the agreement with the actors.
 
 use super::section::section;
+use super::{ConfigError, invalid};
 use clap::builder::BoolishValueParser;
-use impala_env::spec::{EnvironmentName, EnvironmentSpec};
+use impala_env::spec::EnvironmentName;
+use impala_env::{EnvironmentKind, Registry};
 
 section! {
     /// What is learned.
     Task from GivenTask, "Task" {
-        environment: EnvironmentName = EnvironmentName::CartPoleV1, "cartpole-v1", "IMPALA_ENVIRONMENT",
+        environment: EnvironmentName = "cartpole-v1".parse().expect("the name is sound"), "cartpole-v1", "IMPALA_ENVIRONMENT",
             "What to learn: cartpole-v1 (500 steps), cartpole-v0 (200 steps) or catch.";
         seed: u64 = 1, "1", "IMPALA_SEED",
             "Seeds every random draw of learner and actors.";
@@ -18,8 +20,12 @@ section! {
 }
 
 impl Task {
-    /// The shape of the environment.
-    pub fn environment_spec(&self) -> EnvironmentSpec {
-        self.environment.spec()
+    /// The environment that the setting names.
+    ///
+    /// # Errors
+    /// The registry does not know it; the message lists those that it knows.
+    pub(super) fn environment_in(&self, registry: &Registry) -> Result<EnvironmentKind, ConfigError> {
+        let known = registry.get(&self.environment).cloned();
+        known.or_else(|error| invalid("environment", &self.environment, error.to_string()))
     }
 }

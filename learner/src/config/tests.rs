@@ -22,12 +22,12 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 fn refused(arguments: &[&str]) -> String {
-    Config::resolve(flags(arguments), None).unwrap_err().to_string()
+    Config::resolve(flags(arguments), None, &impala_env::builtin()).unwrap_err().to_string()
 }
 
 #[test]
 fn nothing_given_is_the_defaults() {
-    let config = Config::resolve(GivenSettings::default(), None).unwrap();
+    let config = Config::resolve(GivenSettings::default(), None, &impala_env::builtin()).unwrap();
     assert_eq!(config.solved_return(), 475.0);
     assert_eq!([0, u64::MAX].map(|frames| config.learning_rate().at(frames)), [0.002, 0.002]);
     assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
@@ -36,7 +36,9 @@ fn nothing_given_is_the_defaults() {
 #[test]
 fn flags_win_over_the_file() {
     let file = file("seed = 7\nunroll_length = 20\nhidden = [32]\nenvironment = \"catch\"\n");
-    let config = Config::resolve(flags(&["--seed", "9", "--time-max", "2m"]), Some(file.path())).unwrap();
+    let config =
+        Config::resolve(flags(&["--seed", "9", "--time-max", "2m"]), Some(file.path()), &impala_env::builtin())
+            .unwrap();
     assert_eq!((config.task.seed, config.rollout.unroll_length), (9, 20));
     assert_eq!(config.goal.time_max.duration(), Duration::from_secs(120));
     assert_eq!((config.architecture.hidden.0.as_slice(), config.solved_return()), ([32].as_slice(), 0.95));
@@ -44,27 +46,38 @@ fn flags_win_over_the_file() {
 
 #[test]
 fn the_printed_configuration_reads_back_to_the_same() {
-    let config =
-        Config::resolve(flags(&["--optimiser", "rmsprop-torch", "--hidden", "128,32", "--deterministic"]), None)
-            .unwrap();
+    let config = Config::resolve(
+        flags(&["--optimiser", "rmsprop-torch", "--hidden", "128,32", "--deterministic"]),
+        None,
+        &impala_env::builtin(),
+    )
+    .unwrap();
     let file = file(&config.to_toml());
-    assert_eq!(Config::resolve(GivenSettings::default(), Some(file.path())).unwrap(), config);
+    assert_eq!(Config::resolve(GivenSettings::default(), Some(file.path()), &impala_env::builtin()).unwrap(), config);
 }
 
 #[test]
 fn what_follows_from_other_settings_still_follows_when_a_printed_configuration_is_changed() {
-    let printed = Config::resolve(flags(&[]), None).unwrap().with_derived_listen(([127, 0, 0, 1], 0).into()).to_toml();
+    let printed = Config::resolve(flags(&[]), None, &impala_env::builtin())
+        .unwrap()
+        .with_derived_listen(([127, 0, 0, 1], 0).into())
+        .to_toml();
     let file = file(&printed);
-    let changed =
-        Config::resolve(flags(&["--environment", "catch", "--learning-rate", "0.001"]), Some(file.path())).unwrap();
+    let changed = Config::resolve(
+        flags(&["--environment", "catch", "--learning-rate", "0.001"]),
+        Some(file.path()),
+        &impala_env::builtin(),
+    )
+    .unwrap();
     assert_eq!((changed.solved_return(), changed.serving.listen.port()), (0.95, 50051));
     assert_eq!(changed.learning_rate().at(u64::MAX), 0.001);
 }
 
 #[test]
 fn a_split_that_is_picked_later_is_open_in_print_and_settled_afterwards() {
-    let open =
-        Config::resolve(flags(&[]), None).unwrap().with_open_split(OpenSplit { actors: true, learner_threads: true });
+    let open = Config::resolve(flags(&[]), None, &impala_env::builtin())
+        .unwrap()
+        .with_open_split(OpenSplit { actors: true, learner_threads: true });
     assert!(open.to_toml().contains("# actors = 2 (`train` picks it for the machine when it starts)\n"));
     assert!(open.to_toml().contains("# learner_threads = 0 (`train` picks it"));
     let settled = open.with_split(5, 3);
@@ -76,12 +89,17 @@ fn a_split_that_is_picked_later_is_open_in_print_and_settled_afterwards() {
 #[test]
 fn unknown_keys_and_wrong_types_name_file_and_key() {
     let unknown = file("learning_rat = 0.1\n");
-    let error = Config::resolve(GivenSettings::default(), Some(unknown.path())).unwrap_err().to_string();
+    let error = Config::resolve(GivenSettings::default(), Some(unknown.path()), &impala_env::builtin())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("learning_rat") && error.contains("line 1"), "{error}");
     let wrong = file("seed = \"one\"\n");
-    let error = Config::resolve(GivenSettings::default(), Some(wrong.path())).unwrap_err().to_string();
+    let error =
+        Config::resolve(GivenSettings::default(), Some(wrong.path()), &impala_env::builtin()).unwrap_err().to_string();
     assert!(error.contains("seed = \"one\""), "{error}");
-    let error = Config::resolve(GivenSettings::default(), Some(Path::new("no-such.toml"))).unwrap_err().to_string();
+    let error = Config::resolve(GivenSettings::default(), Some(Path::new("no-such.toml")), &impala_env::builtin())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("no-such.toml"), "{error}");
 }
 
@@ -118,8 +136,12 @@ fn impossible_values_name_key_value_and_fix() {
 
 #[test]
 fn a_batch_that_the_actors_cannot_fill_is_refused_with_what_to_change() {
-    let check =
-        |arguments: &[&str]| Config::resolve(flags(arguments), None).unwrap().check_actors().map_err(|e| e.to_string());
+    let check = |arguments: &[&str]| {
+        Config::resolve(flags(arguments), None, &impala_env::builtin())
+            .unwrap()
+            .check_actors()
+            .map_err(|e| e.to_string())
+    };
     let error = check(&["--batch-size", "24"]).unwrap_err();
     assert!(error.starts_with("batch_size = 24: needs 3 trajectories"), "{error}");
     assert!(error.contains("use --in-flight-max 2, --batch-size 16 or more --actors"), "{error}");
@@ -133,7 +155,7 @@ fn a_batch_that_the_actors_cannot_fill_is_refused_with_what_to_change() {
 #[test]
 fn times_may_have_units_in_the_file_too() {
     let file = file("time_max = \"10m\"\nreport_interval = 1\n");
-    let config = Config::resolve(GivenSettings::default(), Some(file.path())).unwrap();
+    let config = Config::resolve(GivenSettings::default(), Some(file.path()), &impala_env::builtin()).unwrap();
     assert_eq!(
         (config.goal.time_max.duration(), config.output.report_interval.duration()),
         (Duration::from_secs(600), Duration::from_secs(1))
@@ -142,16 +164,20 @@ fn times_may_have_units_in_the_file_too() {
 
 #[test]
 fn the_learning_rate_falls_linearly_with_the_frames() {
-    let config =
-        Config::resolve(flags(&["--learning-rate", "0.01", "--learning-rate-end", "0", "--frames-max", "1000"]), None)
-            .unwrap();
+    let config = Config::resolve(
+        flags(&["--learning-rate", "0.01", "--learning-rate-end", "0", "--frames-max", "1000"]),
+        None,
+        &impala_env::builtin(),
+    )
+    .unwrap();
     assert_eq!([config.learning_rate().at(0), config.learning_rate().at(500)], [0.01, 0.005]);
     assert_eq!(config.learning_rate().at(2000), 0.0);
 }
 
 #[test]
 fn the_table_tells_the_true_names_and_defaults() {
-    let defaults: toml::Table = Config::complete(GivenSettings::default()).unwrap().to_toml().parse().unwrap();
+    let defaults: toml::Table =
+        Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap().to_toml().parse().unwrap();
     let keys: BTreeSet<_> = settings::all().map(|setting| setting.key).collect();
     assert_eq!(keys.len(), settings::all().count(), "two settings have one key");
     for setting in settings::all() {
@@ -195,8 +221,8 @@ const OLD: &str = include_str!("tests/config_before_sections.toml");
 
 #[test]
 fn a_configuration_of_the_release_before_sections_is_read() {
-    let old = Config::complete(OLD.parse().unwrap()).unwrap();
-    assert_eq!(old, Config::complete(GivenSettings::default()).unwrap());
+    let old = Config::complete(OLD.parse().unwrap(), &impala_env::builtin()).unwrap();
+    assert_eq!(old, Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap());
     // What was not given was an empty text then, or not a number.
     for line in ["run_dir = \"\"", "checkpoint_store = \"\"", "solved_return = nan", "learning_rate_end = nan"] {
         let given: GivenSettings = line.parse().unwrap();
@@ -208,7 +234,7 @@ fn a_configuration_of_the_release_before_sections_is_read() {
 fn an_empty_variable_gives_no_store() {
     let file = file("checkpoint_store = \"elsewhere\"\n");
     let store = |arguments: &[&str]| {
-        let config = Config::resolve(flags(arguments), Some(file.path())).unwrap();
+        let config = Config::resolve(flags(arguments), Some(file.path()), &impala_env::builtin()).unwrap();
         config.checkpoints.checkpoint_store.map(|location| location.0)
     };
     assert_eq!(store(&[]), Some("elsewhere".into()));
@@ -217,7 +243,12 @@ fn an_empty_variable_gives_no_store() {
 
 #[test]
 fn the_agreement_is_sound_and_the_same_for_every_actor() {
-    let config = Config::resolve(flags(&["--deterministic", "--actors", "3", "--batch-size", "16"]), None).unwrap();
+    let config = Config::resolve(
+        flags(&["--deterministic", "--actors", "3", "--batch-size", "16"]),
+        None,
+        &impala_env::builtin(),
+    )
+    .unwrap();
     let agreement = config.agreement();
     assert_eq!(agreement.validate(), Ok(()));
     assert_eq!(agreement.lockstep, Some(Lockstep { actors: 3, trajectories_per_batch: 2 }));
@@ -229,7 +260,7 @@ fn the_agreement_is_sound_and_the_same_for_every_actor() {
 fn the_oldest_weights_are_published_ones_and_not_far_behind() {
     let config = |policy_lag_max: u64, publish_every: u64| {
         let toml = format!("policy_lag_max = {policy_lag_max}\npublish_every = {publish_every}");
-        Config::complete(toml.parse().unwrap()).unwrap()
+        Config::complete(toml.parse().unwrap(), &impala_env::builtin()).unwrap()
     };
     let oldest = |config: &Config, current| config.publishing().oldest_at(WeightsVersion(current)).0;
     let every = config(100, 1);

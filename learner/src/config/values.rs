@@ -1,5 +1,6 @@
 //! Types of settings that the rest of the learner has no use for, and what sections ask of any type.
 
+use impala_store::StoreLocation;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -71,24 +72,6 @@ impl FromStr for Seconds {
         let duration =
             humantime::parse_duration(text).map_err(|e| format!("{e}; write seconds, or e.g. 90s, 10m, 2h"))?;
         Ok(Self(duration.as_secs_f64()))
-    }
-}
-
-/// Where checkpoints shall lie: a directory or a URL.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StoreLocation(pub String);
-
-impl FromStr for StoreLocation {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once("://") {
-            Some((scheme, _)) if !["file", "s3", "gs", "az"].contains(&scheme) => Err(format!(
-                "`{scheme}://` is no store for checkpoints: write a directory, file://, s3://, gs:// or az://"
-            )),
-            _ => Ok(Self(text.to_owned())),
-        }
     }
 }
 

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn workload(toml: &str) -> Workload {
-        Workload::of(&Config::complete(toml.parse().unwrap()).unwrap())
+        Workload::of(&Config::complete(toml.parse().unwrap(), &impala_env::builtin()).unwrap())
     }
 
     #[test]

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_gpu_that_is_not_ready_in_time_loses_against_a_small_update() {
         // Any device takes part; no time at all is left for this one.
-        let config = Config::complete("".parse().unwrap()).unwrap();
+        let config = Config::complete("".parse().unwrap(), &impala_env::builtin()).unwrap();
         let device = faster(&Workload::of(&config), 1, &ComputeDevice::cpu(), Instant::now());
         assert!(device.is_cpu());
         assert!(device.note().contains("not ready after 0.0 s"), "{}", device.note());
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_deterministic_run_does_not_choose_by_measuring() {
-        let config = Config::complete("".parse().unwrap()).unwrap();
+        let config = Config::complete("".parse().unwrap(), &impala_env::builtin()).unwrap();
         let device = open(&config.compute, true, &Workload::of(&config)).unwrap();
         assert!(device.is_cpu());
         assert!(device.note().contains("deterministic"), "{}", device.note());

@@ -2,7 +2,7 @@
 //! around the [`Batcher`]: a mutex, a condition variable for the trainer, and places that stop the reading when they run out.
 
 use crate::handover::admission::{Admitted, StagedBatch};
-use crate::handover::batcher::{Batcher, Stale, Taken};
+use crate::handover::batcher::{Batcher, Stale, Taken, WholeBatch};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
@@ -51,13 +51,24 @@ impl BatchQueue {
     pub fn take(&self) -> Option<StagedBatch> {
         loop {
             let taken = self.take_some()?;
-            self.places.add_permits(taken.len());
-            let Taken { batch, stale } = taken;
-            stale.into_iter().for_each(Stale::refuse);
-            if let Some(batch) = batch {
-                return Some(batch.stage());
+            if let Some(batch) = self.release(taken) {
+                return Some(batch);
             }
         }
+    }
+
+    /// A batch if there is one now: for who must not wait on a thread, as in a simulation.
+    pub fn try_take(&self) -> Option<StagedBatch> {
+        let taken = self.lock().batcher.as_mut()?.take();
+        self.release(taken)
+    }
+
+    /// Frees the places of what was taken and refuses what is stale; gives the batch, if it was a whole one.
+    fn release(&self, taken: Taken) -> Option<StagedBatch> {
+        self.places.add_permits(taken.len());
+        let Taken { batch, stale } = taken;
+        stale.into_iter().for_each(Stale::refuse);
+        batch.map(WholeBatch::stage)
     }
 
     /// Waits for a batch, or for trajectories that have become too old.

@@ -5,99 +5,14 @@
 //! actor registers again, or from its farewell. What an actor had produced but not delivered when it was killed is never
 //! heard of: at most `in_flight_max + 1` trajectories.
 
+pub use impala_common::account::{Account, Disposition};
 use impala_common::ids::{Incarnation, Sequence};
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 /// Most trajectories that an incarnation may claim: at a million a second they take nine years. Bounds what a peer that
 /// lies about its count can do to the account.
 pub const PRODUCED_MAX: u64 = 1 << 48;
-
-/// What became of a trajectory that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// It was part of an update (or of the one that diverged and ended the run).
-    Trained,
-    /// Refused: its policy was more than `policy_lag_max` updates behind.
-    Stale,
-    /// Refused: malformed or not as agreed.
-    Invalid,
-    /// Refused: the run was over.
-    Shutdown,
-}
-
-impl Disposition {
-    /// Every disposition.
-    pub const ALL: [Self; 4] = [Self::Trained, Self::Stale, Self::Invalid, Self::Shutdown];
-
-    /// The label in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Trained => "trained",
-            Self::Stale => "stale",
-            Self::Invalid => "invalid",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
-
-/// The account at one moment, in trajectories.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// Known to have been produced.
-    pub produced: u64,
-    /// Part of an update.
-    pub trained: u64,
-    /// Refused as too old.
-    pub refused_stale: u64,
-    /// Refused as malformed.
-    pub refused_invalid: u64,
-    /// Refused because the run was over.
-    pub refused_shutdown: u64,
-    /// Produced but never arrived.
-    pub lost: u64,
-}
-
-impl Account {
-    /// Arrived and not yet decided.
-    pub fn in_flight(&self) -> u64 {
-        let settled = (self.trained + self.refused()).saturating_add(self.lost);
-        self.produced.saturating_sub(settled)
-    }
-
-    /// Refused for any reason.
-    pub fn refused(&self) -> u64 {
-        self.refused_stale + self.refused_invalid + self.refused_shutdown
-    }
-
-    /// Arrived trajectories with this disposition.
-    pub fn of(mut self, disposition: Disposition) -> u64 {
-        *self.count(disposition)
-    }
-
-    fn count(&mut self, disposition: Disposition) -> &mut u64 {
-        match disposition {
-            Disposition::Trained => &mut self.trained,
-            Disposition::Stale => &mut self.refused_stale,
-            Disposition::Invalid => &mut self.refused_invalid,
-            Disposition::Shutdown => &mut self.refused_shutdown,
-        }
-    }
-}
-
-impl std::fmt::Display for Account {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost } = self;
-        let in_flight = self.in_flight();
-        write!(
-            f,
-            "{produced} produced = {trained} trained + {} refused ({refused_stale} stale, {refused_shutdown} after the end, \
-             {refused_invalid} invalid) + {lost} lost in transit + {in_flight} in flight",
-            self.refused()
-        )
-    }
-}
 
 /// A trajectory came twice, or out of order.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -154,7 +69,7 @@ impl Ledger {
 
     /// An arrived trajectory is decided.
     pub fn settle(&self, disposition: Disposition) {
-        *self.lock().account.count(disposition) += 1;
+        *self.lock().account.count_mut(disposition) += 1;
     }
 
     /// An incarnation leaves, having produced `produced` in all.

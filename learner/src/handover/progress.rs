@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Episodes in the mean that decides.
-pub const SOLVED_EPISODES: usize = 100;
+/// Episodes in the mean that decides: what environments state their goals for.
+pub const SOLVED_EPISODES: usize = impala_env::GOAL_EPISODES;
 /// Points of the learning curve that are kept; beyond it every second one is dropped.
 const CURVE_POINTS_MAX: usize = 4096;
 

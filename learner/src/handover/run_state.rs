@@ -1,45 +1,9 @@
 //! How a run stands, for everyone who asks: the service tells it to actors and people, the metrics endpoint to probes. `app`
 //! alone changes it, and only forwards: training, its end, perhaps a completed run that is served on, the shut-down.
 
-use serde::Serialize;
-use std::fmt;
+pub use impala_common::status::RunState;
 use std::sync::OnceLock;
 use tokio_util::sync::CancellationToken;
-
-/// What a learner is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunState {
-    /// Fewer actors are connected than a batch needs.
-    Waiting,
-    /// Training goes on.
-    Training,
-    /// Training is over, its results are written, and the final model is served.
-    Completed,
-    /// The learner is shutting down.
-    Stopping,
-}
-
-impl RunState {
-    /// Every state.
-    pub const ALL: [Self; 4] = [Self::Waiting, Self::Training, Self::Completed, Self::Stopping];
-
-    /// The name in metrics and in what people are told.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Training => "training",
-            Self::Completed => "completed",
-            Self::Stopping => "stopping",
-        }
-    }
-}
-
-impl fmt::Display for RunState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What connected actors are told at the end of training.
 #[derive(Clone, Debug, PartialEq, Eq)]

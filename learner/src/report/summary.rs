@@ -7,6 +7,7 @@ use crate::handover::progress::{Progress, Solved};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
+use impala_store::write_whole;
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::process::ExitCode;
@@ -156,7 +157,7 @@ pub fn write(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::R
     let json = format!("{}\n", serde_json::to_string_pretty(report)?);
     for (name, content) in [("summary.txt", text(run_dir, report)), ("summary.json", json)] {
         let path = run_dir.file(name);
-        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        write_whole(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

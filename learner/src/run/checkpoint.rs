@@ -11,7 +11,8 @@
 //! the tensors' bytes in the order of the table. Schedules are functions of the counters. The learner draws no random
 //! numbers once its parameters are initialised; those of the actors are in the actors' states.
 //!
-//! `run::store` is where checkpoints lie, `stages::checkpointer` writes them.
+//! `run::checkpoint_store` is where checkpoints lie, `stages::checkpointer` writes them. `impala_policy::model_file` reads the
+//! weights, without a learner.
 
 use crate::config::ConfigError;
 use crate::handover::ledger::Account;
@@ -20,6 +21,7 @@ use crate::learn::optim::OptimiserState;
 use crate::learn::step::LearnerStep;
 use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
+use impala_env::Registry;
 use impala_policy::network::NetworkSpec;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -194,11 +196,11 @@ impl Checkpoint {
         parts
     }
 
-    /// Reads a file that [`Checkpoint::encode`] made.
+    /// Reads a file that [`Checkpoint::encode`] made; `registry` knows the environment.
     ///
     /// # Errors
     /// It is damaged, incomplete, another program's or another release's.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {
+    pub fn decode(bytes: &[u8], registry: &Registry) -> Result<Self, CheckpointError> {
         let file = SafeTensors::deserialize(bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
@@ -210,7 +212,7 @@ impl Checkpoint {
         let Envelope { crc32, state, .. } = serde_json::from_str(metadata)?;
         let text = state;
         let state: State = serde_json::from_str(&text)?;
-        let settings = RecordedSettings::read(state.config)?;
+        let settings = RecordedSettings::read(state.config, registry)?;
         let layout = settings.network().layout();
         let mut order = Vec::with_capacity(3 * layout.len());
         let [parameters, first, second] = ["", FIRST, SECOND].map(|prefix| {

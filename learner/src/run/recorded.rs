@@ -1,7 +1,8 @@
-//! The settings of a run as its checkpoints record them: a text, and the network that follows from it.
+//! The settings of a run as its checkpoints record them: a text, and what follows from it.
 
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config, ConfigError};
+use impala_env::{EnvironmentKind, Registry};
 use impala_policy::network::NetworkSpec;
 use std::sync::Arc;
 
@@ -13,21 +14,26 @@ pub struct RecordedSettings(Arc<Recorded>);
 struct Recorded {
     toml: String,
     network: NetworkSpec,
+    environment: EnvironmentKind,
 }
 
 impl RecordedSettings {
     /// Of a run that goes on.
     pub fn of(config: &Config) -> Self {
-        Self(Arc::new(Recorded { toml: config.to_toml(), network: config.network() }))
+        Self::new(config.to_toml(), config)
     }
 
     /// From a checkpoint, of this or an earlier release.
     ///
     /// # Errors
-    /// The text is no configuration.
-    pub fn read(toml: String) -> Result<Self, ConfigError> {
-        let network = Config::complete(parse(&toml)?)?.network();
-        Ok(Self(Arc::new(Recorded { toml, network })))
+    /// The text is no configuration, or `registry` does not know the environment.
+    pub fn read(toml: String, registry: &Registry) -> Result<Self, ConfigError> {
+        let config = Config::complete(parse(&toml)?, registry)?;
+        Ok(Self::new(toml, &config))
+    }
+
+    fn new(toml: String, config: &Config) -> Self {
+        Self(Arc::new(Recorded { toml, network: config.network(), environment: config.environment().clone() }))
     }
 
     /// The text.
@@ -53,7 +59,7 @@ impl RecordedSettings {
     /// # Errors
     /// As [`RecordedSettings::given`].
     pub fn config(&self) -> Result<Config, ConfigError> {
-        Config::complete(self.given()?)
+        Config::complete(self.given()?, &Registry::only(self.0.environment.clone()))
     }
 }
 

@@ -1,10 +1,11 @@
 //! How a run begins: what a person gave, joined with what a checkpoint of the run recorded, before anything starts.
 
 use crate::config::settings::GivenSettings;
-use crate::config::values::StoreLocation;
 use crate::config::{self, Config, ConfigError};
 use crate::run::checkpoint::Checkpoint;
-use crate::run::store::{CheckpointStore, Found, StoreError};
+use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found};
+use impala_env::Registry;
+use impala_store::{StoreError, StoreLocation};
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration in a run's directory.
@@ -20,7 +21,7 @@ pub enum ResumeError {
     Config(#[from] ConfigError),
     /// The checkpoints cannot be read.
     #[error("{0}")]
-    Store(StoreError),
+    Store(CheckpointStoreError),
     /// A run was to be resumed that is not there.
     #[error(
         "--resume {run}: there is no checkpoint in {store}; give the directory of a run, or the URL of its checkpoints"
@@ -47,9 +48,9 @@ pub enum ResumeError {
     },
 }
 
-impl From<StoreError> for ResumeError {
+impl From<CheckpointStoreError> for ResumeError {
     /// Not as a source: the message has all of it.
-    fn from(error: StoreError) -> Self {
+    fn from(error: CheckpointStoreError) -> Self {
         Self::Store(error)
     }
 }
@@ -73,7 +74,7 @@ impl Beginning {
     ///
     /// # Errors
     /// See [`ResumeError`].
-    pub fn find(given: GivenSettings, resume: Option<&str>) -> Result<Self, ResumeError> {
+    pub fn find(given: GivenSettings, resume: Option<&str>, registry: &Registry) -> Result<Self, ResumeError> {
         let is_url = |text: &str| text.contains("://");
         let run_dir = match resume {
             Some(run) if !is_url(run) => Some(PathBuf::from(run)),
@@ -89,7 +90,7 @@ impl Beginning {
             (None, Some(run_dir)) => Some(default_store(run_dir)),
             (None, None) => None,
         };
-        let found = store.as_ref().map(newest).transpose()?.flatten();
+        let found = store.as_ref().map(|store| newest(store, registry)).transpose()?.flatten();
         if let (Some(run), None) = (resume, &found) {
             let store = store.map_or_else(String::new, |store| store.to_string());
             return Err(ResumeError::Nothing { run: run.to_owned(), store });
@@ -178,14 +179,14 @@ pub fn default_store(run_dir: &Path) -> CheckpointStore {
     CheckpointStore::directory(run_dir.join(CHECKPOINTS))
 }
 
-fn location_error(location: &str, reason: String) -> StoreError {
-    StoreError::Location { location: location.to_owned(), reason }
+fn location_error(location: &str, reason: String) -> CheckpointStoreError {
+    CheckpointStoreError::Location(StoreError::Location { location: location.to_owned(), reason })
 }
 
 /// Reads the store before there is any other runtime.
-fn newest(store: &CheckpointStore) -> Result<Option<Found>, StoreError> {
+fn newest(store: &CheckpointStore, registry: &Registry) -> Result<Option<Found>, CheckpointStoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a thread can wait for a store").block_on(store.newest())
+    runtime.expect("a thread can wait for a store").block_on(store.newest(registry))
 }
 
 #[cfg(test)]

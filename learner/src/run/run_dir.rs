@@ -2,8 +2,12 @@
 
 use crate::config::Config;
 use crate::run::resume::CONFIG_FILE;
+use impala_store::{remove_halves, write_whole};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// The files in it that are written whole.
+const FILES: [&str; 5] = [CONFIG_FILE, "model.safetensors", "summary.txt", "summary.json", "learning_curve.svg"];
 
 /// The run's directory cannot be made or written.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +40,10 @@ impl RunDir {
             }
             None => new_directory(config)?,
         };
+        // What an earlier process of the run may have left when it was killed; if they stay, they do no harm.
+        let _ = remove_halves(&path, |name| FILES.contains(&name));
         let file = path.join(CONFIG_FILE);
-        let written = write_whole(&file, &config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"));
+        let written = write_whole(&file, config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"));
         let warning = match written {
             // A run that goes on has it from before, and in its checkpoints: a full disk must not keep it from starting.
             Err(error) if file.exists() => Some(format!("{error}: {}", error.source)),
@@ -60,13 +66,6 @@ impl RunDir {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
-}
-
-/// A file that is never there by half.
-fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
-    let temporary = file.with_extension("tmp");
-    std::fs::write(&temporary, text)?;
-    std::fs::rename(temporary, file)
 }
 
 fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {

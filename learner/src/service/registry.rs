@@ -250,12 +250,11 @@ impl Registry {
 mod tests {
     use super::*;
     use impala_common::ids::Sequence;
-    use impala_env::spec::EnvironmentName;
     use impala_policy::activation::Activation;
     use impala_policy::network::NetworkSpec;
 
     fn registry(lockstep: Option<Lockstep>) -> Registry {
-        let environment = EnvironmentName::CartPoleV1.spec();
+        let environment = impala_env::builtin().kinds()[0].spec().clone();
         let template = Agreement {
             session: Session(0),
             actor_index: ActorIndex(0),
@@ -278,7 +277,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             actor_index: None,
             produced: Sequence(0),
-            environments: EnvironmentName::ALL.map(EnvironmentName::spec).to_vec(),
+            environments: impala_env::builtin().kinds().iter().map(|kind| kind.spec().clone()).collect(),
             encodings: Encoding::ALL.to_vec(),
             weights_in_receipts: true,
             stored_payloads: true,

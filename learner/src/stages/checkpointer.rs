@@ -4,8 +4,9 @@
 use crate::handover::metrics::CheckpointMetrics;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_slot::{self, CheckpointJobs, CheckpointSlot};
-use crate::run::store::{CheckpointStore, StoreError, name_of};
+use crate::run::checkpoint_store::{CheckpointStore, name_of};
 use bytes::Bytes;
+use impala_store::StoreError;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;

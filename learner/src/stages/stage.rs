@@ -1,6 +1,6 @@
 //! A stage: a named thread whose end, by return or by panic, can be awaited.
 
-use impala_common::panics;
+use impala_common::process::panics;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 

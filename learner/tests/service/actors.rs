@@ -1,7 +1,8 @@
 //! Actors that come and go.
 
-use crate::support::{TestActor, TestLearner, given, receipt, registration, settings, trajectory};
 use impala_common::wire::pb;
+use impala_harness::fake_actor::{receipt, registration, trajectory};
+use impala_harness::test_learner::{TestLearner, given, settings};
 use impala_learner::handover::ledger::Account;
 use tonic::Code;
 
@@ -52,9 +53,9 @@ async fn a_new_process_of_the_same_name_gets_the_index_of_the_old_one() {
 async fn a_process_that_registers_again_keeps_its_index_although_its_old_stream_is_still_open() {
     let learner = TestLearner::start(settings()).await;
     let wanted = pb::RegisterRequest { actor_index: Some(5), ..registration("a", 1) };
-    let mut old = TestActor::join(&learner, wanted.clone()).await;
+    let mut old = learner.join(wanted.clone()).await;
     old.train(0).await;
-    let mut new = TestActor::join(&learner, pb::RegisterRequest { produced: 1, ..wanted }).await;
+    let mut new = learner.join(pb::RegisterRequest { produced: 1, ..wanted }).await;
     assert_eq!(new.agreement.actor_index, 5);
     assert_ne!(new.agreement.session, old.agreement.session);
     new.train(0).await;

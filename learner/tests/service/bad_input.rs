@@ -1,10 +1,12 @@
 //! Messages that break the contract: their stream ends with a reason, and nobody else notices.
 
-use crate::support::{TestActor, TestLearner, packed, push_stream, registration, settings, trajectory, within};
 use bytes::{BufMut, Bytes};
 use http_body_util::{BodyExt, Full};
 use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb;
+use impala_harness::fake_actor::{packed, push_stream, registration, trajectory};
+use impala_harness::patience::within;
+use impala_harness::test_learner::{TestLearner, settings};
 use impala_learner::handover::ledger::Account;
 use pb::push_request::Message as Request;
 use prost::Message;
@@ -41,8 +43,8 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 1"),
         (|t| t.actor_state = Some(vec![7; 9].into()), "field `actor_state` is for deterministic runs"),
         (
-            |t| t.actor_state = Some(vec![7; 2000].into()),
-            "field `actor_state` has 2000 bytes, at most 1536 are allowed",
+            |t| t.actor_state = Some(vec![7; 4000].into()),
+            "field `actor_state` has 4000 bytes, at most 3136 are allowed",
         ),
     ];
     let learner = TestLearner::start(settings()).await;
@@ -180,7 +182,7 @@ async fn an_actor_may_register_again_after_it_broke_the_contract() {
     actor.push_this(pb::Trajectory { environments: 9, ..trajectory(0, 0) }).await;
     actor.violation().await;
     let again = pb::RegisterRequest { produced: 1, ..registration("a", 1) };
-    let mut actor = TestActor::join(&learner, again).await;
+    let mut actor = learner.join(again).await;
     assert_eq!(actor.agreement.actor_index, 0);
     actor.train(0).await;
     actor.leave().await;

@@ -1,13 +1,14 @@
 //! A learner that keeps serving: what it does when training is over, and when it is asked to stop before.
 
-use crate::support::{TestActor, TestLearner, given, registration, settings, trajectory, within};
-use impala_common::snapshot::{Decoder, Snapshot};
+use impala_common::channel::client;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, pb};
+use impala_harness::fake_actor::{registration, trajectory};
+use impala_harness::patience::within;
+use impala_harness::test_learner::{TestLearner, given, settings};
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::run_state::RunState;
 use impala_learner::report::summary::RunEnd;
-use impala_policy::network::NetworkSpec;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -20,18 +21,9 @@ fn serving() -> GivenSettings {
 
 /// The model that the learner gives to whoever asks: version and parameters.
 async fn model(learner: &TestLearner) -> (u64, Vec<f32>) {
-    let mut client = learner.client().await;
-    let reply = within("the model", client.get_model(pb::GetModelRequest {})).await.unwrap().into_inner();
-    assert_eq!(reply.environment.unwrap().name, "cartpole-v1");
-    let network = reply.network.unwrap();
-    let network = NetworkSpec {
-        observation_len: network.observation_len as usize,
-        hidden: network.hidden.iter().map(|width| *width as usize).collect(),
-        activation: network.activation.parse().unwrap(),
-        action_count: network.action_count as usize,
-    };
-    let snapshot = Snapshot::try_from(reply.snapshot.unwrap()).unwrap();
-    (snapshot.version.0, Decoder::new(network.parameter_count()).decode(&snapshot).unwrap())
+    let model = client::model(&learner.dialler()).await.unwrap();
+    assert_eq!(model.environment.name, "cartpole-v1");
+    (model.version.0, model.parameters)
 }
 
 async fn train_to_the_end(learner: &TestLearner) {
@@ -118,7 +110,7 @@ async fn a_stop_before_the_end_asks_actors_to_wait_for_the_next_learner() {
 async fn a_run_that_failed_is_not_served_on() {
     let lockstep = given("deterministic = true\nactors = 1", serving());
     let learner = TestLearner::start(lockstep).await;
-    let mut actor = TestActor::join(&learner, registration("a", 1)).await;
+    let mut actor = learner.join(registration("a", 1)).await;
     actor.push_this(pb::Trajectory { actor_state: Some(vec![1].into()), ..trajectory(0, 0) }).await;
     assert_eq!(actor.receipt().await, (0, pb::Disposition::Trained));
     actor.leave().await;

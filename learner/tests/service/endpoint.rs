@@ -1,6 +1,7 @@
 //! The port: who listens, what else answers there, and what does not harm it.
 
-use crate::support::{TestLearner, bind, given, settings, within};
+use impala_harness::patience::within;
+use impala_harness::test_learner::{TestLearner, bind, given, settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic_health::pb::HealthCheckRequest;

@@ -1,7 +1,8 @@
 //! Deterministic runs.
 
-use crate::support::{Ended, TestActor, TestLearner, given, receipt, registration, settings};
 use impala_common::wire::pb;
+use impala_harness::fake_actor::{FakeActor, receipt, registration};
+use impala_harness::test_learner::{Ended, TestLearner, given, settings};
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
@@ -13,14 +14,14 @@ fn deterministic() -> GivenSettings {
     given("deterministic = true\nactors = 2\nbatch_size = 4\nweights_encoding = \"f32\"", settings())
 }
 
-async fn join(learner: &TestLearner, index: u32) -> TestActor {
+async fn join(learner: &TestLearner, index: u32) -> FakeActor {
     let request = pb::RegisterRequest { actor_index: Some(index), ..registration("a", 10 + u64::from(index)) };
-    TestActor::join(learner, request).await
+    learner.join(request).await
 }
 
 /// The trajectory of actor `index`; differs from the other's.
 fn trajectory(index: u32, sequence: u64) -> pb::Trajectory {
-    let unlike = crate::support::trajectory(sequence + 100 * u64::from(index), 0);
+    let unlike = impala_harness::fake_actor::trajectory(sequence + 100 * u64::from(index), 0);
     let actor_state = Some(format!("actor {index} behind {sequence}").into_bytes().into());
     pb::Trajectory { sequence, weights_version: sequence, actor_state, ..unlike }
 }
@@ -142,14 +143,14 @@ async fn a_trajectory_without_its_actors_state_is_a_violation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajectory() {
     let ended = run(0).await;
-    let found = default_store(&ended.run_dir).newest().await.unwrap().unwrap();
+    let found = default_store(&ended.run_dir).newest(&impala_env::builtin()).await.unwrap().unwrap();
     let learner = TestLearner::resume(deterministic(), found.checkpoint).await;
     // A process that has a past elsewhere is as good as a new one. Both stay: one that left would end the run.
     let veteran = |index: u32| {
         let incarnation = 20 + u64::from(index);
         pb::RegisterRequest { actor_index: Some(index), produced: 70, ..registration("a", incarnation) }
     };
-    let mut actors = [TestActor::join(&learner, veteran(0)).await, TestActor::join(&learner, veteran(1)).await];
+    let mut actors = [learner.join(veteran(0)).await, learner.join(veteran(1)).await];
     for (index, actor) in actors.iter_mut().enumerate() {
         let take_up = actor.agreement.take_up.clone().unwrap();
         let state = format!("actor {index} behind 2");

@@ -12,15 +12,10 @@ mod endpoint;
 #[cfg(test)]
 mod lockstep;
 #[cfg(test)]
-#[path = "../../../actor/tests/link/proxy.rs"]
-mod proxy;
-#[cfg(test)]
 mod registration;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod silence;
-#[cfg(test)]
-mod support;
 #[cfg(test)]
 mod training;

@@ -1,8 +1,9 @@
 //! Who is let in, and what the others are told.
 
-use crate::support::{TestActor, TestLearner, given, push_stream, registration, settings, within};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
+use impala_harness::fake_actor::{push_stream, registration};
+use impala_harness::patience::within;
+use impala_harness::test_learner::{TestLearner, given, settings};
 use pb::push_request::Message as Request;
 use tonic::Code;
 
@@ -14,7 +15,7 @@ async fn an_actor_is_told_everything_it_needs() {
     let given = given("seed = 77\nin_flight_max = 5", settings());
     let learner = TestLearner::start(given).await;
     let reply = learner.register(registration("a", 1)).await.unwrap();
-    let environment = EnvironmentName::CartPoleV1.spec();
+    let environment = impala_env::builtin().kinds()[0].spec().clone();
     assert_eq!(reply.environment, Some(environment.into()));
     let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), action_count: 2 };
     assert_eq!(reply.network, Some(network));
@@ -66,7 +67,7 @@ async fn an_actor_that_does_not_fit_is_told_both_sides_values() {
 async fn an_index_that_a_live_actor_holds_is_not_given_away() {
     let learner = TestLearner::start(settings()).await;
     let wanted = |name, incarnation| pb::RegisterRequest { actor_index: Some(3), ..registration(name, incarnation) };
-    let mut holder = TestActor::join(&learner, wanted("holder", 1)).await;
+    let mut holder = learner.join(wanted("holder", 1)).await;
     assert_eq!(holder.agreement.actor_index, 3);
     holder.train(0).await;
     let status = learner.register(wanted("late", 2)).await.unwrap_err();

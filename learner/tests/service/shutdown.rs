@@ -1,7 +1,8 @@
 //! The end of a run.
 
-use crate::support::{TestLearner, given, receipt, registration, settings};
 use impala_common::wire::pb;
+use impala_harness::fake_actor::{receipt, registration};
+use impala_harness::test_learner::{TestLearner, given, settings};
 use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 use tonic::Code;

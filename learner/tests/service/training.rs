@@ -1,7 +1,8 @@
 //! From trajectories to weights, and the account of it.
 
-use crate::support::{TestActor, TestLearner, given, receipt, registration, settings, trajectory};
 use impala_common::wire::pb;
+use impala_harness::fake_actor::{receipt, registration, trajectory};
+use impala_harness::test_learner::{TestLearner, given, settings};
 use impala_learner::handover::ledger::Account;
 use impala_learner::report::summary::RunEnd;
 use pb::push_request::Message as Request;
@@ -50,7 +51,7 @@ async fn every_encoding_brings_the_same_weights_up_to_its_rounding() {
     let mut rounded = learner.actor("bf16", 1).await;
     // It knows f32 only, so it is sent that.
     let request = pb::RegisterRequest { encodings: vec![pb::Encoding::F32.into()], ..registration("f32", 2) };
-    let mut exact = TestActor::join(&learner, request).await;
+    let mut exact = learner.join(request).await;
     assert_eq!(exact.agreement.encoding(), pb::Encoding::F32);
     rounded.train(0).await;
     let (sent, received) = (exact.weights_of(1).await, rounded.weights_of(1).await);
@@ -116,7 +117,7 @@ async fn a_process_that_registers_again_shows_what_was_lost_on_its_way() {
     actor.train(0).await;
     actor.close().await;
     let again = pb::RegisterRequest { produced: 4, ..registration("a", 1) };
-    let mut actor = TestActor::join(&learner, again).await;
+    let mut actor = learner.join(again).await;
     actor.train(0).await;
     actor.leave().await;
     assert_eq!(learner.stop().await, Account { produced: 5, trained: 2, lost: 3, ..Account::default() });
@@ -126,7 +127,7 @@ async fn a_process_that_registers_again_shows_what_was_lost_on_its_way() {
 async fn what_a_process_did_for_an_earlier_learner_is_not_in_the_account() {
     let learner = TestLearner::start(settings()).await;
     let veteran = pb::RegisterRequest { produced: 500, ..registration("a", 1) };
-    let mut actor = TestActor::join(&learner, veteran).await;
+    let mut actor = learner.join(veteran).await;
     actor.train(0).await;
     actor.leave().await;
     assert_eq!(learner.stop().await, Account { produced: 1, trained: 1, ..Account::default() });
@@ -177,7 +178,7 @@ fn with_receipts(name: &str, incarnation: u64) -> pb::RegisterRequest {
 async fn weights_come_after_open_and_then_with_receipts_each_version_once() {
     let given = given("weights_encoding = \"f32-delta\"", settings());
     let learner = TestLearner::start(given).await;
-    let mut actor = TestActor::join(&learner, with_receipts("a", 1)).await;
+    let mut actor = learner.join(with_receipts("a", 1)).await;
     assert_eq!(actor.agreement.weights_in_receipts, Some(true));
     let first = actor.pushed_weights().await;
     assert_eq!((first.version, first.base_version, first.stored), (0, None, false));
@@ -209,7 +210,7 @@ async fn weights_come_after_open_and_then_with_receipts_each_version_once() {
 async fn an_actor_of_this_machine_that_reads_stored_weights_gets_them_so() {
     let learner = TestLearner::start(settings()).await;
     let request = pb::RegisterRequest { stored_payloads: Some(true), ..with_receipts("near", 1) };
-    let mut actor = TestActor::join(&learner, request).await;
+    let mut actor = learner.join(request).await;
     let weights = actor.pushed_weights().await;
     assert!(weights.stored);
     assert_eq!(weights.payload.len() as u64, 2 * weights.parameter_count);

@@ -3,7 +3,6 @@
 
 use crate::handover::progress::CurvePoint;
 use plotters::prelude::*;
-use std::path::Path;
 
 const SIZE: (u32, u32) = (800, 360);
 
@@ -12,11 +11,11 @@ const INK: RGBColor = RGBColor(125, 133, 144);
 const CURVE: RGBColor = RGBColor(47, 129, 247);
 const GOAL: RGBColor = RGBColor(219, 109, 40);
 
-/// Draws the curve.
+/// The curve as the text of an SVG file.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn draw(path: &Path, title: &str, points: &[CurvePoint], solved_return: f64) -> anyhow::Result<()> {
+/// The library cannot draw it.
+pub fn draw(title: &str, points: &[CurvePoint], solved_return: f64) -> anyhow::Result<String> {
     let returns = points.iter().map(|p| p.mean_return);
     let lowest = returns.clone().fold(solved_return, f64::min).min(0.0);
     let highest = returns.fold(solved_return, f64::max);
@@ -25,7 +24,8 @@ pub fn draw(path: &Path, title: &str, points: &[CurvePoint], solved_return: f64)
     let decimals = if highest - lowest > 10.0 { 0 } else { 1 };
     let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
 
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .caption(title, text(20))
         .margin(12)
@@ -55,7 +55,9 @@ pub fn draw(path: &Path, title: &str, points: &[CurvePoint], solved_return: f64)
     let place = (frames_max * 0.01, solved_return - 0.25 * margin);
     chart.draw_series([Text::new(format!("solved: {solved_return}"), place, label)])?;
     root.present()?;
-    Ok(())
+    // They write their end when they are dropped.
+    drop((chart, root));
+    Ok(svg)
 }
 
 /// A whole number with a space between groups of three digits.
@@ -74,13 +76,15 @@ mod tests {
 
     #[test]
     fn a_curve_is_drawn_also_without_points() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("curve.svg");
         let points: Vec<_> = (0..50).map(|i| CurvePoint { frames: i * 100, mean_return: i as f64 * 10.0 }).collect();
         for points in [&points[..], &[]] {
-            draw(&path, "cartpole-v1", points, 475.0).unwrap();
-            let svg = std::fs::read_to_string(&path).unwrap();
-            assert!(svg.contains("<svg") && svg.contains("solved: 475") && svg.contains("<polyline"));
+            let svg = draw("cartpole-v1", points, 475.0).unwrap();
+            assert!(
+                svg.contains("<svg")
+                    && svg.trim_end().ends_with("</svg>")
+                    && svg.contains("solved: 475")
+                    && svg.contains("<polyline")
+            );
         }
     }
 

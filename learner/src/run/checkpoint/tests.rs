@@ -3,11 +3,12 @@
 use super::*;
 use crate::config::Config;
 use crate::handover::progress::Progress;
+use impala_env::{Registry, builtin};
 use proptest::prelude::*;
 
 /// A checkpoint behind `updates` updates, with numbers that differ everywhere.
 pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
-    let config = Config::complete(format!("seed = {updates}").parse().unwrap()).unwrap();
+    let config = Config::complete(format!("seed = {updates}").parse().unwrap(), &builtin()).unwrap();
     let count = config.network().parameter_count();
     let numbers = |scale: f32| (0..count).map(|i| (i as f32 * 0.37 - 1.0) * scale).collect::<Vec<_>>();
     let mut progress = Progress::new(475.0);
@@ -29,27 +30,16 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
 #[test]
 fn a_checkpoint_comes_back_as_it_was() {
     let checkpoint = checkpoint(3, 20.5);
-    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap()).unwrap(), checkpoint);
-}
-
-#[test]
-fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
-    let old = include_str!("../../config/tests/config_before_sections.toml");
-    let settings = RecordedSettings::read(old.to_owned()).unwrap();
-    let written = Checkpoint { settings, ..checkpoint(1, 9.0) };
-    let read = Checkpoint::decode(&written.encode().unwrap()).unwrap();
-    assert_eq!(read, written);
-    let config = read.settings.config().unwrap();
-    assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
-    assert_eq!(config.goal.solved_return, None);
+    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
 }
 
 /// Written by the first release that wrote format 1, at commit 7147aa6, behind update 10 of
 /// `impala train --deterministic --actors 2 --hidden 8 --batch-size 16 --frames-max 1600 --seed 5`.
+const GOLDEN: &[u8] = include_bytes!("../../../tests/data/checkpoint-format-1.safetensors");
+
 #[test]
 fn the_golden_checkpoint_of_format_1_is_read() {
-    let golden = include_bytes!("../../../tests/data/checkpoint-format-1.safetensors");
-    let checkpoint = Checkpoint::decode(golden).unwrap();
+    let checkpoint = Checkpoint::decode(GOLDEN, &builtin()).unwrap();
     assert_eq!((checkpoint.progress.updates, checkpoint.progress.frames, checkpoint.progress.episodes), (10, 1600, 70));
     assert_eq!((checkpoint.account.produced, checkpoint.account.trained), (20, 20));
     assert_eq!(checkpoint.network().hidden, [8]);
@@ -62,6 +52,41 @@ fn the_golden_checkpoint_of_format_1_is_read() {
     assert_eq!(states.collect::<Vec<_>>(), [(0, 687), (1, 685)]);
     let config = checkpoint.settings.config().unwrap();
     assert_eq!((config.task.seed, config.rollout.actors, config.task.deterministic), (5, 2, true));
+    // What this release writes of it is the same run.
+    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
+}
+
+/// Written by the same release, with the other environment: `--environment catch --hidden 2 --seed 7`, behind update 20.
+#[test]
+fn the_golden_checkpoint_of_catch_is_read() {
+    let golden = include_bytes!("../../../tests/data/checkpoint-format-1-catch.safetensors");
+    let checkpoint = Checkpoint::decode(golden, &builtin()).unwrap();
+    assert_eq!((checkpoint.progress.updates, checkpoint.progress.frames), (20, 560));
+    let config = checkpoint.settings.config().unwrap();
+    assert_eq!((config.task.environment.as_str(), &config.architecture.hidden.0[..]), ("catch", &[2][..]));
+    assert!(config.task.deterministic && config.task.seed == 7 && config.rollout.actors == 2);
+    assert_eq!(checkpoint.account.trained, 40);
+    assert_eq!((checkpoint.optimiser.steps, checkpoint.optimiser.second.len()), (20, checkpoint.parameters.len()));
+    assert_eq!(checkpoint.actor_states.keys().collect::<Vec<_>>(), [&0, &1]);
+    assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
+}
+
+#[test]
+fn a_checkpoint_of_an_environment_that_the_program_does_not_know_is_refused() {
+    let error = Checkpoint::decode(GOLDEN, &Registry::new()).unwrap_err().to_string();
+    assert!(error.starts_with("its configuration: environment = cartpole-v1: unknown environment"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_with_the_settings_of_the_release_before_sections_is_read() {
+    let old = include_str!("../../config/tests/config_before_sections.toml");
+    let settings = RecordedSettings::read(old.to_owned(), &builtin()).unwrap();
+    let written = Checkpoint { settings, ..checkpoint(1, 9.0) };
+    let read = Checkpoint::decode(&written.encode().unwrap(), &builtin()).unwrap();
+    assert_eq!(read, written);
+    let config = read.settings.config().unwrap();
+    assert_eq!((config.output.run_dir, config.checkpoints.checkpoint_store), (None, None));
+    assert_eq!(config.goal.solved_return, None);
 }
 
 #[test]
@@ -95,7 +120,7 @@ fn with_envelope(change: impl FnOnce(&mut Envelope)) -> Vec<u8> {
 
 #[test]
 fn what_is_no_checkpoint_is_said_to_be_none() {
-    let refusal = |bytes: &[u8]| Checkpoint::decode(bytes).unwrap_err().to_string();
+    let refusal = |bytes: &[u8]| Checkpoint::decode(bytes, &builtin()).unwrap_err().to_string();
     let sound = checkpoint(1, 9.0).encode().unwrap();
     assert!(refusal(&[]).contains("damaged or no safetensors file"));
     assert!(refusal(&sound[..sound.len() / 2]).contains("damaged or no safetensors file"));
@@ -121,7 +146,7 @@ proptest! {
         let position = position.index(bytes.len());
         bytes[position] ^= 1 << bit;
         // A changed bit in the header's white space or in the order of keys may still mean the same.
-        if let Ok(read) = Checkpoint::decode(&bytes) {
+        if let Ok(read) = Checkpoint::decode(&bytes, &builtin()) {
             prop_assert_eq!(read, checkpoint(1, 9.0));
         }
     }
@@ -129,6 +154,6 @@ proptest! {
     #[test]
     fn a_file_cut_short_is_noticed(len in any::<prop::sample::Index>()) {
         let bytes = checkpoint(1, 9.0).encode().unwrap();
-        prop_assert!(Checkpoint::decode(&bytes[..len.index(bytes.len())]).is_err());
+        prop_assert!(Checkpoint::decode(&bytes[..len.index(bytes.len())], &builtin()).is_err());
     }
 }

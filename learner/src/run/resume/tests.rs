@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::run::checkpoint::tests::checkpoint;
+use impala_env::builtin;
 
 /// A run's directory with one checkpoint behind `updates`.
 fn run(directory: &Path, updates: u64) -> PathBuf {
     let run = directory.join("run");
     std::fs::create_dir_all(run.join(CHECKPOINTS)).unwrap();
     let checkpoint = checkpoint(updates, 9.0);
-    let name = crate::run::store::name_of(updates);
+    let name = crate::run::checkpoint_store::name_of(updates);
     std::fs::write(run.join(CHECKPOINTS).join(name), checkpoint.encode().unwrap()).unwrap();
     std::fs::write(run.join(CONFIG_FILE), checkpoint.settings.toml()).unwrap();
     run
@@ -30,10 +31,10 @@ fn a_resumed_run_keeps_its_settings_where_none_are_given() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
     let given = settings("frames_max = 77");
-    let by_name = Beginning::find(given.clone(), run.to_str()).unwrap();
-    let by_setting = Beginning::find(in_directory(&run).or(given), None).unwrap();
+    let by_name = Beginning::find(given.clone(), run.to_str(), &builtin()).unwrap();
+    let by_setting = Beginning::find(in_directory(&run).or(given), None, &builtin()).unwrap();
     for beginning in [by_name, by_setting] {
-        let config = Config::complete(beginning.given.clone()).unwrap();
+        let config = Config::complete(beginning.given.clone(), &builtin()).unwrap();
         beginning.check(&config).unwrap();
         assert_eq!((config.task.seed, config.goal.frames_max), (5, 77));
         assert_eq!(beginning.run_dir.as_ref(), Some(&run));
@@ -46,9 +47,9 @@ fn a_resumed_run_keeps_its_settings_where_none_are_given() {
 fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
     let directory = tempfile::tempdir().unwrap();
     let run = directory.path().join("none");
-    let error = Beginning::find(GivenSettings::default(), run.to_str()).unwrap_err().to_string();
+    let error = Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap_err().to_string();
     assert!(error.contains("there is no checkpoint in") && error.contains("none/checkpoints"), "{error}");
-    let beginning = Beginning::find(in_directory(&run), None).unwrap();
+    let beginning = Beginning::find(in_directory(&run), None, &builtin()).unwrap();
     assert_eq!((beginning.checkpoint(), beginning.note()), (None, None));
 }
 
@@ -56,8 +57,9 @@ fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
 fn settings_that_do_not_fit_the_checkpoint_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
-    let beginning = Beginning::find(settings("hidden = [64, 32]"), run.to_str()).unwrap();
-    let error = beginning.check(&Config::complete(beginning.given.clone()).unwrap()).unwrap_err().to_string();
+    let beginning = Beginning::find(settings("hidden = [64, 32]"), run.to_str(), &builtin()).unwrap();
+    let error =
+        beginning.check(&Config::complete(beginning.given.clone(), &builtin()).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("hidden = [64, 32]: the checkpoint ") && error.contains("has [64, 64]"), "{error}");
 }
 
@@ -65,13 +67,13 @@ fn settings_that_do_not_fit_the_checkpoint_are_named() {
 fn damaged_checkpoints_are_told_and_never_begun_over() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
-    let newer = run.join(CHECKPOINTS).join(crate::run::store::name_of(6));
+    let newer = run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(6));
     std::fs::write(&newer, b"half").unwrap();
-    let beginning = Beginning::find(GivenSettings::default(), run.to_str()).unwrap();
+    let beginning = Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap();
     let note = beginning.note().unwrap();
     assert!(note.contains("behind update 5") && note.contains("passed over update-000000000006"), "{note}");
-    std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::store::name_of(5))).unwrap();
-    let error = Beginning::find(in_directory(&run), None).unwrap_err().to_string();
+    std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(5))).unwrap();
+    let error = Beginning::find(in_directory(&run), None, &builtin()).unwrap_err().to_string();
     assert!(error.contains("no usable checkpoint") && error.contains("another --run-dir"), "{error}");
 }
 
@@ -83,8 +85,8 @@ fn a_run_elsewhere_is_found_by_its_configuration() {
     std::fs::rename(run.join(CHECKPOINTS), &elsewhere).unwrap();
     let text = format!("checkpoint_store = \"file://{}\"\n", elsewhere.display());
     std::fs::write(run.join(CONFIG_FILE), text).unwrap();
-    assert!(Beginning::find(GivenSettings::default(), run.to_str()).unwrap().checkpoint().is_some());
+    assert!(Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap().checkpoint().is_some());
     let url = format!("file://{}", elsewhere.display());
-    let beginning = Beginning::find(GivenSettings::default(), Some(&url)).unwrap();
+    let beginning = Beginning::find(GivenSettings::default(), Some(&url), &builtin()).unwrap();
     assert!(beginning.checkpoint().is_some() && beginning.run_dir.is_none());
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::run::checkpoint::tests::checkpoint;
 use crate::run::checkpoint_slot::CheckpointReport;
+use impala_env::builtin;
 
 /// Hands checkpoints to a new writer, one after the other; gives its report.
 fn write(
@@ -31,7 +32,7 @@ fn files(directory: &std::path::Path) -> Vec<String> {
 }
 
 fn read(directory: &std::path::Path, name: &str) -> Checkpoint {
-    Checkpoint::decode(&std::fs::read(directory.join(name)).unwrap()).unwrap()
+    Checkpoint::decode(&std::fs::read(directory.join(name)).unwrap(), &builtin()).unwrap()
 }
 
 #[test]

@@ -1,52 +1,54 @@
 //! A learner that a test plays by hand: it reports what arrives and sends what it is told.
 
+use crate::patience::within;
 use impala_common::agreement::Agreement;
-use impala_common::ids::{ActorIndex, Session, WeightsVersion};
-use impala_common::snapshot::{self, Encoding, NumberFormat, Snapshot, Words};
 use impala_common::wire::pb;
-use impala_env::spec::EnvironmentName;
-use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
 use pb::learner_server::{Learner, LearnerServer};
 use pb::push_request::Message;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Only a guard against hanging: nothing in these tests waits for time to pass.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) type Replies = mpsc::Sender<Result<pb::PushReply, Status>>;
-pub(crate) type Snapshots = mpsc::Sender<Result<pb::Snapshot, Status>>;
+/// Where the test answers on a stream of trajectories.
+pub type Replies = mpsc::Sender<Result<pb::PushReply, Status>>;
+/// Where the test sends weights.
+pub type Snapshots = mpsc::Sender<Result<pb::Snapshot, Status>>;
 
 /// What arrives at the learner.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
+    /// A registration, and where its answer goes.
     Register(pb::RegisterRequest, oneshot::Sender<Result<pb::RegisterReply, Status>>),
+    /// A stream of trajectories was opened for this session.
     Open(u64, Replies),
+    /// A trajectory.
     Trajectory(Box<pb::Trajectory>),
+    /// The actor says that it has produced so many.
     Farewell(u64),
+    /// The actor could not decode weights.
     WeightsDamaged,
     /// The actor has closed its side of the push stream.
     HalfClose,
+    /// A stream of weights was opened for this session.
     Watch(u64, Snapshots),
 }
 
 /// A server on a runtime of its own, so that its death closes every connection at once.
-pub(crate) struct FakeLearner {
+#[derive(Debug)]
+pub struct FakeLearner {
     runtime: Option<Runtime>,
-    pub(crate) address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     events: mpsc::Receiver<Event>,
 }
 
 impl FakeLearner {
     /// Listens on a free port, or on the one of a learner that died.
-    pub(crate) async fn start(address: Option<SocketAddr>) -> Self {
+    pub async fn start(address: Option<SocketAddr>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, events) = mpsc::channel(64);
         let (bound, address_receiver) = oneshot::channel();
@@ -68,17 +70,18 @@ impl FakeLearner {
         Self { runtime: Some(runtime), address, events }
     }
 
-    pub(crate) async fn event(&mut self) -> Event {
-        tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a live server")
+    /// What arrives next.
+    pub async fn event(&mut self) -> Event {
+        within("an event at the learner", self.events.recv()).await.expect("a live server")
     }
 
     /// Accepts the next registration.
-    pub(crate) async fn accept(&mut self, agreement: Agreement) -> pb::RegisterRequest {
+    pub async fn accept(&mut self, agreement: Agreement) -> pb::RegisterRequest {
         self.answer(Ok(agreement.into())).await
     }
 
     /// Accepts the next registration as a learner that sends weights with receipts; gives the stream of replies.
-    pub(crate) async fn accept_with_receipts(&mut self, agreement: Agreement) -> Replies {
+    pub async fn accept_with_receipts(&mut self, agreement: Agreement) -> Replies {
         let session = agreement.session.0;
         let reply = pb::RegisterReply { weights_in_receipts: Some(true), ..agreement.into() };
         assert_eq!(self.answer(Ok(reply)).await.weights_in_receipts, Some(true));
@@ -89,7 +92,7 @@ impl FakeLearner {
     }
 
     /// Answers the next registration.
-    pub(crate) async fn answer(&mut self, reply: Result<pb::RegisterReply, Status>) -> pb::RegisterRequest {
+    pub async fn answer(&mut self, reply: Result<pb::RegisterReply, Status>) -> pb::RegisterRequest {
         match self.event().await {
             Event::Register(request, answer) => {
                 answer.send(reply).unwrap();
@@ -100,7 +103,7 @@ impl FakeLearner {
     }
 
     /// Waits until both streams are open, in either order.
-    pub(crate) async fn streams(&mut self, session: u64) -> (Replies, Snapshots) {
+    pub async fn streams(&mut self, session: u64) -> (Replies, Snapshots) {
         let (mut replies, mut snapshots) = (None, None);
         while replies.is_none() || snapshots.is_none() {
             match self.event().await {
@@ -112,7 +115,8 @@ impl FakeLearner {
         (replies.unwrap(), snapshots.unwrap())
     }
 
-    pub(crate) async fn trajectory(&mut self) -> pb::Trajectory {
+    /// The next trajectory; nothing else may come before it.
+    pub async fn trajectory(&mut self) -> pb::Trajectory {
         match self.event().await {
             Event::Trajectory(trajectory) => *trajectory,
             other => panic!("expected a trajectory, got {other:?}"),
@@ -120,7 +124,7 @@ impl FakeLearner {
     }
 
     /// Takes trajectories until the farewell and the half-close: their number, and what the farewell says.
-    pub(crate) async fn last_words(&mut self) -> (u64, u64) {
+    pub async fn last_words(&mut self) -> (u64, u64) {
         let (mut trajectories, mut produced) = (0, None);
         loop {
             match self.event().await {
@@ -133,7 +137,7 @@ impl FakeLearner {
     }
 
     /// Dies: connections are cut, the port is free again.
-    pub(crate) fn die(mut self) -> SocketAddr {
+    pub fn die(mut self) -> SocketAddr {
         self.stop();
         self.address
     }
@@ -208,79 +212,4 @@ impl Learner for Service {
         self.events.send(Event::Watch(request.into_inner().session, sender)).await.unwrap();
         Ok(Response::new(Box::pin(ReceiverStream::new(snapshots))))
     }
-}
-
-pub(crate) fn agreement(session: u64) -> Agreement {
-    let environment = EnvironmentName::CartPoleV1.spec();
-    Agreement {
-        session: Session(session),
-        actor_index: ActorIndex(0),
-        network: NetworkSpec {
-            observation_len: environment.observation_len,
-            hidden: vec![8],
-            activation: Activation::Tanh,
-            action_count: environment.action_count,
-        },
-        environment,
-        unroll_length: 5,
-        environments_per_actor: 3,
-        seed: 1,
-        encoding: Encoding::F32Delta,
-        in_flight_max: 2,
-        lockstep: None,
-    }
-}
-
-fn words(version: u64) -> Words {
-    let parameters = vec![version as f32 * 0.01; agreement(0).network.parameter_count()];
-    Words::round(NumberFormat::F32, &parameters)
-}
-
-/// Weights that are all `version / 100`.
-pub(crate) fn full(version: u64) -> pb::Snapshot {
-    pb::Snapshot::from(&snapshot::encode(WeightsVersion(version), &words(version), None))
-}
-
-/// The same without compression.
-pub(crate) fn stored(version: u64) -> pb::Snapshot {
-    pb::Snapshot::from(&snapshot::store(WeightsVersion(version), &words(version)))
-}
-
-/// The same as the difference to another version.
-pub(crate) fn delta(version: u64, base: u64) -> pb::Snapshot {
-    let snapshot: Snapshot =
-        snapshot::encode(WeightsVersion(version), &words(version), Some((WeightsVersion(base), &words(base))));
-    pb::Snapshot::from(&snapshot)
-}
-
-pub(crate) fn receipt(sequence: u64, disposition: pb::Disposition) -> pb::PushReply {
-    let receipt = pb::Receipt { sequence, disposition: disposition.into(), weights_version: 0, weights: None };
-    pb::PushReply { message: Some(pb::push_reply::Message::Receipt(receipt)) }
-}
-
-/// A receipt with the weights for the next trajectory.
-pub(crate) fn receipt_with(sequence: u64, weights: pb::Snapshot) -> pb::PushReply {
-    let weights_version = weights.version;
-    let disposition = pb::Disposition::Trained.into();
-    let receipt = pb::Receipt { sequence, disposition, weights_version, weights: Some(weights) };
-    pb::PushReply { message: Some(pb::push_reply::Message::Receipt(receipt)) }
-}
-
-/// Weights by themselves, as they come after `open`.
-pub(crate) fn weights(snapshot: pb::Snapshot) -> pb::PushReply {
-    pb::PushReply { message: Some(pb::push_reply::Message::Weights(snapshot)) }
-}
-
-pub(crate) fn finish(reason: &str) -> pb::PushReply {
-    finish_with(reason, false)
-}
-
-/// Ends the session; the actor is to register again.
-pub(crate) fn wait(reason: &str) -> pb::PushReply {
-    finish_with(reason, true)
-}
-
-fn finish_with(reason: &str, wait: bool) -> pb::PushReply {
-    let finish = pb::Finish { reason: reason.into(), wait };
-    pb::PushReply { message: Some(pb::push_reply::Message::Finish(finish)) }
 }

@@ -1,8 +1,7 @@
-//! A prefix of an object store that holds checkpoints. An object appears whole or not at all.
+//! A prefix of an object store. An object appears whole or not at all.
 
 use super::StoreError;
 use bytes::Bytes;
-use impala_common::errors::chain;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -113,4 +112,17 @@ fn client_options(provider: &str) -> ClientOptions {
     let allows_http = std::env::var(format!("{provider}_ALLOW_HTTP")).is_ok_and(|value| value == "true");
     let options = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
     options.with_allow_http(allows_http)
+}
+
+/// An error and the errors behind it, outermost first: what matters, such as a certificate that nobody trusts, often stands
+/// at the end. Some layers repeat what the one below says; that is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for source in std::iter::successors(error.source(), |error| error.source()) {
+        let part = source.to_string();
+        if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
 }

@@ -1,49 +1,8 @@
-//! What a learner tells of its run to whoever asks, and how it travels. The service fills it in, `inquiry` reads it.
+//! The status of a run on the wire.
 
-use crate::handover::ledger::Account;
-use crate::handover::run_state::RunState;
-use impala_common::wire::{WireError, pb};
-use serde::Serialize;
-use std::fmt;
-
-/// A run at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Status {
-    /// What the learner is about.
-    pub state: RunState,
-    /// Why; empty while it trains.
-    pub reason: String,
-    /// What is learned.
-    pub environment: String,
-    /// Frames trained.
-    pub frames: u64,
-    /// Updates.
-    pub updates: u64,
-    /// Episodes ended.
-    pub episodes: u64,
-    /// Mean of the last 100 episodes.
-    pub mean_return: Option<f64>,
-    /// Whether that has reached the goal.
-    pub solved: bool,
-    /// Actors with an open trajectory stream.
-    pub actors_connected: u32,
-    /// Every trajectory.
-    pub account: Account,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.reason.is_empty() { "" } else { ": " };
-        let mean = self.mean_return.map_or("-".into(), |mean| format!("{mean:.2}"));
-        let solved = if self.solved { ", solved" } else { "" };
-        writeln!(f, "state         {}{separator}{}", self.state, self.reason)?;
-        writeln!(f, "environment   {}", self.environment)?;
-        writeln!(f, "actors        {} connected", self.actors_connected)?;
-        writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
-        writeln!(f, "mean return   {mean} over the last 100 episodes{solved}")?;
-        write!(f, "trajectories  {}", self.account)
-    }
-}
+use super::{WireError, pb};
+use crate::account::Account;
+use crate::status::{RunState, Status};
 
 impl From<Status> for pb::StatusReply {
     fn from(status: Status) -> Self {
@@ -126,14 +85,5 @@ mod tests {
         let reply = pb::StatusReply { state: 99, ..status(RunState::Training).into() };
         let error = Status::try_from(reply).unwrap_err();
         assert_eq!(error, WireError::Unknown { field: "state", value: "99".into() });
-    }
-
-    #[test]
-    fn people_read_state_reason_and_account() {
-        let text = status(RunState::Completed).to_string();
-        for part in ["state         completed: solved", "3 connected", "80 frames in 1 updates", "20.50", "1 in flight"]
-        {
-            assert!(text.contains(part), "`{part}` is not in:\n{text}");
-        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A name may have several addresses, and others tomorrow: a pod that moves keeps its name alone.
 
-use super::LearnerUrl;
-use impala_common::errors::chain;
+use super::url::LearnerUrl;
+use crate::process::errors::chain;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -76,6 +76,33 @@ impl fmt::Debug for Resolver {
     }
 }
 
+/// A channel on its way.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
+
+/// How a socket is opened to the one address that an endpoint names, and a channel made of it.
+#[derive(Clone)]
+pub struct Connector(Arc<dyn Fn(Endpoint) -> Connecting + Send + Sync>);
+
+impl Connector {
+    /// Another way than by the system's network.
+    pub fn new(connect: impl Fn(Endpoint) -> Connecting + Send + Sync + 'static) -> Self {
+        Self(Arc::new(connect))
+    }
+}
+
+impl Default for Connector {
+    /// By TCP.
+    fn default() -> Self {
+        Self::new(|endpoint| Box::pin(async move { endpoint.connect().await }))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
 /// What it takes to reach a learner.
 #[derive(Clone, Debug)]
 pub struct Dialler {
@@ -83,21 +110,23 @@ pub struct Dialler {
     pub url: LearnerUrl,
     /// How that becomes addresses.
     pub resolver: Resolver,
+    /// How a socket is opened to one of them.
+    pub connector: Connector,
     /// How long it may take.
     pub timing: Timing,
 }
 
 impl Dialler {
-    /// With the system's names and the usual patience.
+    /// With the system's names and sockets and the usual patience.
     pub fn new(url: LearnerUrl) -> Self {
-        Self { url, resolver: Resolver::default(), timing: Timing::default() }
+        Self { url, resolver: Resolver::default(), connector: Connector::default(), timing: Timing::default() }
     }
 
     /// The present addresses of the name, each once, in the resolver's order.
     ///
     /// # Errors
     /// There are none, or nobody tells; in words.
-    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
         let host = self.url.host();
         let resolving = tokio::time::timeout(self.timing.resolve, (self.resolver.0)(&self.url));
         let resolved = resolving.await.map_err(|_| format!("`{host}` was not resolved in time"))?;
@@ -118,11 +147,18 @@ impl Dialler {
     ///
     /// # Errors
     /// Nobody accepts there in time; in words.
-    pub(super) async fn connect(&self, address: SocketAddr) -> Result<Channel, String> {
+    pub async fn connect(&self, address: SocketAddr) -> Result<Channel, String> {
+        // The endpoint's own limit is for the socket; this one is for all of it.
+        let connecting = tokio::time::timeout(self.timing.connect, (self.connector.0)(self.endpoint(address))).await;
+        connecting.map_err(|_| "no connection in time".to_owned())?.map_err(|error| chain(&error))
+    }
+
+    /// Everything that holds for a connection, whoever makes it.
+    fn endpoint(&self, address: SocketAddr) -> Endpoint {
         let Timing { connect, keepalive_interval, keepalive_timeout, .. } = self.timing;
         let origin: Uri = self.url.to_string().parse().expect("a learner's URL was parsed before");
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address makes a URL");
-        let endpoint = endpoint
+        endpoint
             // Whoever stands in between sees the name, not the address of the moment.
             .origin(origin)
             .tcp_nodelay(true)
@@ -131,9 +167,6 @@ impl Dialler {
             .keep_alive_timeout(keepalive_timeout)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
-        // The connector's own limit is for the socket; this one is for all of it.
-        let connecting = tokio::time::timeout(connect, endpoint.connect()).await;
-        connecting.map_err(|_| "no connection in time".to_owned())?.map_err(|error| chain(&error))
+            .initial_connection_window_size(CONNECTION_WINDOW)
     }
 }

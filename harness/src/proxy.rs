@@ -1,5 +1,4 @@
-//! A network between two peers that can fall silent: connections stay open, but nothing comes through any more. Also the
-//! learner's tests use it.
+//! A network between two peers that can fall silent: connections stay open, but nothing comes through any more.
 
 use std::net::SocketAddr;
 use tokio::io::copy_bidirectional;
@@ -7,13 +6,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// Forwards connections on its own address to another one.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it accepts.
+    pub address: SocketAddr,
     is_silent: watch::Sender<bool>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    /// Accepts on a free port for `target`.
+    pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let is_silent = watch::Sender::new(false);
@@ -27,7 +29,7 @@ impl Proxy {
     }
 
     /// From now on nothing comes through, also of new connections, which are accepted all the same.
-    pub(crate) fn fall_silent(&self) {
+    pub fn fall_silent(&self) {
         self.is_silent.send_replace(true);
     }
 }

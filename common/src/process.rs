@@ -1,0 +1,8 @@
+//! What every process of the system sets up in the same way: logs, metrics and probes, signals; and how it words errors and
+//! panics.
+
+pub mod errors;
+pub mod logs;
+pub mod panics;
+pub mod probes;
+pub mod signals;

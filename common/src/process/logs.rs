@@ -1,0 +1,60 @@
+//! Logs, set up the same way in every process.
+
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The log file cannot be created.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot create the log file {path}")]
+pub struct LogFileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Sends logs to standard error, at level `info` or as `RUST_LOG` says. With a file everything goes there and only
+/// warnings also to standard error, so that a progress display stays readable.
+///
+/// # Errors
+/// The file cannot be created.
+pub fn init(format: LogFormat, file: Option<&Path>) -> Result<(), LogFileError> {
+    let filter = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let registry = tracing_subscriber::registry();
+    // A second call, as tests make it, keeps the first subscriber.
+    let _ = match file {
+        None => registry.with(layer(format, std::io::stderr).with_filter(filter())).try_init(),
+        Some(path) => {
+            let file = File::create(path).map_err(|source| LogFileError { path: path.into(), source })?;
+            let warnings = layer(format, std::io::stderr).with_filter(LevelFilter::WARN);
+            registry.with(layer(format, file).with_filter(filter())).with(warnings).try_init()
+        }
+    };
+    Ok(())
+}
+
+fn layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    match format {
+        LogFormat::Human => fmt::layer().with_target(false).with_ansi(false).with_writer(writer).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+    }
+}

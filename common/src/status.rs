@@ -1,0 +1,105 @@
+//! How a run stands: what a learner tells of it to whoever asks. How it travels is [`crate::wire`]'s business.
+
+use crate::account::Account;
+use serde::Serialize;
+use std::fmt;
+
+/// What a learner is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Fewer actors are connected than a batch needs.
+    Waiting,
+    /// Training goes on.
+    Training,
+    /// Training is over, its results are written, and the final model is served.
+    Completed,
+    /// The learner is shutting down.
+    Stopping,
+}
+
+impl RunState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Training, Self::Completed, Self::Stopping];
+
+    /// The name in metrics and in what people are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Training => "training",
+            Self::Completed => "completed",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A run at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// What the learner is about.
+    pub state: RunState,
+    /// Why; empty while it trains.
+    pub reason: String,
+    /// What is learned.
+    pub environment: String,
+    /// Frames trained.
+    pub frames: u64,
+    /// Updates.
+    pub updates: u64,
+    /// Episodes ended.
+    pub episodes: u64,
+    /// Mean of the last 100 episodes.
+    pub mean_return: Option<f64>,
+    /// Whether that has reached the goal.
+    pub solved: bool,
+    /// Actors with an open trajectory stream.
+    pub actors_connected: u32,
+    /// Every trajectory.
+    pub account: Account,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.reason.is_empty() { "" } else { ": " };
+        let mean = self.mean_return.map_or("-".into(), |mean| format!("{mean:.2}"));
+        let solved = if self.solved { ", solved" } else { "" };
+        writeln!(f, "state         {}{separator}{}", self.state, self.reason)?;
+        writeln!(f, "environment   {}", self.environment)?;
+        writeln!(f, "actors        {} connected", self.actors_connected)?;
+        writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
+        writeln!(f, "mean return   {mean} over the last 100 episodes{solved}")?;
+        write!(f, "trajectories  {}", self.account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_state_reason_and_account() {
+        let status = Status {
+            state: RunState::Completed,
+            reason: "solved".into(),
+            environment: "cartpole-v1".into(),
+            frames: 80,
+            updates: 1,
+            episodes: 2,
+            mean_return: Some(20.5),
+            solved: true,
+            actors_connected: 3,
+            account: Account { produced: 3, trained: 1, lost: 1, ..Account::default() },
+        };
+        let text = status.to_string();
+        for part in ["state         completed: solved", "3 connected", "80 frames in 1 updates", "20.50", "1 in flight"]
+        {
+            assert!(text.contains(part), "`{part}` is not in:\n{text}");
+        }
+    }
+}

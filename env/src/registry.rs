@@ -1,0 +1,245 @@
+//! Which environments there are: a table from names to specs, goals and constructors, which a program makes at its start and
+//! passes to whatever needs one. There is no global table: two runs in one process may know different environments.
+
+use crate::environment::VectorEnvironment;
+use crate::seed::Rng;
+use crate::spec::{EnvironmentName, EnvironmentSpec};
+use crate::{cartpole, catch};
+use std::fmt;
+use std::sync::Arc;
+
+/// Episodes in the mean return that decides whether an environment is solved.
+pub const GOAL_EPISODES: usize = 100;
+
+/// Makes one environment for each random source, all at the start of an episode.
+type Make = dyn Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync;
+
+/// An environment that can be made: its name and shape, what counts as solved, and how it is made. A cheap handle; equal ones
+/// have the same name, shape and goal.
+#[derive(Clone)]
+pub struct EnvironmentKind {
+    name: EnvironmentName,
+    spec: EnvironmentSpec,
+    solved_return: f64,
+    make: Arc<Make>,
+}
+
+impl EnvironmentKind {
+    /// An environment with flat observations of `observation_len` numbers and `action_count` discrete actions, which counts as
+    /// solved from a mean of `solved_return` over [`GOAL_EPISODES`] episodes. `make` gets a random source for each environment
+    /// wanted and makes exactly so many, each of which draws from its own source only.
+    ///
+    /// # Errors
+    /// The name or one of the numbers is out of bounds.
+    pub fn new(
+        name: &str,
+        observation_len: usize,
+        action_count: usize,
+        solved_return: f64,
+        make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
+    ) -> Result<Self, KindError> {
+        let name: EnvironmentName = name.parse()?;
+        let out_of_bounds =
+            |field, value: String, bounds| Err(KindError::Bounds { name: name.clone(), field, value, bounds });
+        if observation_len == 0 {
+            return out_of_bounds("observation_len", observation_len.to_string(), "1 or more");
+        }
+        if !(1..=256).contains(&action_count) {
+            return out_of_bounds("action_count", action_count.to_string(), "1 to 256");
+        }
+        if !solved_return.is_finite() {
+            return out_of_bounds("solved_return", solved_return.to_string(), "a finite number");
+        }
+        let spec = EnvironmentSpec { name: name.to_string(), observation_len, action_count };
+        Ok(Self { name, spec, solved_return, make: Arc::new(make) })
+    }
+
+    /// What it is looked up by.
+    pub fn name(&self) -> &EnvironmentName {
+        &self.name
+    }
+
+    /// What learner and actor must agree on.
+    pub fn spec(&self) -> &EnvironmentSpec {
+        &self.spec
+    }
+
+    /// Mean return over [`GOAL_EPISODES`] episodes from which it counts as solved.
+    pub fn solved_return(&self) -> f64 {
+        self.solved_return
+    }
+
+    /// One environment for each random source, all at the start of an episode.
+    pub fn make(&self, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
+        (self.make)(rngs)
+    }
+}
+
+impl PartialEq for EnvironmentKind {
+    fn eq(&self, other: &Self) -> bool {
+        self.spec == other.spec && self.solved_return == other.solved_return
+    }
+}
+
+impl Eq for EnvironmentKind {}
+
+impl fmt::Debug for EnvironmentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("EnvironmentKind");
+        text.field("spec", &self.spec).field("solved_return", &self.solved_return).finish_non_exhaustive()
+    }
+}
+
+/// An environment that cannot be registered.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum KindError {
+    /// Its name is none.
+    #[error(transparent)]
+    Name(#[from] crate::spec::NameError),
+    /// A number is none that training works with.
+    #[error("environment {name}: {field} = {value}, it must be {bounds}")]
+    Bounds {
+        /// The environment.
+        name: EnvironmentName,
+        /// The number.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        bounds: &'static str,
+    },
+    /// Another one has the name.
+    #[error("environment {0} is registered already: choose another name, e.g. with a version")]
+    Taken(EnvironmentName),
+}
+
+/// No environment has the name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unknown environment `{name}`: use one of {registered}")]
+pub struct UnknownEnvironment {
+    name: EnvironmentName,
+    registered: String,
+}
+
+/// The environments that a program knows.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    kinds: Vec<EnvironmentKind>,
+}
+
+impl Registry {
+    /// One that knows none.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that knows this environment alone.
+    pub fn only(kind: EnvironmentKind) -> Self {
+        Self { kinds: vec![kind] }
+    }
+
+    /// Adds an environment.
+    ///
+    /// # Errors
+    /// Its name is taken.
+    pub fn register(&mut self, kind: EnvironmentKind) -> Result<(), KindError> {
+        if self.get(kind.name()).is_ok() {
+            return Err(KindError::Taken(kind.name));
+        }
+        self.kinds.push(kind);
+        Ok(())
+    }
+
+    /// The environment of a name.
+    ///
+    /// # Errors
+    /// There is none; the message lists those that there are.
+    pub fn get(&self, name: &EnvironmentName) -> Result<&EnvironmentKind, UnknownEnvironment> {
+        let unknown = || {
+            let names: Vec<_> = self.kinds.iter().map(|kind| kind.name.as_str()).collect();
+            let registered = if names.is_empty() { "none: none is registered".into() } else { names.join(", ") };
+            UnknownEnvironment { name: name.clone(), registered }
+        };
+        self.kinds.iter().find(|kind| kind.name == *name).ok_or_else(unknown)
+    }
+
+    /// Every environment, in the order of registration.
+    pub fn kinds(&self) -> &[EnvironmentKind] {
+        &self.kinds
+    }
+}
+
+/// The environments of this project: `cartpole-v1`, `cartpole-v0`, `catch`. Register your own beside them.
+pub fn builtin() -> Registry {
+    // Solved: gymnasium's reward thresholds; for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
+    let kinds = [
+        EnvironmentKind::new("cartpole-v1", 4, 2, 475.0, |rngs| {
+            Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
+        }),
+        EnvironmentKind::new("cartpole-v0", 4, 2, 195.0, |rngs| {
+            Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
+        }),
+        EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs))),
+    ];
+    Registry { kinds: kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds")).into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Outcome, Step, rngs};
+
+    #[test]
+    fn every_environment_keeps_its_spec() {
+        for kind in builtin().kinds() {
+            let (spec, environments) = (kind.spec(), 3);
+            let name = kind.name();
+            let mut environment = kind.make(rngs(1, 0, environments));
+            assert_eq!(environment.environments(), environments);
+            let mut observations = vec![f32::NAN; environments * spec.observation_len];
+            environment.observe(&mut observations);
+            assert!(observations.iter().all(|x| x.is_finite()), "{name} leaves observations unwritten");
+            for action in 0..spec.action_count {
+                observations.fill(f32::NAN);
+                let step = Step {
+                    observations: &mut observations,
+                    rewards: &mut [0.0; 3],
+                    outcomes: &mut [Outcome::Continues; 3],
+                    final_observations: &mut Vec::new(),
+                };
+                environment.step(&[u8::try_from(action).unwrap(); 3], step);
+                assert!(observations.iter().all(|x| x.is_finite()), "{name} leaves observations unwritten");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_nobody_registered_is_told_with_those_that_are() {
+        let error = builtin().get(&"pong".parse().unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "unknown environment `pong`: use one of cartpole-v1, cartpole-v0, catch");
+        let error = Registry::new().get(&"catch".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("none is registered"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_trained_on_is_refused_when_it_is_registered() {
+        let kind = |name, observation_len, action_count, solved_return| {
+            EnvironmentKind::new(name, observation_len, action_count, solved_return, |rngs| {
+                Box::new(catch::Catch::new(rngs))
+            })
+        };
+        let refusal = |result: Result<EnvironmentKind, KindError>| result.unwrap_err().to_string();
+        assert!(refusal(kind("my env", 1, 1, 0.0)).contains("`my env` is no name"));
+        assert_eq!(refusal(kind("mine", 0, 1, 0.0)), "environment mine: observation_len = 0, it must be 1 or more");
+        assert!(refusal(kind("mine", 1, 257, 0.0)).contains("action_count = 257, it must be 1 to 256"));
+        assert!(refusal(kind("mine", 1, 1, f64::NAN)).contains("solved_return = NaN"));
+        let mut registry = builtin();
+        registry.register(kind("mine", 50, 3, 1.0).unwrap()).unwrap();
+        assert_eq!(
+            registry.get(&"mine".parse().unwrap()).unwrap().spec().to_string(),
+            "mine (observation length 50, 3 actions)"
+        );
+        let error = registry.register(kind("catch", 50, 3, 1.0).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("environment catch is registered already"), "{error}");
+    }
+}

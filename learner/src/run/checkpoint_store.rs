@@ -1,0 +1,156 @@
+//! The checkpoints of a run in a store: their names, which is the newest and the best, and what a sound one is. Where and how
+//! bytes lie is the store's business.
+
+use crate::run::checkpoint::Checkpoint;
+use bytes::Bytes;
+use impala_env::Registry;
+use impala_store::{Store, StoreError, StoreLocation};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Name of the best checkpoint.
+const BEST: &str = "best.safetensors";
+const PREFIX: &str = "update-";
+const SUFFIX: &str = ".safetensors";
+
+/// What keeps checkpoints from being found.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointStoreError {
+    /// The setting names no store.
+    #[error("checkpoint_store = {0}")]
+    Location(StoreError),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// There are checkpoints, but none to go on from.
+    #[error("{location} has no usable checkpoint; {reasons}; move them away, or choose another --run-dir")]
+    NoneUsable {
+        /// The store.
+        location: String,
+        /// What is wrong with each.
+        reasons: String,
+    },
+}
+
+/// The checkpoints of one run.
+#[derive(Clone, Debug)]
+pub struct CheckpointStore {
+    store: Store,
+}
+
+/// A checkpoint that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The newest that is sound.
+    pub checkpoint: Checkpoint,
+    /// Its name in the store.
+    pub name: String,
+    /// What is wrong with newer ones, in words.
+    pub skipped: Vec<String>,
+}
+
+/// The name of the checkpoint behind an update.
+pub fn name_of(update: u64) -> String {
+    format!("{PREFIX}{update:012}{SUFFIX}")
+}
+
+/// The update of a checkpoint's name.
+fn update_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    name == BEST || update_of(name).is_some()
+}
+
+impl CheckpointStore {
+    /// The checkpoints at a location; see [`Store::open`].
+    ///
+    /// # Errors
+    /// The URL is none, or settings for it are missing.
+    pub fn open(location: &StoreLocation) -> Result<Self, CheckpointStoreError> {
+        Store::open(location).map(Self::new).map_err(CheckpointStoreError::Location)
+    }
+
+    /// The checkpoints in a directory, which is made when the first one is written.
+    pub fn directory(path: impl Into<PathBuf>) -> Self {
+        Self::new(Store::directory(path))
+    }
+
+    /// The checkpoints in a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The newest sound checkpoint, if there is any at all. Damaged and foreign ones are passed over; the best one is the
+    /// last resort.
+    ///
+    /// # Errors
+    /// The store cannot be read, or it has checkpoints of which none is usable: each is named.
+    pub async fn newest(&self, registry: &Registry) -> Result<Option<Found>, CheckpointStoreError> {
+        let mut names = self.names().await?;
+        names.sort_by_key(|name| std::cmp::Reverse(update_of(name)));
+        let mut skipped = Vec::new();
+        for name in names {
+            let reason = match self.store.read(&name).await {
+                Ok(bytes) => match Checkpoint::decode(&bytes, registry) {
+                    Ok(checkpoint) => return Ok(Some(Found { checkpoint, name, skipped })),
+                    Err(error) => error.to_string(),
+                },
+                // A file that cannot be read will not be read on the next attempt; a store may well be back by then.
+                Err(error @ (StoreError::File { .. } | StoreError::Gone { .. })) => error.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            skipped.push(format!("{name}: {reason}"));
+        }
+        match skipped.is_empty() {
+            true => Ok(None),
+            false => {
+                let (location, reasons) = (self.store.to_string(), skipped.join("; "));
+                Err(CheckpointStoreError::NoneUsable { location, reasons })
+            }
+        }
+    }
+
+    /// Removes what a process that was killed while it wrote has left.
+    pub(crate) fn remove_halves(&self) -> Result<(), StoreError> {
+        // Earlier releases left the suffix out of the names of temporary files.
+        self.store.remove_halves(|name| is_checkpoint(name) || is_checkpoint(&format!("{name}{SUFFIX}")))
+    }
+
+    /// Updates with a checkpoint, in their order.
+    pub(crate) async fn updates(&self) -> Result<Vec<u64>, StoreError> {
+        let mut updates: Vec<u64> = self.names().await?.iter().filter_map(|name| update_of(name)).collect();
+        updates.sort_unstable();
+        Ok(updates)
+    }
+
+    /// Writes the checkpoint behind an update.
+    pub(crate) async fn write(&self, update: u64, bytes: Bytes) -> Result<(), StoreError> {
+        self.store.write(&name_of(update), bytes).await
+    }
+
+    /// Writes the best checkpoint so far.
+    pub(crate) async fn write_best(&self, bytes: Bytes) -> Result<(), StoreError> {
+        self.store.write(BEST, bytes).await
+    }
+
+    /// Removes the checkpoint behind an update.
+    pub(crate) async fn remove(&self, update: u64) -> Result<(), StoreError> {
+        self.store.remove(&name_of(update)).await
+    }
+
+    /// Names of all checkpoints, in no order.
+    async fn names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.store.names().await?.into_iter().filter(|name| is_checkpoint(name)).collect())
+    }
+}
+
+impl fmt::Display for CheckpointStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! Where files lie: a directory, or a prefix in an object store. This crate knows names and bytes, and how a file is written
+//! so that it is there whole or not at all; what the bytes mean is the business of whoever stores them.
+
+mod location;
+mod store;
+mod whole;
+
+pub use location::StoreLocation;
+pub use store::{Store, StoreError};
+pub use whole::{remove_halves, write_whole};
+
+/// What tests of other crates need to make a bucket without a provider.
+pub use object_store::memory::InMemory;

@@ -1,0 +1,46 @@
+//! A directory of files.
+
+use super::StoreError;
+use crate::whole;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// Made when the first file is written.
+#[derive(Clone, Debug)]
+pub(super) struct Directory(pub(super) PathBuf);
+
+impl Directory {
+    /// Names of all files; none if there is no directory.
+    pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let error = |reason| StoreError::File { action: "list", path: self.0.clone(), reason };
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(error)?,
+        };
+        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect::<io::Result<_>>().map_err(error)
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let path = self.0.join(name);
+        fs::read(&path).map_err(|reason| StoreError::File { action: "read", path, reason })
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.0.join(name);
+        let written = fs::create_dir_all(&self.0).and_then(|()| whole::write_whole(&path, bytes));
+        written.map_err(|reason| StoreError::File { action: "write", path, reason })
+    }
+
+    pub(super) fn remove_halves(&self, is_ours: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        let error =
+            |reason| StoreError::File { action: "remove half-written files from", path: self.0.clone(), reason };
+        whole::remove_halves(&self.0, is_ours).map_err(error)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.0.join(name);
+        fs::remove_file(&path).map_err(|reason| StoreError::File { action: "remove", path, reason })
+    }
+}

@@ -1,0 +1,48 @@
+//! Both kinds of store, the object store in memory.
+
+use super::*;
+use object_store::memory::InMemory;
+
+#[tokio::test]
+async fn files_come_back_under_their_names_until_they_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Arc::new(InMemory::new());
+    let bucket = Store::bucket(memory.clone(), "runs/one", "s3://bucket/runs/one");
+    let other_run = Store::bucket(memory, "runs/one/deeper", "s3://bucket/runs/one/deeper");
+    other_run.write("z", Bytes::from_static(b"another's")).await.unwrap();
+    for store in [Store::directory(directory.path().join("made/when/needed")), bucket] {
+        assert!(store.names().await.unwrap().is_empty());
+        store.write("a", Bytes::from_static(b"first")).await.unwrap();
+        store.write("b", Bytes::from_static(b"b")).await.unwrap();
+        store.write("a", Bytes::from_static(b"second")).await.unwrap();
+        let mut names = store.names().await.unwrap();
+        names.sort();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(store.read("a").await.unwrap(), b"second");
+        store.remove("a").await.unwrap();
+        assert_eq!(store.names().await.unwrap(), ["b"]);
+        let error = store.read("a").await.unwrap_err().to_string();
+        assert!(
+            error.contains("/a") && error.contains("cannot read") | error.contains("not there any more"),
+            "{error}"
+        );
+        store.remove_halves(|_| true).unwrap();
+        assert_eq!(store.names().await.unwrap(), ["b"]);
+    }
+}
+
+#[test]
+fn locations_are_directories_or_urls_of_known_kinds() {
+    let refusal = |text: &str| text.parse::<StoreLocation>().unwrap_err();
+    assert_eq!(
+        refusal("ftp://host/x"),
+        "`ftp://` is no store for checkpoints: write a directory, file://, s3://, gs:// or az://"
+    );
+    let open = |text: &str| Store::open(&text.parse().unwrap());
+    assert_eq!(open("some/where").unwrap().to_string(), "some/where");
+    assert_eq!(open("file:///some/where").unwrap().to_string(), "/some/where");
+    let error = open("file://some/where").unwrap_err().to_string();
+    assert!(error.starts_with("file://some/where: write file:///"), "{error}");
+    assert_eq!(open("s3://bucket/prefix").unwrap().to_string(), "s3://bucket/prefix");
+    assert!(open("s3://").is_err());
+}

@@ -1,0 +1,160 @@
+//! The one way in which a file is written: under a temporary name beside its place, flushed to the disk, renamed, and its
+//! directory flushed. A reader sees the old file or the new one; a machine that loses power keeps one of the two.
+
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Of files that are not whole yet.
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// Tells the temporary files of this process from those of every other, also in another container with the same directory,
+/// where process ids repeat. The standard library seeds its hash keys from the system's random source.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+/// Tells two writes of this process apart.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// Writes a file so that it is there whole or not at all, and on the disk when this returns. What was there before is
+/// replaced. Nothing is left beside it, whatever fails.
+///
+/// # Errors
+/// The file system refuses; the old file, if any, is as it was.
+pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    let temporary = temporary_name(path)?;
+    let mut file = File::options().write(true).create_new(true).open(&temporary)?;
+    // Shows other processes that somebody is at work on it, until the file is closed; where locks are unknown, nobody asks.
+    let _ = file.try_lock();
+    let written = file.write_all(bytes.as_ref()).and_then(|()| file.sync_all());
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    // Half a file on a full disk would take room from the next attempt.
+    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_directory(path)
+}
+
+/// The name has a part of this process's own, so that two processes never write into one temporary file.
+fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name");
+    let mut name = path.file_name().ok_or_else(no_name)?.to_owned();
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{:016x}-{number}{TEMPORARY_SUFFIX}", *PROCESS));
+    Ok(path.with_file_name(name))
+}
+
+/// The new name is on the disk when the directory is; not every system can flush one.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flushed = File::open(directory).and_then(|directory| directory.sync_all());
+    flushed.or_else(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
+        _ => Err(error),
+    })
+}
+
+/// Removes what processes that were killed while they wrote have left in a directory, for the files whose names `is_ours`
+/// accepts. What another process is writing at this moment stays.
+///
+/// # Errors
+/// The directory cannot be read, or a file not be removed. A directory that is not there is none.
+pub fn remove_halves(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_half = entry.file_name().to_str().and_then(whole_name).is_some_and(&is_ours);
+        if is_half && entry.file_type()?.is_file() && !is_being_written(&entry.path()) {
+            match fs::remove_file(entry.path()) {
+                // Its writer has just renamed or removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of the file that a temporary one was to become. Earlier releases put no process's part into it but the suffix in
+/// place of the extension: then it is the name without that.
+fn whole_name(temporary: &str) -> Option<&str> {
+    let name = temporary.strip_suffix(TEMPORARY_SUFFIX)?;
+    let is_process_part = |part: &str| {
+        let (process, number) = part.split_once('-').unwrap_or_default();
+        process.len() == 16 && process.bytes().all(|b| b.is_ascii_hexdigit()) && number.parse::<u64>().is_ok()
+    };
+    Some(name.rsplit_once('.').filter(|(_, part)| is_process_part(part)).map_or(name, |(whole, _)| whole))
+}
+
+fn is_being_written(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        write_whole(&path, "old").unwrap();
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(directory.path()), ["config.toml"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file_and_no_half() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model");
+        fs::create_dir_all(path.join("in the way")).unwrap();
+        assert!(write_whole(&path, "new").is_err());
+        assert_eq!(names(directory.path()), ["model"]);
+        assert!(write_whole(&directory.path().join("none/model"), "new").is_err());
+        assert!(write_whole(Path::new("/"), "new").unwrap_err().to_string().contains("no file name"));
+    }
+
+    #[test]
+    fn writes_side_by_side_end_with_one_of_the_files_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("best");
+        std::thread::scope(|scope| {
+            for writer in 0_u8..4 {
+                let path = &path;
+                scope.spawn(move || (0..8).for_each(|_| write_whole(path, vec![writer; 70_000]).unwrap()));
+            }
+        });
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.len() == 70_000 && bytes.iter().all(|byte| *byte == bytes[0]));
+        assert_eq!(names(directory.path()), ["best"]);
+    }
+
+    #[test]
+    fn halves_of_the_dead_go_and_those_of_the_living_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let living = temporary_name(&directory.path().join("best")).unwrap();
+        let dead = directory.path().join("best.0123456789abcdef-7.tmp");
+        for name in [&living, &dead, &directory.path().join("mine.tmp"), &directory.path().join("old.tmp")] {
+            fs::write(name, "half").unwrap();
+        }
+        let at_work = File::options().write(true).open(&living).unwrap();
+        at_work.try_lock().unwrap();
+        remove_halves(directory.path(), |name| ["best", "old"].contains(&name)).unwrap();
+        let living = living.file_name().unwrap().to_str().unwrap();
+        assert_eq!(names(directory.path()), [living, "mine.tmp"]);
+        drop(at_work);
+        remove_halves(directory.path(), |name| name == "best").unwrap();
+        assert_eq!(names(directory.path()), ["mine.tmp"]);
+        remove_halves(&directory.path().join("none"), |_| true).unwrap();
+    }
+}
