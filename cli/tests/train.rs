@@ -4,11 +4,11 @@
 
 use impala_harness::processes::{Program, Run};
 #[cfg(target_os = "linux")]
-use impala_harness::processes::{address, asked, file_with, get, signal, start, wait_for_end};
+use impala_harness::processes::{address, file_with, get, signal, start_printing_to, wait_for_end};
 use safetensors::SafeTensors;
 use std::fs;
 #[cfg(target_os = "linux")]
-use std::process::Command;
+use std::io::{Read, Write};
 
 /// The program under test.
 const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
@@ -90,7 +90,7 @@ fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
 }
 
 #[test]
-fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
+fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_after_it() {
     let run = Run::of(IMPALA);
     // A hundred episodes of any kind solve this.
     let goal = ["--solved-return", "1", "--frames-after-solved", "1000000000000", "--time-max", "10"];
@@ -101,19 +101,23 @@ fn a_solved_task_stays_solved_when_the_time_ends_before_the_frames_behind_it() {
     assert!(text.contains("result        solved; the time budget ended"), "{text}");
 }
 
-/// The learning curve is a pipe that nobody reads yet: the run waits there, in the middle of its shut-down.
+/// A full pipe that nobody reads yet takes the summary: the run waits there, when all else has ended.
 #[cfg(target_os = "linux")]
 #[test]
 fn probes_answer_to_the_last_after_an_interrupt() {
     for program in ["train", "learner"] {
         let run = Run::of(IMPALA);
-        fs::create_dir_all(run.path()).unwrap();
-        let (directory, curve) = (run.path().join("run"), run.path().join("run/learning_curve.svg"));
-        fs::create_dir(&directory).unwrap();
-        assert!(Command::new("mkfifo").arg(&curve).status().unwrap().success());
+        let (mut summary, output) = std::io::pipe().unwrap();
+        let mut filling = output.try_clone().unwrap();
+        let fill = std::thread::Builder::new().name("fill".into());
+        // More than any pipe holds: it blocks, and so does whoever writes next.
+        let fill = fill.spawn(move || filling.write_all(&vec![b'\n'; 4 << 20])).unwrap();
+        let directory = run.path().join("run");
+        fs::create_dir_all(&directory).unwrap();
         let mut command =
             IMPALA.command(&[program, "--quiet", "--listen", "127.0.0.1:0", "--solved-return", "501", "--run-dir"]);
-        let (mut child, log) = start(command.arg(&directory));
+        let (mut child, log) = start_printing_to(output, command.arg(&directory));
+        drop(command);
         let metrics = match program {
             "learner" => address(&log, "metrics at http://", "/metrics"),
             _ => {
@@ -124,11 +128,15 @@ fn probes_answer_to_the_last_after_an_interrupt() {
         };
         assert!(get(&metrics, "/readyz").0.contains("200"));
         signal(child.id(), "TERM");
-        let stopping = || Some(get(&metrics, "/readyz")).filter(|(status, _)| status.contains("503"));
-        let (_, body) = asked("a probe that sees the shut-down", stopping);
+        file_with("the end of the results", &directory.join("summary.json"), |text| text.ends_with("}\n"));
+        let (status, body) = get(&metrics, "/readyz");
+        assert!(status.contains("503"), "{status}");
         assert_eq!(body, "stopping: interrupted\n");
         // Once the pipe is read, the run comes to its end.
-        drop(fs::read(&curve));
+        let mut text = String::new();
+        summary.read_to_string(&mut text).unwrap();
+        assert!(text.trim_start().starts_with("result        interrupted\n"), "{}", text.trim_start());
+        fill.join().unwrap().unwrap();
         wait_for_end(&mut child);
     }
 }

@@ -60,7 +60,12 @@ impl Drop for Process {
 
 /// Starts a program; gives its log line by line.
 pub fn start(command: &mut Command) -> (Process, Receiver<String>) {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    start_printing_to(Stdio::null(), command)
+}
+
+/// The same, with a place for what it prints.
+pub fn start_printing_to(output: impl Into<Stdio>, command: &mut Command) -> (Process, Receiver<String>) {
+    let mut child = command.stdout(output).stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
     let (lines, receiver) = std::sync::mpsc::channel();
     // Reads on to the end, so that the program never blocks on a full pipe.

@@ -6,7 +6,7 @@ use impala_common::channel::{Dialler, Resolver, client};
 use impala_common::status::RunState;
 use impala_harness::fake_learner::FakeLearner;
 use impala_harness::proxy::Proxy;
-use impala_harness::test_learner::{TestLearner, settings};
+use impala_harness::test_learner::{TestLearner, given, settings};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn closed() -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_address_that_answers_is_asked() {
-    let learner = TestLearner::start(settings()).await;
+    let learner = TestLearner::start(given("weights_encoding = \"f32\"", settings())).await;
     let name = named(&[closed().await, learner.address]);
     assert_eq!(client::status(&name).await.unwrap().state, RunState::Waiting);
     client::health(&name).await.unwrap();
