@@ -217,7 +217,7 @@ connect_it() { docker network connect --alias actor "$PROJECT" "$1"; }
 
 # Frames in the checkpoint that the learner went on from last, by its own words.
 resumed_at() {
-    docker logs "$(learner)" 2>&1 | sed -n 's/.*going on behind update [0-9]*, \([0-9]*\) frames.*/\1/p' | tail -n 1
+    docker logs "$(learner)" 2>&1 | sed -n 's/.*resuming after update [0-9]*, \([0-9]*\) frames.*/\1/p' | tail -n 1
 }
 
 # After the learner was away: it goes on from `least` frames or more and all actors return. Sets `resumed`, `trained_after` and

@@ -190,7 +190,7 @@ learner_moves() {
     wait_until 30 'all actors are back' is_connected "$ACTORS"
     local back=$(($(now_ms) - since))
     training_goes_on 10 'after the learner moved'
-    grep -q "going on behind update [0-9]*, $at_stop frames" "$work/learner-spare.log" ||
+    grep -q "resuming after update [0-9]*, $at_stop frames" "$work/learner-spare.log" ||
         fail "the learner did not go on from $at_stop frames"
     row 'the learner moves to another host' "stopped at $at_stop frames, went on from exactly there; actors tried both addresses of its name" \
         "trains after $(seconds "$trains") s, all actors after $(seconds "$back") s"

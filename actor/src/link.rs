@@ -79,7 +79,7 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// All of them.
+    /// Receipts of every kind.
     pub fn total(self) -> u64 {
         self.trained + self.stale + self.shutdown
     }
@@ -189,7 +189,7 @@ pub async fn serve(connection: Connection, produced: Sequence, streams: Streams)
     SessionReport { receipts: push.receipts(), end }
 }
 
-/// What a status means, with the causes behind it: `unavailable: tcp connect error: Connection refused (os error 111)`.
+/// What a status means, with its causes: `unavailable: tcp connect error: Connection refused (os error 111)`.
 fn describe(status: &Status) -> String {
     let code = status.code();
     let name = format!("{code:?}");

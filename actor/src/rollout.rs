@@ -30,7 +30,7 @@ pub enum RolloutError {
     /// A trajectory breaks an invariant; numbers that are not finite come from weights that overflow.
     #[error("trajectory {sequence} made with weights version {version} is not valid: {reason}")]
     Trajectory {
-        /// Its number.
+        /// Its number among this actor's trajectories.
         sequence: Sequence,
         /// The weights.
         version: WeightsVersion,
@@ -66,7 +66,7 @@ pub struct Rollout {
     pub kept: Option<Roller>,
     /// Number of the next trajectory.
     pub next: Sequence,
-    /// Present in deterministic runs.
+    /// The order of trajectories, in a deterministic run.
     pub lockstep: Option<Lockstep>,
     /// The newest weights.
     pub weights: watch::Receiver<Option<Arc<Weights>>>,

@@ -112,7 +112,7 @@ impl UnrollBuffer {
     /// A number in it is not finite, e.g. because the weights overflow the network.
     ///
     /// # Panics
-    /// If steps are missing.
+    /// Steps are missing: a mistake of the caller.
     pub fn finish(
         &mut self,
         sequence: Sequence,

@@ -5,7 +5,7 @@ use impala_common::ids::WeightsVersion;
 /// One version of the network's parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
-    /// Number of updates behind them.
+    /// Number of updates that went into them.
     pub version: WeightsVersion,
     /// In the order of the agreed network's layout.
     pub parameters: Vec<f32>,

@@ -71,7 +71,7 @@ fn checkpoint(criterion: &mut Criterion) {
         let mut step = LearnerStep::new(&network, parameters, config.step(), &ComputeDevice::cpu());
         let mut progress = Progress::new(475.0);
         let episode = Episode { episode_return: 100.0, length: 100 };
-        // A learning curve of full length, as behind millions of frames.
+        // A learning curve of full length, as after millions of frames.
         (0..10_000).for_each(|_| progress.record_update(80, std::iter::once(episode)));
         let copy = |step: &mut LearnerStep| {
             Checkpoint::new(settings.clone(), step, progress.save(), Account::default(), BTreeMap::default())

@@ -41,7 +41,7 @@ pub struct RunPlan {
 /// What a run showed in its steady state: all actors connected, the warm-up over.
 #[derive(Clone, Debug)]
 pub struct RunReport {
-    /// Trained.
+    /// Frames trained a second.
     pub frames_per_second: f64,
     /// Mean over the whole run, updates.
     pub policy_lag: f64,
@@ -53,7 +53,7 @@ pub struct RunReport {
     pub actors_processor: f64,
     /// Share of all cores' time that learner and actors did not use.
     pub idle: f64,
-    /// Of the learner's process.
+    /// Memory of the learner's process.
     pub learner_memory: MemoryReport,
     /// Of the first actor's process.
     pub actor_memory: MemoryReport,

@@ -21,10 +21,10 @@ pub enum Unit {
     /// 10^6 bytes.
     #[serde(rename = "MB")]
     Megabytes,
-    /// Growth.
+    /// Megabytes a minute, of growing memory.
     #[serde(rename = "MB/min")]
     MegabytesPerMinute,
-    /// Time.
+    /// Milliseconds.
     #[serde(rename = "ms")]
     Milliseconds,
     /// Time for one environment step.
@@ -39,9 +39,9 @@ pub enum Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// This or more.
+    /// Met by this value or a larger one.
     AtLeast(f64),
-    /// This or less.
+    /// Met by this value or a smaller one.
     AtMost(f64),
 }
 
@@ -50,11 +50,11 @@ pub enum Target {
 pub struct Sample {
     /// What was measured; samples of one name are repeats.
     pub name: String,
-    /// Of the value.
+    /// Unit of the value and of the target.
     pub unit: Unit,
-    /// The number.
+    /// What was measured.
     pub value: f64,
-    /// Where there is one.
+    /// What the value should reach, of those that have a target.
     pub target: Option<Target>,
 }
 
@@ -81,7 +81,7 @@ pub fn value(samples: &[Sample], name: &str) -> Option<f64> {
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// Of all values.
+    /// Unit of every value and of the target.
     pub unit: Unit,
     /// Middle value; of an even number the mean of the two in the middle.
     pub median: f64,
@@ -93,7 +93,7 @@ pub struct Figure {
     pub target: Option<Target>,
     /// Median over target.
     pub ratio: Option<f64>,
-    /// Whether it does.
+    /// Whether the median reaches the target, of those that have one.
     pub is_met: Option<bool>,
     /// In the order in which they were measured.
     pub values: Vec<f64>,
@@ -144,7 +144,7 @@ impl Figure {
 }
 
 impl Unit {
-    /// A value with the unit behind it.
+    /// A value, followed by its unit.
     pub fn show(self, value: f64) -> String {
         format!("{} {}", self.number(value), self.name())
     }
@@ -200,12 +200,12 @@ pub fn markdown(machine: &Machine, repeats: usize, figures: &[Figure]) -> String
     text
 }
 
-/// The same for scripts.
+/// The table as JSON, for scripts.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
     /// Where it was measured.
     pub machine: &'a Machine,
-    /// With what flags.
+    /// The command line, with its flags.
     pub command: Vec<String>,
     /// What was measured.
     pub figures: &'a [Figure],

@@ -51,7 +51,7 @@ pub struct Throughput {
 
 /// Figures that are measured together.
 pub struct Row {
-    /// For `--only`.
+    /// The name by which `--only` chooses it.
     pub name: &'static str,
     /// For people.
     pub about: &'static str,

@@ -1,4 +1,4 @@
-//! The wire without training: the learner's real service behind a real socket, the actor's real link before it. Trajectories
+//! The wire without training: the learner's real service and the actor's real link on a real socket. Trajectories
 //! are admitted and receive their receipts at once; weights go through the real publisher.
 
 use anyhow::Context;

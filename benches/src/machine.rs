@@ -20,7 +20,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one, now.
+    /// The machine that this runs on, as it is now.
     pub fn here() -> Self {
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into()),

@@ -22,11 +22,11 @@ pub struct MemoryTrace {
 pub struct MemoryReport {
     /// Largest resident size that the system saw, MB.
     pub peak: f64,
-    /// Median over the fifth of the time behind the first fifth, MB.
+    /// Median over the second fifth of the time, MB.
     pub start: f64,
     /// Median over the last fifth of the time, MB.
     pub end: f64,
-    /// Least-squares slope behind the first fifth of the time, MB a minute.
+    /// Least-squares slope after the first fifth of the time, MB a minute.
     pub slope: f64,
 }
 

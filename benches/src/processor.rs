@@ -7,8 +7,8 @@ const TICKS: f64 = 100.0;
 pub fn seconds(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name stands in brackets and may hold anything; the times are fields 14 and 15.
-    let (_, behind_name) = stat.rsplit_once(')')?;
-    let mut fields = behind_name.split_whitespace().skip(11).map_while(|field| field.parse::<f64>().ok());
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11).map_while(|field| field.parse::<f64>().ok());
     Some((fields.next()? + fields.next()?) / TICKS)
 }
 

@@ -39,7 +39,7 @@ struct Layer {
     /// As `weight` and `bias`.
     weight_gradient: Vec<f32>,
     bias_gradient: Vec<f32>,
-    /// `[BLOCK_ROWS, padded(outputs)]`: the outputs of a block, behind the activation in the torso.
+    /// `[BLOCK_ROWS, padded(outputs)]`: the outputs of a block, after the activation in the torso.
     y: Vec<f32>,
     /// `[BLOCK_ROWS, padded(outputs)]`: the gradient with respect to the outputs before the activation.
     delta: Vec<f32>,

@@ -57,7 +57,7 @@ pub(crate) struct Demand {
     pub(crate) in_flight_max: usize,
 }
 
-/// The choice.
+/// How a machine is split between learner and actors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Split {
     pub(crate) actors: usize,

@@ -68,7 +68,7 @@ fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() 
 
     let output = resume(&directory, &[]);
     let text = text(&output);
-    assert!(text.contains("resumed       behind update "), "{text}");
+    assert!(text.contains("resumed       after update "), "{text}");
     assert!(text.contains("trained       240000 frames in 3000 updates"), "{text}");
     assert!(text.contains(" 0 in flight"), "{text}");
     let log = fs::read_to_string(directory.join("learner.log")).unwrap();
@@ -124,7 +124,7 @@ fn an_interrupted_run_goes_on_from_its_last_update() {
     let update = last.file_stem().unwrap().to_str().unwrap().trim_start_matches("update-").trim_start_matches('0');
     assert!(first.contains(&format!(" frames in {update} updates")), "{update}: {first}");
     let second = text(&resume(&directory, &["--frames-max", "1000"]));
-    assert!(second.contains(&format!("resumed       behind update {update};")), "{second}");
+    assert!(second.contains(&format!("resumed       after update {update};")), "{second}");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_run_that_was_resumed_elsewhere_is_found_there() {
         let output = elsewhere.train(&[&["--resume", &url], arguments].concat()).output().unwrap();
         text(&output)
     };
-    assert!(resume_url(&["--frames-max", "4000"]).contains("resumed       behind update 25;"));
+    assert!(resume_url(&["--frames-max", "4000"]).contains("resumed       after update 25;"));
     // The directory of the second process names the store, and a directory that was moved is no other run's.
     let moved = first.with_file_name("moved");
     fs::rename(elsewhere.directory(), &moved).unwrap();
@@ -188,11 +188,11 @@ fn a_run_that_was_resumed_elsewhere_is_found_there() {
         "{config}"
     );
     let again = text(&resume(&moved, &["--frames-max", "6000"]));
-    assert!(again.contains("resumed       behind update 50;"), "{again}");
+    assert!(again.contains("resumed       after update 50;"), "{again}");
     // A configuration that was lost is in the checkpoints.
     fs::write(first.join("config.toml"), "half a confi").unwrap();
     let again = text(&resume(&first, &["--frames-max", "8000"]));
-    assert!(again.contains("resumed       behind update 75;"), "{again}");
+    assert!(again.contains("resumed       after update 75;"), "{again}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_run_goes_on_from_a_checkpoint_of_format_1_with_its_actors_states() {
         fs::write(run.join("checkpoints/update-000000000010.safetensors"), golden).unwrap();
         let output = resume(&run, &["--frames-max", "3200"]);
         let text = text(&output);
-        assert!(text.contains("resumed       behind update 10"), "{text}");
+        assert!(text.contains("resumed       after update 10"), "{text}");
         assert!(text.contains("trained       3200 frames in 20 updates"), "{text}");
         // What the actors had sent beyond the end depends on the moment.
         assert!(text.contains(" = 40 trained + ") && text.contains(" + 0 lost in transit + 0 in flight"), "{text}");

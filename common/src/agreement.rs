@@ -42,7 +42,7 @@ pub struct Agreement {
     pub encoding: Encoding,
     /// Most trajectories without a receipt.
     pub in_flight_max: usize,
-    /// Present in deterministic runs.
+    /// The order of trajectories, in a deterministic run.
     pub lockstep: Option<Lockstep>,
 }
 
@@ -62,8 +62,8 @@ impl Lockstep {
         sequence.0 * u64::from(self.actors) + u64::from(actor.0)
     }
 
-    /// The actor's first trajectory behind `trained` batches.
-    pub fn first_behind(self, trained: u64, actor: ActorIndex) -> Sequence {
+    /// The actor's first trajectory after `trained` batches.
+    pub fn first_after(self, trained: u64, actor: ActorIndex) -> Sequence {
         let done = trained.saturating_mul(self.trajectories_per_batch.into());
         Sequence(done.saturating_sub(actor.0.into()).div_ceil(self.actors.into()))
     }
@@ -80,7 +80,7 @@ impl Lockstep {
 pub struct TakeUp {
     /// Its first trajectory.
     pub next: Sequence,
-    /// State of the actor behind the trajectory before, in the actor's own format; empty at the start of a run.
+    /// State of the actor after the trajectory before, in the actor's own format; empty at the start of a run.
     pub state: Bytes,
 }
 
@@ -192,7 +192,7 @@ mod tests {
             for trained in 0..7 {
                 let done = trained * u64::from(trajectories_per_batch);
                 for actor in (0..actors).map(ActorIndex) {
-                    let Sequence(first) = lockstep.first_behind(trained, actor);
+                    let Sequence(first) = lockstep.first_after(trained, actor);
                     assert!(lockstep.position(actor, Sequence(first)) >= done);
                     assert!(first == 0 || lockstep.position(actor, Sequence(first - 1)) < done);
                 }

@@ -33,7 +33,7 @@ number! {
     Sequence(u64)
 }
 number! {
-    /// Number of updates behind a set of weights; the initial weights are version 0.
+    /// Number of updates that went into a set of weights; the initial weights are version 0.
     WeightsVersion(u64)
 }
 

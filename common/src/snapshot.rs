@@ -73,7 +73,7 @@ named!(Encoding, "weights encoding");
 /// One version of the weights, ready for the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Number of updates behind the weights.
+    /// Number of updates that went into the weights.
     pub version: WeightsVersion,
     /// Number format and kind.
     pub encoding: Encoding,
@@ -95,9 +95,9 @@ pub enum SnapshotError {
     /// Another network, or a size beyond every bound.
     #[error("snapshot has {actual} parameters, the agreed network has {expected}")]
     ParameterCount {
-        /// In the snapshot.
+        /// What the snapshot has.
         actual: usize,
-        /// In the agreed network.
+        /// What the agreed network has.
         expected: usize,
     },
     /// A delta to a version that is not held.
@@ -127,9 +127,9 @@ pub enum SnapshotError {
     /// The words are not those that were sent.
     #[error("snapshot checksum is {actual:08x}, expected {expected:08x}")]
     Checksum {
-        /// Of the decoded words.
+        /// Checksum of the decoded words.
         actual: u32,
-        /// In the snapshot.
+        /// Checksum that came with the snapshot.
         expected: u32,
     },
     /// A parameter is NaN or infinite.

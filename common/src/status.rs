@@ -50,7 +50,7 @@ pub struct Status {
     pub environment: String,
     /// Frames trained.
     pub frames: u64,
-    /// Updates.
+    /// Updates of the network.
     pub updates: u64,
     /// Episodes ended.
     pub episodes: u64,

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub struct Episode {
     /// Undiscounted, unscaled sum of rewards.
     pub episode_return: f32,
-    /// Steps.
+    /// Length in steps.
     pub length: u32,
 }
 
@@ -107,7 +107,7 @@ impl std::ops::AddAssign for RolloutTime {
     }
 }
 
-/// Largest state of an actor behind a trajectory, bytes: random states and whatever else N environments remember, which is
+/// Largest state of an actor after a trajectory, bytes: random states and whatever else N environments remember, which is
 /// seldom more than what they show. What is opaque to the learner is bounded here all the same.
 pub fn actor_state_bytes_max(environments: usize, observation_len: usize) -> usize {
     let each = observation_len.saturating_mul(8).saturating_add(1024);
@@ -214,13 +214,13 @@ impl Trajectory {
         Ok(Self { shape, parts, time: RolloutTime::default(), actor_state: None })
     }
 
-    /// Adds the state of the actor behind this trajectory.
+    /// Adds the state of the actor after this trajectory.
     #[must_use]
     pub fn with_actor_state(self, actor_state: Option<Bytes>) -> Self {
         Self { actor_state, ..self }
     }
 
-    /// The state of the actor behind this trajectory, in the actor's own format; in deterministic runs.
+    /// The state of the actor after this trajectory, in the actor's own format; in deterministic runs.
     pub fn actor_state(&self) -> Option<&Bytes> {
         self.actor_state.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Protobuf messages <-> domain types. Everything that comes from outside is parsed and bounded here; behind this module
+//! Protobuf messages <-> domain types. Everything that comes from outside is parsed and bounded here; beyond this module
 //! a value is valid by construction. Generated types are named only here, in the channel's client, the learner's service and
 //! the actor's link.
 
@@ -59,9 +59,9 @@ pub enum WireError {
     Disagrees {
         /// Name of the field.
         field: &'static str,
-        /// In the message.
+        /// What the message has.
         actual: usize,
-        /// In the agreement.
+        /// What was agreed.
         agreed: usize,
     },
     /// Bytes exceed their bound.

@@ -14,7 +14,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The outcome behind a byte of the wire.
+    /// The outcome that a byte of the wire stands for.
     pub fn from_u8(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Continues),

@@ -10,7 +10,7 @@ pub(crate) fn encode(kind: &'static str, state: &impl Serialize) -> Vec<u8> {
     postcard::to_extend(&(kind, state), Vec::new()).expect("plain numbers are written to memory")
 }
 
-/// The state behind bytes that [`encode`] made for the same kind.
+/// The state that [`encode`] made these bytes of, for the same kind.
 ///
 /// # Errors
 /// They are another kind's, or damaged.
@@ -19,7 +19,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     environments: usize,
     bytes: &[u8],
 ) -> Result<T, StateError> {
-    // The name first: the bytes behind another one mean something else.
+    // The name first: the bytes after another one mean something else.
     let read = postcard::take_from_bytes::<&str>(bytes).ok().filter(|(name, _)| *name == kind);
     let state = read.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
     state.filter(|(_, rest)| rest.is_empty()).map(|(state, _)| state).ok_or(StateError::new(kind, environments))

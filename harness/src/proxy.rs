@@ -40,7 +40,7 @@ async fn forward(mut peer: TcpStream, target: SocketAddr, mut silence: watch::Re
         if let Ok(mut other) = TcpStream::connect(target).await {
             let copying = copy_bidirectional(&mut peer, &mut other);
             tokio::select! {
-                // Nothing may slip through behind the silence.
+                // Nothing may slip through after the silence began.
                 biased;
                 () = fallen(&mut silence) => {}
                 _ = copying => return,

@@ -82,7 +82,7 @@ impl TestLearner {
         Self::run(bind(given).await, keepalive)
     }
 
-    /// A learner that goes on behind a checkpoint.
+    /// A learner that is resumed from a checkpoint.
     pub async fn resume(given: GivenSettings, checkpoint: Checkpoint) -> Self {
         Self::run(bind_resumed(given, Some(checkpoint)).await, Keepalive::default())
     }

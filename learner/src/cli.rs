@@ -19,7 +19,7 @@ pub struct LearnerArgs {
     #[arg(long, env = "IMPALA_CONFIG", hide_env = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Go on with a run that has a checkpoint: the run's directory, or the URL of its checkpoints. Its settings hold where
+    /// Resume a run from its newest intact checkpoint: the run's directory, or the URL of its checkpoints. Its settings hold where
     /// none are given.
     #[arg(long, env = "IMPALA_RESUME", hide_env_values = true, value_name = "RUN")]
     pub resume: Option<String>,

@@ -124,7 +124,7 @@ impl Linear {
         }
     }
 
-    /// Writes `x W + b` of `rows` rows, finished as told. Numbers behind the last output are of no meaning.
+    /// Writes `x W + b` of `rows` rows, finished as told. Numbers after the last output are of no meaning.
     #[inline(always)]
     pub fn forward<S: Simd>(
         &self,

@@ -54,15 +54,15 @@ pub enum ModelError {
     /// Another release wrote the checkpoint.
     #[error("it is a checkpoint of format {found}, this release reads {}", checkpoint::FORMAT)]
     CheckpointFormat {
-        /// The file's.
+        /// The format of the file.
         found: u32,
     },
     /// A checkpoint with other bytes than were written.
     #[error("it is damaged: its checksum is {actual:08x}, it should be {expected:08x}")]
     Checksum {
-        /// In the metadata.
+        /// Checksum in the metadata.
         expected: u32,
-        /// Of what is there.
+        /// Checksum of the bytes that are there.
         actual: u32,
     },
     /// A tensor is missing, or is not what the network of the others needs.

@@ -22,11 +22,11 @@ pub const PARAMETER_COUNT_MAX: usize = 1 << 27;
 /// Sizes and activation of the actor-critic network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkSpec {
-    /// Inputs.
+    /// Numbers in one observation.
     pub observation_len: usize,
     /// Width of each hidden layer.
     pub hidden: Vec<usize>,
-    /// Nonlinearity behind each hidden layer.
+    /// Nonlinearity after each hidden layer.
     pub activation: Activation,
     /// Policy logits.
     pub action_count: usize,

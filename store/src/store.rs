@@ -21,7 +21,7 @@ pub enum StoreError {
     /// The location is not one.
     #[error("{location}: {reason}")]
     Location {
-        /// As given.
+        /// The location, as it was given.
         location: String,
         /// What is wrong with it, and what to write.
         reason: String,
@@ -29,9 +29,9 @@ pub enum StoreError {
     /// The file system refuses.
     #[error("cannot {action} {path}: {reason}")]
     File {
-        /// What was tried.
+        /// What was tried, as a verb.
         action: &'static str,
-        /// With what.
+        /// The file or directory that it was tried with.
         path: PathBuf,
         /// The system's reason.
         reason: io::Error,
@@ -39,9 +39,9 @@ pub enum StoreError {
     /// The object store refuses or is not reached.
     #[error("cannot {action} {object}: {reason}; check URL, credentials and network")]
     Object {
-        /// What was tried.
+        /// What was tried, as a verb.
         action: &'static str,
-        /// With what.
+        /// The object that it was tried with.
         object: String,
         /// The store's reason.
         reason: String,
@@ -49,7 +49,7 @@ pub enum StoreError {
     /// The object was removed a moment ago.
     #[error("{object} is not there any more")]
     Gone {
-        /// Which.
+        /// Name of the object.
         object: String,
     },
 }

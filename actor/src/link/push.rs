@@ -278,7 +278,7 @@ impl Inbound {
 
 /// The sending half of the stream: messages that wait for room, the farewell as the last.
 struct Outbox {
-    /// Closed behind the farewell.
+    /// Closed after the farewell.
     requests: Option<mpsc::Sender<pb::PushRequest>>,
     waiting: VecDeque<Request>,
 }

@@ -71,7 +71,7 @@ pub async fn register(
 enum Failure {
     /// The next one may succeed.
     Passing(Setback),
-    /// No other will.
+    /// Trying again cannot help.
     Fatal(LinkError),
 }
 

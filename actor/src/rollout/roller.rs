@@ -57,7 +57,7 @@ struct State<E> {
 }
 
 impl State<Vec<u8>> {
-    /// The state behind the bytes of [`Roller::save`], of this release or of one that wrote format 1.
+    /// The state in the bytes of [`Roller::save`], of this release or of one that wrote format 1.
     fn decode(bytes: &[u8]) -> Result<Self, TakeUpError> {
         let (format, bytes) = bytes.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
         match *format {

@@ -102,7 +102,7 @@ struct Cell {
 enum Measured {
     Update {
         seconds: f64,
-        /// That were timed.
+        /// Updates that were timed.
         updates: usize,
     },
     /// Its floor alone is longer than the time for a cell.

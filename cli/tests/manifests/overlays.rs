@@ -42,7 +42,7 @@ fn edits(tree: &Tree, patch: &Value) -> anyhow::Result<()> {
     let operations: Vec<Value> = serde_saphyr::from_str(patch["patch"].as_str().context("a patch is a text")?)?;
     for operation in operations {
         let path = operation["path"].as_str().context("an operation has no path")?;
-        // `/-` is the place behind the last element of a list.
+        // `/-` is the place after the last element of a list.
         let place = object.pointer(path.strip_suffix("/-").unwrap_or(path));
         ensure!(place.is_some(), "{} has no {path}", name(&object));
         ensure!(

@@ -61,7 +61,7 @@ impl Resolver {
 }
 
 impl Default for Resolver {
-    /// The system's.
+    /// The resolver of the system.
     fn default() -> Self {
         Self::new(|url| {
             let (host, port) = (url.host().to_owned(), url.port());

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// An error and the errors behind it, outermost first: what matters, such as a certificate that nobody trusts, often stands
+/// An error and the errors that caused it, outermost first: what matters, such as a certificate that nobody trusts, often stands
 /// at the end.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

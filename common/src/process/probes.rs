@@ -26,7 +26,7 @@ pub enum ProbesError {
     Recorder(String),
 }
 
-/// Installs the recorder behind the `metrics` macros. `buckets` gives the bounds of each histogram, by metric name.
+/// Installs the recorder that the `metrics` macros write to. `buckets` gives the bounds of each histogram, by metric name.
 ///
 /// # Errors
 /// Another recorder is installed already, or a list of bounds is empty.

@@ -137,7 +137,7 @@ fn crc_of(bytes: &[u8]) -> Hasher {
     hasher
 }
 
-/// CRC-32 of the bytes behind the parts, one after the other.
+/// CRC-32 of the bytes of the parts, one after the other.
 fn crc_of_all(parts: &[Hasher]) -> u32 {
     let mut all = Hasher::new();
     parts.iter().for_each(|part| all.combine(part));

@@ -1,4 +1,4 @@
-//! The learner as actors and probes see it: the gRPC server with the run's state behind it.
+//! The learner as actors and probes see it: the gRPC server, and the run state that it tells.
 
 use super::pipeline::{Ends, Handover};
 use super::{Keepalive, ServerTask, incoming, serve};

@@ -72,7 +72,7 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub(super) trainer: Stage<(TrainingEnd, Trained)>,
-    /// Of a large network.
+    /// Publishes the weights of a large network; idle for a small one.
     pub(super) publisher: Stage<()>,
     pub(super) checkpointer: Stage<()>,
     pub(super) outlet: WeightsOutlet,

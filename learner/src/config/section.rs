@@ -84,7 +84,7 @@ macro_rules! section {
                 Ok($name { $( $key: $crate::config::section::section!(@complete self.$key $(, $default)?), )* })
             }
 
-            /// Reads the value behind `key` if that is a key of this section; tells whether it is.
+            /// Reads the value of `key` if that is a key of this section; tells whether it is.
             pub(super) fn take<'de, A: serde::de::MapAccess<'de>>(
                 &mut self,
                 key: &str,

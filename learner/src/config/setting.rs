@@ -40,7 +40,7 @@ pub enum Bounds {
     UpToOrZero {
         /// The largest.
         max: usize,
-        /// What 0 stands for.
+        /// What 0 means, as the bounds tell it.
         zero: &'static str,
     },
     /// A whole number of at least one; in words, with an example.

@@ -38,7 +38,7 @@ macro_rules! sections {
                 Self { $( $section: self.$section.or(fallback.$section), )* }
             }
 
-            /// Reads the value behind a known key.
+            /// Reads the value of a known key.
             fn take<'de, A: MapAccess<'de>>(&mut self, key: &str, file: &mut A) -> Result<(), A::Error> {
                 $(if self.$section.take(key, file)? {
                     return Ok(());

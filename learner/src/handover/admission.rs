@@ -21,9 +21,9 @@ pub enum Reply {
     WeightsDamaged,
     /// A trajectory is decided; its place in the actor's window is free.
     Receipt {
-        /// Which.
+        /// Number of the trajectory that is answered.
         sequence: Sequence,
-        /// How.
+        /// What became of it.
         disposition: Disposition,
         /// The next trajectory is to be made with this version or a newer one; it is published, or will be without another
         /// trajectory.
@@ -55,7 +55,7 @@ pub struct StagedBatch {
     pub tickets: Vec<Ticket>,
     /// The time that went into every trajectory that was taken from the queue since the batch before: refused ones too.
     pub actors: RolloutTime,
-    /// The state of each actor behind its trajectory, in their order; in deterministic runs.
+    /// The state of each actor after its trajectory, in their order; in deterministic runs.
     pub actor_states: Vec<(ActorIndex, Bytes)>,
 }
 

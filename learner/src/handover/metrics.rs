@@ -205,7 +205,7 @@ impl CheckpointMetrics {
         }
     }
 
-    /// The checkpoint behind `update` is written.
+    /// The checkpoint after `update` is written.
     pub fn record_written(&self, update: u64, bytes: usize, time: Duration) {
         self.written.increment(1);
         self.update.set(update as f64);

@@ -102,7 +102,7 @@ pub struct Progress {
     pub learning_rate: f32,
     /// The trainer's time, at work and waiting.
     pub clock: TrainerClock,
-    /// The actors' time, of all trajectories that came behind the first batch: what went before is the start of a run and no
+    /// The actors' time, of all trajectories that came after the first batch: what went before is the start of a run and no
     /// sign of what limits it.
     pub actors: RolloutTime,
     /// Lag of every trained trajectory.

@@ -210,7 +210,7 @@ fn open_anew(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
     Ok(ComputeDevice { plain: device.clone(), tensors: device.autodiff(), name, note, is_cpu: false })
 }
 
-/// Known by their names.
+/// Whether an adapter is a software renderer, which only its name tells.
 fn is_software(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["llvmpipe", "lavapipe", "swiftshader", "software", "basic render"].iter().any(|known| name.contains(known))

@@ -20,7 +20,7 @@ use pulp::{Arch, Simd, WithSimd};
 pub struct LossCosts {
     /// Of the value's squared error.
     pub baseline: f32,
-    /// Of the entropy bonus.
+    /// Weight of the entropy bonus.
     pub entropy: f32,
 }
 

@@ -26,7 +26,7 @@ pub struct VtraceClipping {
     pub c_bar: f32,
     /// Factor on the traces, 0 to 1; 1 is the paper's n-step form.
     pub lambda: f32,
-    /// Of the policy gradient.
+    /// Bound of the importance ratio of the policy gradient.
     pub pg_rho_bar: f32,
 }
 
@@ -235,7 +235,7 @@ mod tests {
             for array in [&mut front.behaviour, &mut front.target, &mut front.discounts, &mut front.rewards, &mut front.values] {
                 array.truncate(cut + 1);
             }
-            // What lies behind the cut cannot matter.
+            // What lies after the cut cannot matter.
             front.bootstrap = 1e6;
             let front = front.vtrace(&clipping);
             prop_assert_eq!(&whole.vs[..=cut], &front.vs[..]);

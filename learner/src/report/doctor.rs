@@ -88,7 +88,7 @@ pub struct Circumstances {
 /// What limits a run, with what to change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
-    /// In a word.
+    /// What limits the run, by its name.
     pub limit: Limit,
     /// For the progress line; empty as long as nothing can be told.
     #[serde(skip)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub struct Totals {
     updates: u64,
     busy: Duration,
-    /// Since the first batch.
+    /// Time without a batch, since the first one.
     waiting: Duration,
     actors: RolloutTime,
     trained: u64,

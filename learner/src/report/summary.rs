@@ -31,7 +31,7 @@ pub enum RunEnd {
     TimeBudget,
     /// A person or the system asked for it.
     Interrupted,
-    /// Something broke.
+    /// A stage broke or the numbers ran away; the text says which.
     Failed(String),
 }
 
@@ -76,7 +76,7 @@ pub struct Summary {
     pub solved: Option<Solved>,
     /// Frames trained.
     pub frames: u64,
-    /// Updates.
+    /// Updates of the network.
     pub updates: u64,
     /// Episodes ended.
     pub episodes: u64,
@@ -102,7 +102,7 @@ pub struct Summary {
     pub account: Account,
     /// Update from which this process took the run up.
     pub resumed_from: Option<u64>,
-    /// Of this process.
+    /// Checkpoints that this process wrote.
     pub checkpoints: CheckpointReport,
 }
 
@@ -170,7 +170,7 @@ impl Display for Summary {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
         }
         if let Some(update) = self.resumed_from {
-            writeln!(f, "resumed       behind update {update}; times and counts are those of the whole run")?;
+            writeln!(f, "resumed       after update {update}; times and counts are those of the whole run")?;
         }
         writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
         writeln!(f, "mean return   {} over the last 100 episodes", mean(self.mean_return))?;

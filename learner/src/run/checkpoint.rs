@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `<block>` of the layout, e.g. `torso.0.weight` | the parameters, named and shaped as in `model.safetensors` |
 //! | `optimiser.first.<block>`, `optimiser.second.<block>` | the optimiser's moments |
-//! | `actor.<index>` | in deterministic runs: the actor's state behind its last trained trajectory, bytes |
+//! | `actor.<index>` | in deterministic runs: the actor's state after its last trained trajectory, bytes |
 //!
 //! The metadata has one key, `impala_checkpoint`: JSON with the format's version, a CRC-32 and the state, itself JSON:
 //! counters, learning curve, account, and the resolved configuration as TOML. The CRC-32 covers the state's text and then
@@ -49,7 +49,7 @@ pub struct Checkpoint {
     pub progress: SavedProgress,
     /// Every trajectory.
     pub account: Account,
-    /// By actor index, in deterministic runs: the state behind the actor's last trained trajectory, in its own format.
+    /// By actor index, in deterministic runs: the state after the actor's last trained trajectory, in its own format.
     pub actor_states: BTreeMap<u32, Bytes>,
     /// The best mean return over 100 episodes of any checkpoint of the run so far; the writer's to know.
     pub best_mean_return: Option<f64>,
@@ -67,15 +67,15 @@ pub enum CheckpointError {
     /// Another release wrote it.
     #[error("its format is {found}, this release reads {FORMAT}")]
     Version {
-        /// The file's.
+        /// The format of the file.
         found: u32,
     },
     /// Some bytes are not what was written.
     #[error("it is damaged: its checksum is {actual:08x}, it should be {expected:08x}")]
     Checksum {
-        /// In the metadata.
+        /// Checksum in the metadata.
         expected: u32,
-        /// Of what is there.
+        /// Checksum of the bytes that are there.
         actual: u32,
     },
     /// The metadata is not what this program writes.

@@ -32,7 +32,7 @@ pub struct CheckpointJobs {
 /// What became of a run's checkpoints in this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckpointReport {
-    /// Written.
+    /// Checkpoints written.
     pub written: u64,
     /// Not written, because the one before was still being written.
     pub skipped: u64,
@@ -106,7 +106,7 @@ impl fmt::Display for CheckpointReport {
         let Self { written, skipped, failed, newest, last_error } = self;
         write!(f, "{written} written")?;
         if let Some(newest) = newest {
-            write!(f, ", the newest behind update {newest}")?;
+            write!(f, ", the newest after update {newest}")?;
         }
         if *skipped > 0 {
             write!(f, ", {skipped} skipped while another was being written")?;

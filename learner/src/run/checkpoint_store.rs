@@ -49,7 +49,7 @@ pub struct Found {
     pub skipped: Vec<String>,
 }
 
-/// The name of the checkpoint behind an update.
+/// The name of the checkpoint after an update.
 pub fn name_of(update: u64) -> String {
     format!("{PREFIX}{update:012}{SUFFIX}")
 }
@@ -125,7 +125,7 @@ impl CheckpointStore {
         Ok(updates)
     }
 
-    /// Writes the checkpoint behind an update.
+    /// Writes the checkpoint after an update.
     pub(crate) async fn write(&self, update: u64, bytes: Bytes) -> Result<(), StoreError> {
         self.store.write(&name_of(update), bytes).await
     }
@@ -135,7 +135,7 @@ impl CheckpointStore {
         self.store.write(BEST, bytes).await
     }
 
-    /// Removes the checkpoint behind an update.
+    /// Removes the checkpoint after an update.
     pub(crate) async fn remove(&self, update: u64) -> Result<(), StoreError> {
         self.store.remove(&name_of(update)).await
     }

@@ -27,7 +27,7 @@ pub enum ResumeError {
         "--resume {run}: there is no checkpoint in {store}; give the directory of a run, or the URL of its checkpoints"
     )]
     Nothing {
-        /// As given.
+        /// The run, as it was given.
         run: String,
         /// Where it was looked for.
         store: String,
@@ -139,7 +139,7 @@ impl Beginning {
         let (found, store) = (self.found.as_ref()?, self.store.as_ref()?);
         let progress = &found.checkpoint.progress;
         let (frames, name) = (progress.frames, &found.name);
-        let mut note = format!("going on behind update {}, {frames} frames, from {store}/{name}", progress.updates);
+        let mut note = format!("resuming after update {}, {frames} frames, from {store}/{name}", progress.updates);
         for skipped in &found.skipped {
             note.push_str(&format!("; passed over {skipped}"));
         }

@@ -28,9 +28,9 @@ pub enum RegisterError {
     /// The wire contracts differ.
     #[error("the actor speaks protocol version {actor}, the learner {learner}: run the same release on both sides")]
     Protocol {
-        /// The actor's.
+        /// The actor's value.
         actor: u32,
-        /// The learner's.
+        /// The learner's value.
         learner: u32,
     },
     /// The actor cannot run the learner's environment.
@@ -38,9 +38,9 @@ pub enum RegisterError {
         "the learner trains {learner}, the actor offers {actor}: start the actor without --environment or with this one"
     )]
     Environment {
-        /// The learner's.
+        /// What the learner trains on.
         learner: EnvironmentSpec,
-        /// All of the actor's.
+        /// Everything that the actor offers.
         actor: String,
     },
     /// The actor can decode none of the encodings that the learner can fall back to.
@@ -50,7 +50,7 @@ pub enum RegisterError {
     Encoding {
         /// The learner's choice.
         learner: Encoding,
-        /// All of the actor's.
+        /// Everything that the actor offers.
         actor: String,
     },
     /// The name, the index or the count of trajectories is out of bounds.
@@ -84,14 +84,14 @@ pub enum RegisterError {
 pub struct TakeUps {
     /// Updates done before this learner.
     pub updates: u64,
-    /// By actor index: the state behind its last trajectory in them.
+    /// By actor index: the state after its last trajectory in them.
     pub states: BTreeMap<u32, Bytes>,
 }
 
 impl TakeUps {
     fn of(&self, lockstep: Lockstep, actor: ActorIndex) -> TakeUp {
         let state = self.states.get(&actor.0).cloned().unwrap_or_default();
-        TakeUp { next: lockstep.first_behind(self.updates, actor), state }
+        TakeUp { next: lockstep.first_after(self.updates, actor), state }
     }
 }
 
@@ -100,9 +100,9 @@ impl TakeUps {
 pub struct Member {
     /// Its place in the run.
     pub actor_index: ActorIndex,
-    /// Its process.
+    /// Tells the actor's process from one before it.
     pub incarnation: Incarnation,
-    /// Its name.
+    /// The actor's name, stable across restarts.
     pub name: String,
     /// How it is sent weights.
     pub delivery: Delivery,

@@ -26,7 +26,7 @@ pub struct CheckpointWriter {
     last_log: Option<Instant>,
 }
 
-/// A slot and the writer behind it. `resumed` is the checkpoint that the run goes on from: newer ones in the store are
+/// A slot and the writer that it feeds. `resumed` is the checkpoint that the run is resumed from: newer ones in the store are
 /// damaged, are not counted among the `kept_max` and not removed.
 pub fn channel(
     store: CheckpointStore,
@@ -77,7 +77,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a checkpoint, the best one first: what is written behind it may tell of it.
+    /// Writes a checkpoint, the best one first: what is written after it may tell of it.
     async fn write(&mut self, mut checkpoint: Checkpoint) -> Result<usize, StoreError> {
         let update = checkpoint.progress.updates;
         let mean_return = checkpoint.progress.mean_return();

@@ -52,11 +52,11 @@ pub struct Trainer {
     pub outlet: WeightsOutlet,
     /// Told of every new version.
     pub gate: PolicyLagGate,
-    /// Read by reports.
+    /// What the trainer has done, for the reports.
     pub progress: Arc<Mutex<Progress>>,
     /// For checkpoints: what became of every trajectory.
     pub ledger: Arc<Ledger>,
-    /// For checkpoints of deterministic runs: each actor's state behind its last trained trajectory, by its index.
+    /// For checkpoints of deterministic runs: each actor's state after its last trained trajectory, by its index.
     pub actor_states: BTreeMap<u32, Bytes>,
     /// To the checkpointer.
     pub checkpoints: CheckpointSlot,

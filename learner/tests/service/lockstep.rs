@@ -22,7 +22,7 @@ async fn join(learner: &TestLearner, index: u32) -> FakeActor {
 /// The trajectory of actor `index`; differs from the other's.
 fn trajectory(index: u32, sequence: u64) -> pb::Trajectory {
     let unlike = impala_harness::fake_actor::trajectory(sequence + 100 * u64::from(index), 0);
-    let actor_state = Some(format!("actor {index} behind {sequence}").into_bytes().into());
+    let actor_state = Some(format!("actor {index} after {sequence}").into_bytes().into());
     pb::Trajectory { sequence, weights_version: sequence, actor_state, ..unlike }
 }
 
@@ -141,7 +141,7 @@ async fn a_trajectory_without_its_actors_state_is_a_violation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajectory() {
+async fn a_resumed_run_hands_each_actor_the_state_after_its_last_trained_trajectory() {
     let ended = run(0).await;
     let found = default_store(&ended.run_dir).newest(&impala_env::builtin()).await.unwrap().unwrap();
     let learner = TestLearner::resume(deterministic(), found.checkpoint).await;
@@ -153,7 +153,7 @@ async fn a_resumed_run_hands_each_actor_the_state_behind_its_last_trained_trajec
     let mut actors = [learner.join(veteran(0)).await, learner.join(veteran(1)).await];
     for (index, actor) in actors.iter_mut().enumerate() {
         let take_up = actor.agreement.take_up.clone().unwrap();
-        let state = format!("actor {index} behind 2");
+        let state = format!("actor {index} after 2");
         assert_eq!((take_up.next_sequence, &take_up.actor_state[..]), (3, state.as_bytes()));
         assert_eq!(actor.weights().await.0.version, 3);
     }

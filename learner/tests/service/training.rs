@@ -138,7 +138,7 @@ async fn a_stale_trajectory_is_refused_and_counted() {
     let learner = TestLearner::start(given("policy_lag_max = 0", settings())).await;
     let mut actor = learner.actor("a", 1).await;
     actor.train(0).await;
-    // Receipts come before the update; the version on the weights stream is behind it.
+    // Receipts come before the update; the version on the weights stream comes after it.
     actor.weights_of(1).await;
     let sequence = actor.push(0).await;
     assert_eq!(actor.receipt().await, (sequence, pb::Disposition::Stale));

@@ -18,14 +18,14 @@ pub struct LinearGradient {
 }
 
 impl LinearGradient {
-    /// Zeros.
+    /// A gradient of zeros.
     pub fn new(inputs: usize, outputs: usize) -> Self {
         let panels = outputs.div_ceil(PANEL);
         let (weights, biases) = (vec![0.0; panels * inputs * PANEL], vec![0.0; panels * PANEL]);
         Self { inputs, outputs, weights, biases }
     }
 
-    /// Zeros again.
+    /// Sets every number back to zero.
     pub fn clear(&mut self) {
         self.weights.fill(0.0);
         self.biases.fill(0.0);

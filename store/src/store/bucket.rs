@@ -114,7 +114,7 @@ fn client_options(provider: &str) -> ClientOptions {
     options.with_allow_http(allows_http)
 }
 
-/// An error and the errors behind it, outermost first: what matters, such as a certificate that nobody trusts, often stands
+/// An error and the errors that caused it, outermost first: what matters, such as a certificate that nobody trusts, often stands
 /// at the end. Some layers repeat what the one below says; that is left out.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

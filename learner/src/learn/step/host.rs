@@ -34,7 +34,7 @@ pub(super) struct HostStep<N: Network> {
     optimiser: Optimiser,
     /// Of the newest update, after clipping.
     gradient: Gradient,
-    /// Of each block.
+    /// The gradient of each block.
     parts: Vec<Gradient>,
     /// Of each thread that works on a block at the same time.
     memory: Mutex<Vec<BlockMemory<N>>>,

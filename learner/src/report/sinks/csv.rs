@@ -41,7 +41,7 @@ struct Row {
 }
 
 impl MetricsCsv {
-    /// Creates the file, or goes on behind the rows that the earlier processes of a resumed run wrote.
+    /// Creates the file, or appends to the rows that the earlier processes of a resumed run wrote.
     ///
     /// # Errors
     /// The file cannot be opened.

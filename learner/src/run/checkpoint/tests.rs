@@ -6,7 +6,7 @@ use crate::handover::progress::Progress;
 use impala_env::{Registry, builtin};
 use proptest::prelude::*;
 
-/// A checkpoint behind `updates` updates, with numbers that differ everywhere.
+/// A checkpoint after `updates` updates, with numbers that differ everywhere.
 pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
     let config = Config::complete(format!("seed = {updates}").parse().unwrap(), &builtin()).unwrap();
     let count = config.network().parameter_count();
@@ -33,7 +33,7 @@ fn a_checkpoint_comes_back_as_it_was() {
     assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
 }
 
-/// Written by the first release that wrote format 1, at commit 7147aa6, behind update 10 of
+/// Written by the first release that wrote format 1, at commit 7147aa6, after update 10 of
 /// `impala train --deterministic --actors 2 --hidden 8 --batch-size 16 --frames-max 1600 --seed 5`.
 const GOLDEN: &[u8] = include_bytes!("../../../tests/data/checkpoint-format-1.safetensors");
 
@@ -56,7 +56,7 @@ fn the_golden_checkpoint_of_format_1_is_read() {
     assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
 }
 
-/// Written by the same release, with the other environment: `--environment catch --hidden 2 --seed 7`, behind update 20.
+/// Written by the same release, with the other environment: `--environment catch --hidden 2 --seed 7`, after update 20.
 #[test]
 fn the_golden_checkpoint_of_catch_is_read() {
     let golden = include_bytes!("../../../tests/data/checkpoint-format-1-catch.safetensors");

@@ -4,7 +4,7 @@ use super::*;
 use crate::run::checkpoint::tests::checkpoint;
 use impala_env::builtin;
 
-/// A run's directory with one checkpoint behind `updates`.
+/// A run's directory with one checkpoint after `updates`.
 fn run(directory: &Path, updates: u64) -> PathBuf {
     let run = directory.join("run");
     std::fs::create_dir_all(run.join(CHECKPOINTS)).unwrap();
@@ -39,7 +39,7 @@ fn a_resumed_run_keeps_its_settings_where_none_are_given() {
         assert_eq!((config.task.seed, config.goal.frames_max), (5, 77));
         assert_eq!(beginning.run_dir.as_ref(), Some(&run));
         assert_eq!(beginning.checkpoint(), Some(&checkpoint(5, 9.0)));
-        assert!(beginning.note().unwrap().starts_with("going on behind update 5, 400 frames, from "));
+        assert!(beginning.note().unwrap().starts_with("resuming after update 5, 400 frames, from "));
     }
 }
 
@@ -71,7 +71,7 @@ fn damaged_checkpoints_are_told_and_never_begun_over() {
     std::fs::write(&newer, b"half").unwrap();
     let beginning = Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap();
     let note = beginning.note().unwrap();
-    assert!(note.contains("behind update 5") && note.contains("passed over update-000000000006"), "{note}");
+    assert!(note.contains("after update 5") && note.contains("passed over update-000000000006"), "{note}");
     std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(5))).unwrap();
     let error = Beginning::find(in_directory(&run), None, &builtin()).unwrap_err().to_string();
     assert!(error.contains("no usable checkpoint") && error.contains("another --run-dir"), "{error}");

@@ -37,7 +37,7 @@ pub(super) struct LossTensors {
     pub(super) means: Tensor<1>,
     /// `[1]`
     pub(super) total: Tensor<1>,
-    /// `[rows, A + 1]`, 0 in the rows behind the frames.
+    /// `[rows, A + 1]`, 0 in the rows after the frames.
     pub(super) gradient: Tensor<2>,
 }
 
@@ -116,7 +116,7 @@ impl Outputs {
         let bonus = probs.clone() * (self.log_probs + entropies);
         let logits = advantages * (probs - is_taken) + bonus.mul_scalar(costs.entropy);
         let gradient = Tensor::cat(vec![logits, errors.mul_scalar(costs.baseline)], 1).mul_scalar(scale);
-        let behind = Tensor::zeros([self.rows - frames, action_count + 1], &device);
-        LossTensors { means, total, gradient: Tensor::cat(vec![gradient, behind], 0) }
+        let rest = Tensor::zeros([self.rows - frames, action_count + 1], &device);
+        LossTensors { means, total, gradient: Tensor::cat(vec![gradient, rest], 0) }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Upload {
     pub(super) finals: usize,
     /// `[rows, O]`: `(T + 1) * B` observations, F final ones, zeros up to a multiple of [`ROWS_MULTIPLE`].
     pub(super) observations: Tensor<2>,
-    /// Whole numbers.
+    /// Actions, whole numbers as floats.
     pub(super) actions: Tensor<2>,
     pub(super) behaviour_log_probs: Tensor<2>,
     /// Scaled and clipped, without bootstrap values.

@@ -16,7 +16,7 @@ use super::join_up_to_here;
 use crate::learn::vtrace::VtraceClipping;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// The way from each step to the one `s` steps behind it, for s = 1, 2, 4, ..
+/// The way from each step to the one `s` steps after it, for s = 1, 2, 4, ..
 #[derive(Debug)]
 pub(super) struct Scan {
     steps: usize,
@@ -29,11 +29,11 @@ pub(super) struct Scan {
 pub(super) struct VtraceTensors {
     /// Log of the importance ratio of the action.
     pub(super) log_ratios: Tensor<2>,
-    /// 0 behind the end of an episode.
+    /// 0 after the end of an episode.
     pub(super) discounts: Tensor<2>,
     pub(super) rewards: Tensor<2>,
     pub(super) values: Tensor<2>,
-    /// Of the step behind; in the last row the bootstrap values.
+    /// Of the step after; in the last row the bootstrap values.
     pub(super) next_values: Tensor<2>,
 }
 
@@ -66,7 +66,7 @@ impl Scan {
     /// - result: `[T + 1, B]`
     fn solve(&self, d: Tensor<2>, a: Tensor<2>) -> Tensor<2> {
         let [_, columns] = d.dims();
-        // A row of zeros behind the last step, for all that reach out of the array.
+        // A row of zeros after the last step, for all that reach out of the array.
         let with_end = |array: Tensor<2>| {
             let end = Tensor::zeros([1, columns], &array.device());
             Tensor::cat(vec![array, end], 0)
@@ -74,12 +74,12 @@ impl Scan {
         let (mut d, mut a) = (with_end(d), with_end(a));
         for (index, sources) in self.sources.iter().enumerate() {
             // One kernel may not read an array both in place and at other places; the copies are made in the kernel before.
-            let (d_behind, a_behind) = (d.clone().mul_scalar(1.0), a.clone().mul_scalar(1.0));
+            let (d_after, a_after) = (d.clone().mul_scalar(1.0), a.clone().mul_scalar(1.0));
             join_up_to_here(&d);
             let is_last = index + 1 == self.sources.len();
-            d = d + a.clone() * d_behind.select(0, sources.clone());
+            d = d + a.clone() * d_after.select(0, sources.clone());
             if !is_last {
-                a = a * a_behind.select(0, sources.clone());
+                a = a * a_after.select(0, sources.clone());
             }
         }
         join_up_to_here(&d);
