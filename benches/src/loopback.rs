@@ -15,7 +15,7 @@ use impala_learner::config::Config;
 use impala_learner::handover::admission::PolicyLagGate;
 use impala_learner::handover::batch_queue::BatchQueue;
 use impala_learner::handover::batcher::Batcher;
-use impala_learner::handover::ledger::{Disposition, Ledger};
+use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
 use impala_learner::handover::weights::{Publications, WantedEncodings, WeightsSlot};
 use impala_learner::service::Shared;
@@ -112,11 +112,9 @@ impl Drop for LoopbackLearner {
     }
 }
 
-/// The trainer's place: takes what is admitted and settles it.
+/// The trainer's place: takes what is admitted, by which it is settled.
 fn settle(admitted: &BatchQueue) {
-    while let Some(batch) = admitted.take() {
-        batch.tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
-    }
+    while admitted.take(WeightsVersion(0)).is_some() {}
 }
 
 /// The link of one actor on a thread of its own, as in the program.

@@ -194,7 +194,15 @@ impl Product<'_> {
         let inputs = self.layer.inputs;
         let bias = &self.layer.biases[self.panel * PANEL..][..PANEL];
         let weights = &self.layer.weights[self.panel * inputs * PANEL..][..inputs * PANEL];
-        let mut partial = [0.0; ROWS_AT_ONCE * PANEL];
+        let mut buffer;
+        let partial: &mut [f32] = match inputs {
+            // No sum waits for further inputs: there is no memory to set to zero.
+            ..=INPUTS_AT_ONCE => &mut [],
+            _ => {
+                buffer = [0.0; ROWS_AT_ONCE * PANEL];
+                &mut buffer
+            }
+        };
         let mut first = 0;
         loop {
             let end = inputs.min(first + INPUTS_AT_ONCE);
@@ -204,15 +212,15 @@ impl Product<'_> {
             let x = &x[x_layout.at(first / PANEL, 0)..];
             let mut row = 0;
             while row + R <= self.rows {
-                pass.tile::<S, R, V>(simd, row, (x, x_layout), (y, y_stride), &mut partial);
+                pass.tile::<S, R, V>(simd, row, (x, x_layout), (y, y_stride), partial);
                 row += R;
             }
             if R > 4 && row + 4 <= self.rows {
-                pass.tile::<S, 4, V>(simd, row, (x, x_layout), (y, y_stride), &mut partial);
+                pass.tile::<S, 4, V>(simd, row, (x, x_layout), (y, y_stride), partial);
                 row += 4;
             }
             while row < self.rows {
-                pass.tile::<S, 1, V>(simd, row, (x, x_layout), (y, y_stride), &mut partial);
+                pass.tile::<S, 1, V>(simd, row, (x, x_layout), (y, y_stride), partial);
                 row += 1;
             }
             if is_last {
@@ -232,20 +240,19 @@ impl Pass<'_> {
         row: usize,
         (x, x_layout): (&[f32], Layout),
         (y, y_stride): (&mut [f32], usize),
-        partial: &mut [f32; ROWS_AT_ONCE * PANEL],
+        partial: &mut [f32],
     ) {
-        let partial: [&mut [S::f32s]; R] = {
-            let mut rows = partial[row * PANEL..].chunks_exact_mut(PANEL);
-            std::array::from_fn(|_| S::as_mut_simd_f32s(rows.next().expect("a tile lies inside the rows")).0)
-        };
         let bias = S::as_simd_f32s(self.bias).0;
         let mut sums: [[S::f32s; V]; R] = [std::array::from_fn(|v| bias[v]); R];
         if !self.is_first {
+            let partial: [&[S::f32s]; R] =
+                std::array::from_fn(|r| S::as_simd_f32s(&partial[(row + r) * PANEL..][..PANEL]).0);
             sums = std::array::from_fn(|r| std::array::from_fn(|v| partial[r][v]));
         }
         let sums = products::<S, R, V>(simd, self.weights, (&x[row * x_layout.row_stride..], x_layout), sums);
         if !self.is_last {
-            for (partial, sums) in partial.into_iter().zip(sums) {
+            for (r, sums) in sums.into_iter().enumerate() {
+                let partial = S::as_mut_simd_f32s(&mut partial[(row + r) * PANEL..][..PANEL]).0;
                 partial[..V].copy_from_slice(&sums);
             }
             return;

@@ -2,7 +2,7 @@
 
 use crate::simulation::{self, PORT};
 use crate::test_learner::{given, settings};
-use impala_common::account::{Account, Disposition};
+use impala_common::account::Account;
 use impala_common::ids::WeightsVersion;
 use impala_env::builtin;
 use impala_learner::app::{self, Keepalive};
@@ -87,11 +87,10 @@ async fn train(queue: Arc<BatchQueue>, mut publications: Publications, gate: Pol
     publish(gate.current());
     loop {
         tick.tick().await;
-        while let Some(batch) = queue.try_take() {
+        while queue.try_take(gate.current()).is_some() {
             let version = WeightsVersion(gate.current().0 + 1);
             gate.advance(version);
             publish(version);
-            batch.tickets.into_iter().for_each(|ticket| ticket.settle(Disposition::Trained));
         }
     }
 }

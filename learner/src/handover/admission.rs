@@ -46,13 +46,11 @@ pub struct Admitted {
     pub ticket: Ticket,
 }
 
-/// A batch with the duty to decide its trajectories.
+/// A batch whose trajectories are decided: it is about to be trained.
 #[derive(Debug)]
 pub struct StagedBatch {
     /// The data.
     pub batch: Batch,
-    /// One for each trajectory in it.
-    pub tickets: Vec<Ticket>,
     /// The time that went into every trajectory that was taken from the queue since the batch before: refused ones too.
     pub actors: RolloutTime,
     /// The state of each actor after its trajectory, in their order; in deterministic runs.

@@ -1,8 +1,13 @@
 //! The way from the service to the trainer: many tasks put trajectories in, the trainer takes whole batches out. A thin shell
 //! around the [`Batcher`]: a mutex, a condition variable for the trainer, and places that stop the reading when they run out.
+//!
+//! Receipts go out when a batch is taken, before the work: the next trajectories are on their way meanwhile. Where the
+//! trainer waits already, whoever brings the last trajectory takes the batch in its stead and sends the receipts, so that
+//! they do not wait for the trainer's thread to wake.
 
 use crate::handover::admission::{Admitted, StagedBatch};
-use crate::handover::batcher::{Batcher, Stale, Taken, WholeBatch};
+use crate::handover::batcher::{Batcher, Stale, Taken};
+use impala_common::ids::WeightsVersion;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
@@ -10,7 +15,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub struct BatchQueue {
     state: Mutex<State>,
-    enough: Condvar,
+    handed_over: Condvar,
     places: Semaphore,
 }
 
@@ -18,83 +23,229 @@ pub struct BatchQueue {
 struct State {
     /// None after the end.
     batcher: Option<Batcher>,
-    /// Whether the trainer waits: nobody else is worth a call of the system.
-    is_awaited: bool,
+    trainer: Trainer,
+}
+
+/// What the trainer is about, as seen from here.
+#[derive(Debug)]
+enum Trainer {
+    Works,
+    /// It waits; older weights than these may not make the trajectories after its next batch.
+    Waits(WeightsVersion),
+    /// Somebody takes a batch for it.
+    IsServed,
+    /// Its next batch.
+    Has(StagedBatch),
 }
 
 impl BatchQueue {
     /// A queue for so many trajectories at a time.
     pub fn new(batcher: Batcher, places: usize) -> Self {
-        let state = State { batcher: Some(batcher), is_awaited: false };
-        Self { state: Mutex::new(state), enough: Condvar::new(), places: Semaphore::new(places) }
+        let state = State { batcher: Some(batcher), trainer: Trainer::Works };
+        Self { state: Mutex::new(state), handed_over: Condvar::new(), places: Semaphore::new(places) }
     }
 
     /// Puts a trajectory in; waits while the queue is full. After the end it is dropped, and so refused.
     pub async fn put(&self, admitted: Admitted) {
         let Ok(place) = self.places.acquire().await else { return };
         place.forget();
-        let mut state = self.lock();
-        let Some(batcher) = &mut state.batcher else { return };
-        let stale = batcher.insert(admitted);
-        let wakes = batcher.has_enough() && std::mem::take(&mut state.is_awaited);
-        drop(state);
-        if wakes {
-            self.enough.notify_one();
-        }
+        let (stale, served) = {
+            let mut state = self.lock();
+            let State { batcher: Some(batcher), trainer } = &mut *state else { return };
+            let stale = batcher.insert(admitted);
+            let served = match *trainer {
+                Trainer::Waits(oldest) if batcher.has_enough() => {
+                    *trainer = Trainer::IsServed;
+                    Some((batcher.take(), oldest))
+                }
+                _ => None,
+            };
+            (stale, served)
+        };
         if let Some(stale) = stale {
             self.places.add_permits(1);
             stale.refuse();
         }
-    }
-
-    /// Waits for a batch; nothing after the end.
-    pub fn take(&self) -> Option<StagedBatch> {
-        loop {
-            let taken = self.take_some()?;
-            if let Some(batch) = self.release(taken) {
-                return Some(batch);
-            }
+        if let Some((taken, oldest)) = served {
+            let staged = self.settle(taken, oldest);
+            self.lock().trainer = staged.map_or(Trainer::Works, Trainer::Has);
+            self.handed_over.notify_one();
         }
     }
 
-    /// A batch if there is one now: for who must not wait on a thread, as in a simulation.
-    pub fn try_take(&self) -> Option<StagedBatch> {
-        let taken = self.lock().batcher.as_mut()?.take();
-        self.release(taken)
-    }
-
-    /// Frees the places of what was taken and refuses what is stale; gives the batch, if it was a whole one.
-    fn release(&self, taken: Taken) -> Option<StagedBatch> {
-        self.places.add_permits(taken.len());
-        let Taken { batch, stale } = taken;
-        stale.into_iter().for_each(Stale::refuse);
-        batch.map(WholeBatch::stage)
-    }
-
-    /// Waits for a batch, or for trajectories that have become too old.
-    fn take_some(&self) -> Option<Taken> {
+    /// Waits for a batch, whose receipts are sent: they ask for weights that are `oldest` or newer. Nothing after the end.
+    pub fn take(&self, oldest: WeightsVersion) -> Option<StagedBatch> {
         let mut state = self.lock();
         loop {
             // Also where there are too few: what has become too old by the last update is not to wait for them.
             let taken = state.batcher.as_mut()?.take();
             if !taken.is_empty() {
-                return Some(taken);
+                drop(state);
+                if let Some(staged) = self.settle(taken, oldest) {
+                    return Some(staged);
+                }
+                state = self.lock();
+                continue;
             }
-            state.is_awaited = true;
-            state = self.enough.wait(state).expect("no holder of the queue panics");
+            state.trainer = Trainer::Waits(oldest);
+            let waits = |state: &mut State| match state.trainer {
+                Trainer::Waits(_) => state.batcher.is_some(),
+                Trainer::IsServed => true,
+                Trainer::Works | Trainer::Has(_) => false,
+            };
+            state = self.handed_over.wait_while(state, waits).expect("no holder of the queue panics");
+            if let Trainer::Has(staged) = std::mem::replace(&mut state.trainer, Trainer::Works) {
+                return Some(staged);
+            }
         }
+    }
+
+    /// A batch if there is one now: for who must not wait on a thread, as in a simulation.
+    pub fn try_take(&self, oldest: WeightsVersion) -> Option<StagedBatch> {
+        let taken = self.lock().batcher.as_mut()?.take();
+        self.settle(taken, oldest)
     }
 
     /// The end: what is still here is refused, and so is what comes later. The trainer gets no more batches.
     pub fn close(&self) {
         let left = self.lock().batcher.take();
         self.places.close();
-        self.enough.notify_one();
+        self.handed_over.notify_one();
         // Its tickets are decided outside of the lock.
         drop(left);
     }
 
+    /// Decides what was taken out; gives the batch, if there is one.
+    fn settle(&self, taken: Taken, oldest: WeightsVersion) -> Option<StagedBatch> {
+        self.places.add_permits(taken.len());
+        let Taken { batch, stale } = taken;
+        stale.into_iter().for_each(Stale::refuse);
+        batch.map(|batch| batch.stage(oldest))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the queue panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::admission::{PolicyLagGate, Reply};
+    use crate::handover::batcher::tests::admitted;
+    use crate::handover::ledger::{Disposition, Ledger};
+    use std::sync::Arc;
+    use tokio::sync::mpsc;
+
+    struct Bench {
+        queue: Arc<BatchQueue>,
+        ledger: Arc<Ledger>,
+        replies: (mpsc::Sender<Reply>, mpsc::Receiver<Reply>),
+        gate: PolicyLagGate,
+    }
+
+    /// Two trajectories a batch, three places.
+    fn bench() -> Bench {
+        let gate = PolicyLagGate::new(3);
+        let queue = Arc::new(BatchQueue::new(Batcher::new(2, gate.clone(), None, 0), 3));
+        Bench { queue, ledger: Arc::default(), replies: mpsc::channel(16), gate }
+    }
+
+    impl Bench {
+        async fn put(&self, sequence: u64, version: u64) {
+            self.queue.put(admitted(0, sequence, version, &self.ledger, &self.replies.0)).await;
+        }
+
+        fn receipt(&mut self) -> (u64, Disposition, u64) {
+            match self.replies.1.try_recv() {
+                Ok(Reply::Receipt { sequence, disposition, oldest }) => (sequence.0, disposition, oldest.0),
+                other => panic!("expected a receipt, got {other:?}"),
+            }
+        }
+
+        /// A trainer that takes a batch, in a thread that may or may not wait by now.
+        fn trainer(&self) -> std::thread::JoinHandle<Option<StagedBatch>> {
+            let queue = self.queue.clone();
+            std::thread::Builder::new().name("trainer".into()).spawn(move || queue.take(WeightsVersion(7))).unwrap()
+        }
+
+        /// Returns when the trainer of this bench waits.
+        fn until_it_waits(&self) {
+            while !matches!(self.queue.lock().trainer, Trainer::Waits(_)) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_completes_a_batch_sends_the_receipts_of_a_trainer_that_waits() {
+        let mut bench = bench();
+        let trainer = bench.trainer();
+        bench.until_it_waits();
+        bench.put(0, 0).await;
+        assert_eq!(bench.ledger.account().trained, 0);
+        bench.put(1, 0).await;
+        // Before the trainer has had to do anything.
+        assert_eq!([bench.receipt(), bench.receipt()], [(0, Disposition::Trained, 7), (1, Disposition::Trained, 7)]);
+        assert_eq!(trainer.join().unwrap().unwrap().batch.trajectories().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_trainer_goes_on_waiting_where_what_came_has_become_too_old() {
+        let mut bench = bench();
+        let trainer = bench.trainer();
+        bench.until_it_waits();
+        bench.put(0, 0).await;
+        bench.gate.advance(WeightsVersion(4));
+        bench.put(1, 4).await;
+        assert_eq!(bench.receipt(), (0, Disposition::Stale, 1));
+        bench.until_it_waits();
+        bench.put(2, 4).await;
+        assert_eq!([bench.receipt(), bench.receipt()], [(1, Disposition::Trained, 7), (2, Disposition::Trained, 7)]);
+        assert_eq!(trainer.join().unwrap().unwrap().batch.trajectories().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_trainer_that_comes_back_takes_what_is_there_and_refuses_what_has_become_too_old() {
+        let mut bench = bench();
+        bench.put(0, 0).await;
+        bench.put(1, 4).await;
+        bench.put(2, 4).await;
+        bench.gate.advance(WeightsVersion(4));
+        let staged = bench.queue.take(WeightsVersion(3)).unwrap();
+        assert_eq!(bench.receipt(), (0, Disposition::Stale, 1));
+        assert_eq!(bench.receipt(), (1, Disposition::Trained, 3));
+        assert_eq!(staged.batch.trajectories().len(), 2);
+        // The places are free again.
+        for sequence in 3..6 {
+            bench.put(sequence, 4).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_lets_nobody_in_until_a_batch_is_taken() {
+        let bench = bench();
+        for sequence in 0..3 {
+            bench.put(sequence, 0).await;
+        }
+        let mut waiting = Box::pin(bench.put(3, 0));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        bench.queue.take(WeightsVersion(0)).unwrap();
+        waiting.await;
+        drop(bench.queue.take(WeightsVersion(0)).unwrap());
+        assert_eq!(bench.ledger.account().trained, 4);
+    }
+
+    #[tokio::test]
+    async fn the_end_refuses_what_is_left_and_wakes_the_trainer() {
+        let bench = bench();
+        let trainer = bench.trainer();
+        bench.put(0, 0).await;
+        bench.queue.close();
+        assert!(trainer.join().unwrap().is_none());
+        bench.put(1, 0).await;
+        assert_eq!(bench.ledger.account().refused_shutdown, 2);
+        assert!(bench.queue.take(WeightsVersion(0)).is_none());
     }
 }

@@ -142,8 +142,8 @@ impl Stale {
 }
 
 impl WholeBatch {
-    /// Puts the trajectories side by side.
-    pub fn stage(self) -> StagedBatch {
+    /// Sends the receipts, which ask for weights that are `oldest` or newer, and puts the trajectories side by side.
+    pub fn stage(self, oldest: WeightsVersion) -> StagedBatch {
         let Self { trajectories, actors } = self;
         let (trajectories, tickets): (Vec<_>, Vec<_>) =
             trajectories.into_iter().map(|admitted| (admitted.trajectory, admitted.ticket)).unzip();
@@ -154,12 +154,13 @@ impl WholeBatch {
                 Some((ticket.actor(), Bytes::copy_from_slice(trajectory.actor_state()?)))
             })
             .collect();
-        StagedBatch { batch: Batch::new(trajectories), tickets, actors, actor_states }
+        tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
+        StagedBatch { batch: Batch::new(trajectories), actors, actor_states }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::handover::admission::Reply;
     use crate::handover::ledger::Ledger;
@@ -168,6 +169,32 @@ mod tests {
     use impala_env::Outcome;
     use std::sync::Arc;
     use tokio::sync::mpsc;
+
+    /// A trajectory whose reward tells its actor and sequence.
+    pub(crate) fn admitted(
+        actor: u32,
+        sequence: u64,
+        version: u64,
+        ledger: &Arc<Ledger>,
+        replies: &mpsc::Sender<Reply>,
+    ) -> Admitted {
+        let shape = TrajectoryShape { unroll_length: 1, environments: 1, observation_len: 1, action_count: 2 };
+        let parts = TrajectoryParts {
+            sequence: Sequence(sequence),
+            weights_version: WeightsVersion(version),
+            observations: vec![0.0; 2],
+            actions: vec![0],
+            behaviour_log_probs: vec![-0.5],
+            rewards: vec![(actor * 10) as f32 + sequence as f32],
+            outcomes: vec![Outcome::Continues],
+            ..TrajectoryParts::default()
+        };
+        let trajectory = Trajectory::try_new(shape, parts).unwrap();
+        Admitted {
+            trajectory,
+            ticket: Ticket::new(ActorIndex(actor), Sequence(sequence), ledger.clone(), replies.clone()),
+        }
+    }
 
     /// Two trajectories a batch.
     struct Bench {
@@ -184,30 +211,16 @@ mod tests {
     }
 
     impl Bench {
-        /// The reward of the trajectory tells its actor and sequence.
         fn insert(&mut self, actor: u32, sequence: u64, version: u64) -> Option<Stale> {
-            let shape = TrajectoryShape { unroll_length: 1, environments: 1, observation_len: 1, action_count: 2 };
-            let parts = TrajectoryParts {
-                sequence: Sequence(sequence),
-                weights_version: WeightsVersion(version),
-                observations: vec![0.0; 2],
-                actions: vec![0],
-                behaviour_log_probs: vec![-0.5],
-                rewards: vec![(actor * 10) as f32 + sequence as f32],
-                outcomes: vec![Outcome::Continues],
-                ..TrajectoryParts::default()
-            };
-            let trajectory = Trajectory::try_new(shape, parts).unwrap();
-            let replies = self.replies.0.clone();
-            let ticket = Ticket::new(ActorIndex(actor), Sequence(sequence), self.ledger.clone(), replies);
-            self.batcher.insert(Admitted { trajectory, ticket })
+            self.batcher.insert(admitted(actor, sequence, version, &self.ledger, &self.replies.0))
         }
 
         /// The rewards of the next batch, if there is one.
         fn take(&mut self) -> Option<Vec<f32>> {
             let Taken { batch, stale } = self.batcher.take();
             stale.into_iter().for_each(Stale::refuse);
-            batch.map(|batch| batch.stage().batch.trajectories().iter().flat_map(|t| t.rewards.clone()).collect())
+            let staged = batch?.stage(WeightsVersion(5));
+            Some(staged.batch.trajectories().iter().flat_map(|trajectory| trajectory.rewards.clone()).collect())
         }
     }
 
@@ -223,8 +236,10 @@ mod tests {
         assert_eq!(bench.take(), None);
         bench.insert(1, 1, 0);
         assert_eq!(bench.take(), Some(vec![1.0, 11.0]));
-        // The trained ones are decided by the trainer; here their tickets were dropped.
-        assert_eq!(bench.ledger.account().refused_shutdown, 4);
+        assert_eq!(bench.ledger.account().trained, 4);
+        let receipt =
+            Reply::Receipt { sequence: Sequence(0), disposition: Disposition::Trained, oldest: WeightsVersion(5) };
+        assert_eq!(bench.replies.1.try_recv(), Ok(receipt));
     }
 
     #[test]

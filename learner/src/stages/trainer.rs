@@ -5,7 +5,7 @@ use crate::config::optimisation::LearningRate;
 use crate::config::weights::Publishing;
 use crate::handover::admission::{PolicyLagGate, StagedBatch};
 use crate::handover::batch_queue::BatchQueue;
-use crate::handover::ledger::{Disposition, Ledger};
+use crate::handover::ledger::Ledger;
 use crate::handover::metrics::TrainerMetrics;
 use crate::handover::progress::Progress;
 use crate::handover::weights::WeightsOutlet;
@@ -88,7 +88,8 @@ impl Trainer {
             return end;
         }
         loop {
-            let Some(staged) = self.queue.take() else {
+            let oldest = self.publishing.oldest_at(self.gate.current());
+            let Some(staged) = self.queue.take(oldest) else {
                 return TrainingEnd::Stopped;
             };
             self.lock_progress().begin_work(staged.actors);
@@ -105,11 +106,8 @@ impl Trainer {
     }
 
     fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics) -> Result<(), Diverged> {
-        let StagedBatch { batch, tickets, actor_states, .. } = staged;
-        // Receipts go out before the work: the actors' next trajectories are on their way meanwhile.
+        let StagedBatch { batch, actor_states, .. } = staged;
         let current = self.gate.current();
-        let oldest = self.publishing.oldest_at(current);
-        tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
         let lags: Vec<u64> = batch.weights_versions().map(|version| version.lag_behind(current)).collect();
         let episodes: Vec<_> = batch.episodes().collect();
         let frames = batch.frames() as u64;
