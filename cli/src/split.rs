@@ -17,16 +17,17 @@ const MEASURED_WORK_MAX: f64 = 2e9;
 /// Multiply-adds a second of one core in such an estimate. Only the ratio of learner and actors matters.
 const WORK_PER_SECOND: f64 = 1e10;
 /// Time of a trajectory's way from one unroll to the next besides both: packing, socket, receipt, weights. This and the next
-/// were measured over loopback on two cores with the default settings (one actor made a trajectory every 0.21 ms, two kept
-/// both cores busy with one every 0.2 ms); for all small messages they are much the same.
-const ROUND_TRIP: Duration = Duration::from_micros(200);
+/// were measured over loopback on two cores with the default settings, where an update took 0.11 ms and an unroll 0.04 ms (one
+/// actor made a trajectory every 0.22 ms, three kept both cores busy with one every 0.18 ms); for all small messages they are
+/// much the same.
+const ROUND_TRIP: Duration = Duration::from_micros(180);
 /// Processor time of both sides for one trajectory's messages and the weights that go back.
-const MESSAGE_WORK: Duration = Duration::from_micros(300);
-/// Of it, what the learner's one network thread needs for each: no number of cores makes that faster.
-const MESSAGE_SERIAL: Duration = Duration::from_micros(100);
-/// Processor time of both sides for each frame in a message, which only large ones feel: 13 million frames a second on two
-/// cores.
-const FRAME_WORK: Duration = Duration::from_nanos(150);
+const MESSAGE_WORK: Duration = Duration::from_micros(190);
+/// Of it, what a network thread of the learner needs for each: no number of cores makes that faster.
+const MESSAGE_SERIAL: Duration = Duration::from_micros(80);
+/// Processor time of both sides for each frame in a message, which only large ones feel: two actors with 128 environments took
+/// 1.83 microseconds a frame in all, of which update and unroll took 1.62 and the message 0.07.
+const FRAME_WORK: Duration = Duration::from_nanos(140);
 /// Most policy lag, updates, that a choice may bring with it. Where actors are slow, twice as many are worth it so far: at
 /// the defaults four actors need 1.2 times the frames of one, eight 1.6 times.
 const LAG_MAX: usize = 8;
@@ -55,6 +56,8 @@ pub(crate) struct Demand {
     pub(crate) frames: usize,
     /// Trajectories that an actor may have on their way.
     pub(crate) in_flight_max: usize,
+    /// Threads that read them.
+    pub(crate) network_threads: usize,
 }
 
 /// How a machine is split between learner and actors.
@@ -87,9 +90,9 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Splits `cores` cores.
 pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
-    let Demand { trajectories_per_batch, frames, in_flight_max } = demand;
+    let Demand { trajectories_per_batch, frames, in_flight_max, network_threads } = demand;
     let batch = trajectories_per_batch as f64;
-    let (unroll, serial) = (costs.unroll.as_secs_f64(), MESSAGE_SERIAL.as_secs_f64());
+    let (unroll, serial) = (costs.unroll.as_secs_f64(), MESSAGE_SERIAL.as_secs_f64() / network_threads as f64);
     let numbers = FRAME_WORK.as_secs_f64() * frames as f64;
     let (way, work) = (ROUND_TRIP.as_secs_f64() + numbers, MESSAGE_WORK.as_secs_f64() + numbers);
     // Seconds from one update to the next: as long as it takes, as its messages take, and as the cores need for both sides.

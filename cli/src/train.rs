@@ -146,6 +146,7 @@ fn settle_split(learner: Learner, open: OpenSplit) -> anyhow::Result<(Learner, O
         trajectories_per_batch: config.trajectories_per_batch(),
         frames: config.rollout.frames_per_trajectory(),
         in_flight_max: config.rollout.in_flight_max,
+        network_threads: config.serving.network_threads(),
     };
     let split = split::split(cores, &costs, demand);
     let threads = if open.learner_threads { split.learner_threads } else { config.compute.learner_threads };

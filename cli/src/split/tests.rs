@@ -4,7 +4,7 @@ fn config(toml: &str) -> Config {
     Config::complete(toml.parse().unwrap(), &impala_env::builtin()).unwrap()
 }
 
-const ONE: Demand = Demand { trajectories_per_batch: 1, frames: 80, in_flight_max: 1 };
+const ONE: Demand = Demand { trajectories_per_batch: 1, frames: 80, in_flight_max: 1, network_threads: 1 };
 
 fn micros(micros: u64) -> Duration {
     Duration::from_micros(micros)
@@ -23,12 +23,19 @@ fn chosen(cores: usize, costs: &Costs, demand: Demand) -> (usize, usize) {
 
 #[test]
 fn the_defaults_on_two_cores_get_one_actor_and_on_more_two() {
-    let costs = costs(&[60], 16);
+    let costs = costs(&[110], 40);
     assert_eq!(
         split(2, &costs, ONE).to_string(),
-        "1 actor, 1 learner thread: an update takes 0.06 ms, an unroll 0.02 ms, 2 cores"
+        "1 actor, 1 learner thread: an update takes 0.11 ms, an unroll 0.04 ms, 2 cores"
     );
-    assert_eq!(chosen(16, &costs, ONE), (2, 1), "the learner takes no more messages than two actors make");
+    assert_eq!(chosen(16, &costs, ONE), (2, 1), "two actors keep the learner busy");
+}
+
+#[test]
+fn small_updates_wait_for_messages_which_more_network_threads_take() {
+    let small = costs(&[20], 40);
+    assert_eq!(chosen(16, &small, ONE), (3, 1), "one thread takes no more messages than three actors make");
+    assert_eq!(chosen(16, &small, Demand { network_threads: 2, ..ONE }), (6, 1));
 }
 
 #[test]
@@ -40,7 +47,7 @@ fn a_learner_that_takes_its_time_needs_one_actor() {
 fn actors_that_take_their_time_get_the_cores_up_to_a_sane_policy_lag() {
     let slow = costs(&[1_000], 50_000);
     assert_eq!(chosen(16, &slow, ONE), (8, 1), "no more than the policy lag allows");
-    let many = Demand { trajectories_per_batch: 8, frames: 80, in_flight_max: 1 };
+    let many = Demand { trajectories_per_batch: 8, ..ONE };
     assert_eq!(chosen(16, &slow, many), (16, 1));
     assert_eq!(chosen(4, &slow, many), (8, 1), "a batch needs eight");
 }
@@ -56,9 +63,9 @@ fn threads_are_taken_where_they_pay_and_actors_keep_up() {
 
 #[test]
 fn a_batch_is_always_filled_within_what_a_machine_can_carry() {
-    let demand = Demand { trajectories_per_batch: 6, frames: 80, in_flight_max: 2 };
+    let demand = Demand { trajectories_per_batch: 6, in_flight_max: 2, ..ONE };
     assert_eq!(chosen(2, &costs(&[1_000_000], 10), demand).0, 3);
-    let absurd = Demand { trajectories_per_batch: 1000, frames: 80, in_flight_max: 1 };
+    let absurd = Demand { trajectories_per_batch: 1000, ..ONE };
     assert_eq!(chosen(2, &costs(&[1_000], 10), absurd).0, ACTORS_MAX);
     let many = Demand { trajectories_per_batch: 16, ..absurd };
     assert_eq!(chosen(2, &costs(&[1_000], 10), many).0, 16);
