@@ -104,7 +104,7 @@ impl FromStr for MetricsListen {
 pub fn run(args: ActorArgs, registry: &Registry) -> anyhow::Result<()> {
     let environments = offered(registry, args.environment.as_ref())?;
     logs::init(args.log_format, None)?;
-    // One thread: the rollout has its own, and the sockets of one actor keep no second one busy.
+    // One thread: short unrolls share it with the sockets, long ones go to the blocking pool.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let report = runtime.block_on(run_async(args, environments));
     // A look-up that hangs in the system's resolver must not hold up the end.

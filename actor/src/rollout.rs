@@ -13,7 +13,8 @@ use crate::window::Window;
 use impala_common::agreement::Lockstep;
 use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::process::panics;
-use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError};
+use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError, actor_state_bytes_max};
+use impala_env::spec::EnvironmentName;
 pub use roller::{RollPlan, Roller, TakeUpError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ const INLINE_MAX: Duration = Duration::from_micros(500);
 /// Why a rollout ended that nobody stopped. Messages are complete: none of the variants has a source besides.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutError {
-    /// A trajectory breaks an invariant; numbers that are not finite come from weights that overflow.
+    /// A trajectory breaks an invariant; numbers that are not finite come e.g. from weights that overflow.
     #[error("trajectory {sequence} made with weights version {version} is not valid: {reason}")]
     Trajectory {
         /// Its number among this actor's trajectories.
@@ -48,6 +49,21 @@ pub enum RolloutError {
         expected: WeightsVersion,
         /// The version that arrived.
         actual: WeightsVersion,
+    },
+    /// Environments that remember more than a checkpoint takes, in a deterministic run.
+    #[error(
+        "{environments} {environment} environments have a state of {bytes} bytes; a deterministic run keeps at most {max}: make \
+         it smaller, or train without --deterministic"
+    )]
+    State {
+        /// Their name.
+        environment: EnvironmentName,
+        /// N
+        environments: usize,
+        /// The state's size.
+        bytes: usize,
+        /// Its bound.
+        max: usize,
     },
     /// The learner hands out a state that this actor cannot go on from.
     #[error("the learner's checkpoint has no usable state for this actor: {0}; run the release that wrote it")]
@@ -160,13 +176,28 @@ impl Rollout {
             metrics.record(&trajectory, time);
             idle_since = finished;
             // The learner of a deterministic run keeps it for its checkpoints.
-            let state = self.lockstep.map(|_| roller.save().into());
-            if self.trajectories.send(trajectory.with_time(time).with_actor_state(state)).await.is_err() {
+            let state = match self.lockstep.map(|_| self.save(&roller)).transpose() {
+                Ok(state) => state,
+                Err(error) => return (roller, Err(error)),
+            };
+            if self.trajectories.send(trajectory.with_time(time).with_actor_state(state.map(Into::into))).await.is_err()
+            {
                 return (roller, Ok(()));
             }
             // The link sends it before the next one is begun.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The state after a trajectory.
+    fn save(&self, roller: &Roller) -> Result<Vec<u8>, RolloutError> {
+        let (state, RollPlan { environment, environments, .. }) = (roller.save(), &self.plan);
+        let max = actor_state_bytes_max(*environments, environment.spec().observation_len);
+        if state.len() > max {
+            let (environment, bytes) = (environment.name().clone(), state.len());
+            return Err(RolloutError::State { environment, environments: *environments, bytes, max });
+        }
+        Ok(state)
     }
 
     /// Waits until the window is open, then takes the newest weights; nothing when stopped.

@@ -39,3 +39,22 @@ fn images_set_settings_only() {
     let known: BTreeSet<_> = settings::all().map(|setting| setting.variable).collect();
     assert!(names.is_subset(&known), "no settings: {:?}", names.difference(&known));
 }
+
+/// Images are built from an allow-list: cargo must find every member of the workspace in it.
+#[test]
+fn images_are_built_from_every_member_of_the_workspace() {
+    let manifest = docker("../Cargo.toml");
+    let (_, members) = manifest.split_once("\nmembers = [").unwrap();
+    let (members, _) = members.split_once(']').unwrap();
+    let ignored = docker("../.dockerignore");
+    let allowed: BTreeSet<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let members: Vec<_> = members.split(',').map(|member| member.trim().trim_matches('"')).collect();
+    assert!(members.contains(&"learner"), "{members:?}");
+    for member in members {
+        for part in ["Cargo.toml", "src", "build.rs"] {
+            let path = format!("{member}/{part}");
+            let exists = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&path).exists();
+            assert_eq!(allowed.contains(path.as_str()), exists, ".dockerignore and {path}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! The agreement of one actor with the learner: made once at registration, checked there, fixed afterwards.
-//! Hyperparameters live at the learner; this is all that an actor is told.
+//! Hyperparameters live at the learner; of a run an actor is told this, and by [`TakeUp`] where to go on.
 
 use crate::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use crate::snapshot::Encoding;

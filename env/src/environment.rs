@@ -1,4 +1,7 @@
 //! What an environment is: N of one kind that are stepped in one call, as structures of arrays.
+//!
+//! O, the numbers in an observation, and A, the number of actions, are those of its [`EnvironmentKind`](crate::EnvironmentKind); N is
+//! the number of random sources that its constructor is given.
 
 /// How a step left its episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,20 +28,22 @@ impl Outcome {
     }
 }
 
-/// Where one step of N environments is written.
+/// Where one step of N environments is written. A step overwrites every number of the first three arrays; observations and
+/// rewards are finite and at most 1e9 in magnitude, and so are the sums of an episode's rewards: the actor ends otherwise.
 #[derive(Debug)]
 pub struct Step<'a> {
     /// `[N, O]`: what the next action is chosen from; after an episode's end the first observation of the next one.
     pub observations: &'a mut [f32],
     /// `[N]`
     pub rewards: &'a mut [f32],
-    /// `[N]`
+    /// `[N]`: where an environment comes to its own end in the very step of its limit, it has terminated.
     pub outcomes: &'a mut [Outcome],
     /// `[K, O]`: the true final observation of every truncated environment is appended, in the environments' order.
     pub final_observations: &'a mut Vec<f32>,
 }
 
-/// N environments of one kind that are stepped together. Those whose episode ended begin the next one within the step.
+/// N environments of one kind that are stepped together. Those whose episode ended begin the next one within the step. Each keeps
+/// its own limit of steps, if it has one; returns and lengths of episodes are counted by the caller.
 pub trait VectorEnvironment: Send {
     /// N
     fn environments(&self) -> usize;
@@ -49,14 +54,15 @@ pub trait VectorEnvironment: Send {
     /// `observations`: `[N, O]`
     fn observe(&self, observations: &mut [f32]);
 
-    /// Takes one action in every environment.
+    /// Takes one action in every environment. It computes and never waits: the actor's socket may be served by the same thread.
     ///
     /// # Shapes
     /// `actions`: `[N]`, each below the environment's action count; `step`: see [`Step`].
     fn step(&mut self, actions: &[u8], step: Step<'_>);
 
     /// Everything that the next steps depend on, the random sources among it, in the environments' own format. Only
-    /// environments of the same kind and number read it; it travels and lies in checkpoints as bytes.
+    /// environments of the same kind and number read it; it travels and lies in checkpoints as bytes. With what the actor itself
+    /// keeps it is at most `N * (8 * O + 1024) + 1024` bytes, or a deterministic run ends.
     fn state(&self) -> Vec<u8>;
 
     /// Goes on from a state that environments of the same kind and number were in. The bytes come from outside.

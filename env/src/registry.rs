@@ -70,8 +70,15 @@ impl EnvironmentKind {
     }
 
     /// One environment for each random source, all at the start of an episode.
+    ///
+    /// # Panics
+    /// The constructor that was registered makes another number of them.
     pub fn make(&self, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
-        (self.make)(rngs)
+        let wanted = rngs.len();
+        let environments = (self.make)(rngs);
+        let made = environments.environments();
+        assert_eq!(made, wanted, "environment {}: one for each random source must be made", self.name);
+        environments
     }
 }
 
@@ -211,6 +218,13 @@ mod tests {
                 assert!(observations.iter().all(|x| x.is_finite()), "{name} leaves observations unwritten");
             }
         }
+    }
+
+    #[test]
+    #[should_panic = "environment few: one for each random source must be made"]
+    fn a_constructor_that_makes_fewer_is_named() {
+        let one = |rngs: Vec<Rng>| -> Box<dyn VectorEnvironment> { Box::new(catch::Catch::new(rngs[..1].to_vec())) };
+        EnvironmentKind::new("few", 50, 3, 1.0, one).unwrap().make(rngs(1, 0, 2));
     }
 
     #[test]

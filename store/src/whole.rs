@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Of files that are not whole yet.
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
+/// Times that a file is written where somebody removes it on its way.
+const ATTEMPTS: usize = 3;
+
 /// Tells the temporary files of this process from those of every other, also in another container with the same directory,
 /// where process ids repeat. The standard library seeds its hash keys from the system's random source.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
@@ -21,16 +24,26 @@ static WRITES: AtomicU64 = AtomicU64::new(0);
 /// replaced. Nothing is left beside it, whatever fails.
 ///
 /// # Errors
-/// The file system refuses; the old file, if any, is as it was.
+/// The file system refuses: the old file, if any, is as it was. Where only the directory cannot be flushed, the new file is
+/// there, but may not outlast a loss of power.
 pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-    let temporary = temporary_name(path)?;
-    let mut file = File::options().write(true).create_new(true).open(&temporary)?;
-    // Shows other processes that somebody is at work on it, until the file is closed; where locks are unknown, nobody asks.
-    let _ = file.try_lock();
-    let written = file.write_all(bytes.as_ref()).and_then(|()| file.sync_all());
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    // Half a file on a full disk would take room from the next attempt.
-    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    for attempt in 1..=ATTEMPTS {
+        let temporary = temporary_name(path)?;
+        let mut file = File::options().write(true).create_new(true).open(&temporary)?;
+        // Shows that somebody is at work on it, until the file is closed. Where locks are unknown, that cannot be shown.
+        let _ = file.lock();
+        let written = file.write_all(bytes.as_ref()).and_then(|()| file.sync_all());
+        match written.and_then(|()| fs::rename(&temporary, path)) {
+            Ok(()) => break,
+            // Somebody took it for a half of the dead, between its creation and the lock or where there are no locks.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+            Err(error) => {
+                // Half a file on a full disk would take room from the next attempt.
+                let _ = fs::remove_file(&temporary);
+                return Err(error);
+            }
+        }
+    }
     sync_directory(path)
 }
 
@@ -66,8 +79,8 @@ pub fn remove_halves(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::Re
     for entry in entries {
         let entry = entry?;
         let is_half = entry.file_name().to_str().and_then(whole_name).is_some_and(&is_ours);
-        if is_half && entry.file_type()?.is_file() && !is_being_written(&entry.path()) {
-            match fs::remove_file(entry.path()) {
+        if is_half && entry.file_type()?.is_file() {
+            match remove_half(&entry.path()) {
                 // Its writer has just renamed or removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
@@ -75,6 +88,16 @@ pub fn remove_halves(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::Re
         }
     }
     Ok(())
+}
+
+/// Removes a temporary file that nobody is writing. The lock is held until it is gone, so that a writer who has just created it
+/// waits, and then finds it gone.
+fn remove_half(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Ok(()) | Err(TryLockError::Error(_)) => fs::remove_file(path),
+    }
 }
 
 /// The name of the file that a temporary one was to become. Earlier releases put no process's part into it but the suffix in
@@ -88,13 +111,10 @@ fn whole_name(temporary: &str) -> Option<&str> {
     Some(name.rsplit_once('.').filter(|(_, part)| is_process_part(part)).map_or(name, |(whole, _)| whole))
 }
 
-fn is_being_written(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicBool;
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
@@ -136,6 +156,25 @@ mod tests {
         });
         let bytes = fs::read(&path).unwrap();
         assert!(bytes.len() == 70_000 && bytes.iter().all(|byte| *byte == bytes[0]));
+        assert_eq!(names(directory.path()), ["best"]);
+    }
+
+    #[test]
+    fn a_write_lands_while_others_clear_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("best");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let clear_up = || {
+                while !is_over.load(Ordering::Relaxed) {
+                    remove_halves(directory.path(), |name| name == "best").unwrap();
+                }
+            };
+            (0..2).for_each(|_| drop(scope.spawn(clear_up)));
+            (0..200_u32).for_each(|number| write_whole(&path, number.to_string()).unwrap());
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs::read(&path).unwrap(), b"199");
         assert_eq!(names(directory.path()), ["best"]);
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use impala_common::ids::ActorIndex;
+use impala_env::{EnvironmentKind, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
 use impala_policy::network::NetworkSpec;
 use std::time::Duration;
@@ -31,12 +32,16 @@ struct Rig {
 }
 
 fn start(lockstep: Option<Lockstep>, kept: Option<Roller>, next: Sequence) -> Rig {
+    start_with(plan(), lockstep, kept, next)
+}
+
+fn start_with(plan: RollPlan, lockstep: Option<Lockstep>, kept: Option<Roller>, next: Sequence) -> Rig {
     // Room for all that a test makes: only the window holds the rollout back.
     let (sender, trajectories) = mpsc::channel(64);
     let (weights, weights_receiver) = watch::channel(None);
     let (window, stop) = (Arc::new(Window::new(0)), CancellationToken::new());
     let rollout = Rollout {
-        plan: plan(),
+        plan,
         kept,
         next,
         lockstep,
@@ -159,6 +164,50 @@ async fn lockstep_waits_for_exactly_its_version() {
     rig.weights.send_replace(weights(6));
     let error = rig.task.join().await.unwrap().result.unwrap_err().to_string();
     assert_eq!(error, "trajectory 2 of this lockstep run needs weights version 5, the learner is at 6 already");
+}
+
+/// Catch with a memory that no checkpoint takes.
+struct Hoarder(Box<dyn VectorEnvironment>);
+
+impl VectorEnvironment for Hoarder {
+    fn environments(&self) -> usize {
+        self.0.environments()
+    }
+
+    fn observe(&self, observations: &mut [f32]) {
+        self.0.observe(observations);
+    }
+
+    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+        self.0.step(actions, step);
+    }
+
+    fn state(&self) -> Vec<u8> {
+        vec![7; 5000]
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Err(StateError::new("hoarder", self.environments()))
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_no_checkpoint_takes_ends_a_deterministic_run_and_no_other() {
+    let catch = plan().environment;
+    let kind = EnvironmentKind::new("hoarder", 50, 3, 1.0, move |rngs| Box::new(Hoarder(catch.make(rngs)))).unwrap();
+    let hoarding = || Some(Roller::new(RollPlan { environment: kind.clone(), ..plan() }));
+    let run = |lockstep| {
+        let rig = start_with(RollPlan { environment: kind.clone(), ..plan() }, lockstep, hoarding(), Sequence(0));
+        rig.window.open(1);
+        rig.weights.send_replace(weights(1));
+        rig
+    };
+    let error = run(Some(Lockstep { actors: 2, trajectories_per_batch: 1 })).task.join().await.unwrap().result;
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("2 hoarder environments have a state of 5"), "{error}");
+    assert!(error.contains("keeps at most 3872") && error.contains("--deterministic"), "{error}");
+    let mut free = run(None);
+    assert_eq!(free.trajectories.recv().await.unwrap().actor_state(), None);
 }
 
 #[tokio::test]

@@ -93,8 +93,8 @@ fn trainer_ended(trained: Result<Option<(TrainingEnd, Trained)>, String>) -> End
         Ok(Some((TrainingEnd::Solved, step))) => (RunEnd::Solved, Some(step)),
         Ok(Some((TrainingEnd::FramesBudget, step))) => (RunEnd::FramesBudget, Some(step)),
         Ok(Some((TrainingEnd::Diverged(error), step))) => (RunEnd::Failed(error.to_string()), Some(step)),
-        // Nobody has asked the batcher to stop: it broke, and its panic is reported when it is joined.
-        Ok(Some((TrainingEnd::Stopped, step))) => (failed("batcher", "it ended too early"), Some(step)),
+        // Nobody has closed the queue of batches yet.
+        Ok(Some((TrainingEnd::Stopped, step))) => (failed("trainer", "its batches ended too early"), Some(step)),
         Ok(None) => (failed("trainer", "its end was told twice"), None),
         Err(panic) => (failed("trainer", &panic), None),
     };

@@ -10,7 +10,7 @@ section! {
     /// What is learned.
     Task from GivenTask, "Task" {
         environment: EnvironmentName = "cartpole-v1".parse().expect("the name is sound"), "cartpole-v1", "IMPALA_ENVIRONMENT",
-            "What to learn: cartpole-v1 (500 steps), cartpole-v0 (200 steps) or catch.";
+            "What to learn, e.g. cartpole-v1 (500 steps), cartpole-v0 (200 steps) or catch.";
         seed: u64 = 1, "1", "IMPALA_SEED",
             "Seeds every random draw of learner and actors.";
         #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]

@@ -6,7 +6,7 @@
 //! they do not wait for the trainer's thread to wake.
 
 use crate::handover::admission::{Admitted, StagedBatch};
-use crate::handover::batcher::{Batcher, Stale, Taken};
+use crate::handover::batcher::{Batcher, SettledBatch, Stale, Taken};
 use impala_common::ids::WeightsVersion;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
@@ -35,7 +35,7 @@ enum Trainer {
     /// Somebody takes a batch for it.
     IsServed,
     /// Its next batch.
-    Has(StagedBatch),
+    Has(SettledBatch),
 }
 
 impl BatchQueue {
@@ -67,8 +67,8 @@ impl BatchQueue {
             stale.refuse();
         }
         if let Some((taken, oldest)) = served {
-            let staged = self.settle(taken, oldest);
-            self.lock().trainer = staged.map_or(Trainer::Works, Trainer::Has);
+            let settled = self.settle(taken, oldest);
+            self.lock().trainer = settled.map_or(Trainer::Works, Trainer::Has);
             self.handed_over.notify_one();
         }
     }
@@ -81,8 +81,8 @@ impl BatchQueue {
             let taken = state.batcher.as_mut()?.take();
             if !taken.is_empty() {
                 drop(state);
-                if let Some(staged) = self.settle(taken, oldest) {
-                    return Some(staged);
+                if let Some(settled) = self.settle(taken, oldest) {
+                    return Some(settled.stage());
                 }
                 state = self.lock();
                 continue;
@@ -94,8 +94,9 @@ impl BatchQueue {
                 Trainer::Works | Trainer::Has(_) => false,
             };
             state = self.handed_over.wait_while(state, waits).expect("no holder of the queue panics");
-            if let Trainer::Has(staged) = std::mem::replace(&mut state.trainer, Trainer::Works) {
-                return Some(staged);
+            if let Trainer::Has(settled) = std::mem::replace(&mut state.trainer, Trainer::Works) {
+                drop(state);
+                return Some(settled.stage());
             }
         }
     }
@@ -103,7 +104,7 @@ impl BatchQueue {
     /// A batch if there is one now: for who must not wait on a thread, as in a simulation.
     pub fn try_take(&self, oldest: WeightsVersion) -> Option<StagedBatch> {
         let taken = self.lock().batcher.as_mut()?.take();
-        self.settle(taken, oldest)
+        self.settle(taken, oldest).map(SettledBatch::stage)
     }
 
     /// The end: what is still here is refused, and so is what comes later. The trainer gets no more batches.
@@ -116,11 +117,11 @@ impl BatchQueue {
     }
 
     /// Decides what was taken out; gives the batch, if there is one.
-    fn settle(&self, taken: Taken, oldest: WeightsVersion) -> Option<StagedBatch> {
+    fn settle(&self, taken: Taken, oldest: WeightsVersion) -> Option<SettledBatch> {
         self.places.add_permits(taken.len());
         let Taken { batch, stale } = taken;
         stale.into_iter().for_each(Stale::refuse);
-        batch.map(|batch| batch.stage(oldest))
+        batch.map(|batch| batch.settle(oldest))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,6 +136,7 @@ mod tests {
     use crate::handover::batcher::tests::admitted;
     use crate::handover::ledger::{Disposition, Ledger};
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
     use tokio::sync::mpsc;
 
     struct Bench {
@@ -171,7 +173,9 @@ mod tests {
 
         /// Returns when the trainer of this bench waits.
         fn until_it_waits(&self) {
+            let until = Instant::now() + Duration::from_secs(60);
             while !matches!(self.queue.lock().trainer, Trainer::Waits(_)) {
+                assert!(Instant::now() < until, "the trainer does not wait");
                 std::thread::yield_now();
             }
         }

@@ -6,8 +6,8 @@ use crate::handover::ledger::Disposition;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
 use impala_common::agreement::Lockstep;
-use impala_common::ids::WeightsVersion;
-use impala_common::trajectory::RolloutTime;
+use impala_common::ids::{ActorIndex, WeightsVersion};
+use impala_common::trajectory::{RolloutTime, Trajectory};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Gathers batches.
@@ -38,10 +38,17 @@ pub struct Stale {
     version: WeightsVersion,
 }
 
-/// The trajectories of one update, not yet put side by side: that takes time which nobody should wait for.
+/// The trajectories of one update, to be decided.
 #[derive(Debug)]
 pub struct WholeBatch {
     trajectories: Vec<Admitted>,
+    actors: RolloutTime,
+}
+
+/// The trajectories of one update with their actors, not yet put side by side: that takes time which only the trainer has.
+#[derive(Debug)]
+pub struct SettledBatch {
+    trajectories: Vec<(ActorIndex, Trajectory)>,
     actors: RolloutTime,
 }
 
@@ -142,20 +149,29 @@ impl Stale {
 }
 
 impl WholeBatch {
-    /// Sends the receipts, which ask for weights that are `oldest` or newer, and puts the trajectories side by side.
-    pub fn stage(self, oldest: WeightsVersion) -> StagedBatch {
+    /// Decides its trajectories: sends the receipts, which ask for weights that are `oldest` or newer. Takes no time.
+    pub fn settle(self, oldest: WeightsVersion) -> SettledBatch {
         let Self { trajectories, actors } = self;
-        let (trajectories, tickets): (Vec<_>, Vec<_>) =
-            trajectories.into_iter().map(|admitted| (admitted.trajectory, admitted.ticket)).unzip();
-        let states = tickets.iter().zip(&trajectories);
-        let actor_states = states
+        let settle = |Admitted { trajectory, ticket }: Admitted| {
+            let actor = ticket.actor();
+            ticket.asking_for(oldest).settle(Disposition::Trained);
+            (actor, trajectory)
+        };
+        SettledBatch { trajectories: trajectories.into_iter().map(settle).collect(), actors }
+    }
+}
+
+impl SettledBatch {
+    /// Puts the trajectories side by side.
+    pub fn stage(self) -> StagedBatch {
+        let Self { trajectories, actors } = self;
+        let states = trajectories.iter().filter_map(|(actor, trajectory)| {
             // Copied: it is a slice of the received message, which would stay in memory as long as it.
-            .filter_map(|(ticket, trajectory)| {
-                Some((ticket.actor(), Bytes::copy_from_slice(trajectory.actor_state()?)))
-            })
-            .collect();
-        tickets.into_iter().for_each(|ticket| ticket.asking_for(oldest).settle(Disposition::Trained));
-        StagedBatch { batch: Batch::new(trajectories), actors, actor_states }
+            Some((*actor, Bytes::copy_from_slice(trajectory.actor_state()?)))
+        });
+        let actor_states = states.collect();
+        let batch = Batch::new(trajectories.into_iter().map(|(_, trajectory)| trajectory).collect());
+        StagedBatch { batch, actors, actor_states }
     }
 }
 
@@ -219,7 +235,7 @@ pub(crate) mod tests {
         fn take(&mut self) -> Option<Vec<f32>> {
             let Taken { batch, stale } = self.batcher.take();
             stale.into_iter().for_each(Stale::refuse);
-            let staged = batch?.stage(WeightsVersion(5));
+            let staged = batch?.settle(WeightsVersion(5)).stage();
             Some(staged.batch.trajectories().iter().flat_map(|trajectory| trajectory.rewards.clone()).collect())
         }
     }

@@ -1,7 +1,7 @@
 //! What an update minimises: the actor-critic loss with V-trace's targets, from a network's outputs to their gradient.
 //!
-//! Pure functions on host memory, over a block of columns at a time. It knows no network: another objective takes its place
-//! by the same two arrays, outputs in and their gradient out.
+//! Pure functions on host memory, over a block of columns at a time. It knows no network: outputs come in, their gradient
+//! goes out. The device step has the same in tensors (`step/device/{loss,vtrace}.rs`).
 
 use crate::learn::batch::Columns;
 use crate::learn::loss::{LossCosts, LossInputs, Losses, TargetPolicy, loss};

@@ -11,7 +11,8 @@
 //! pg_advantage_t = min(pg_rho_bar, ratio_t) * (r_t + discount_t * vs_{t+1} - V(x_t))          (section 4.2)
 //! ```
 //!
-//! with `V(x_T) = vs_T =` bootstrap value. A discount of 0 ends an episode: nothing after it is seen. The advantage
+//! with `V(x_T) = vs_T =` bootstrap value. A discount of 0 ends an episode: nothing after it is seen; what a
+//! truncated one would have been worth is in its last reward by then (`ReturnScale`). The advantage
 //! bootstraps from `vs_{t+1}` for every lambda, as the paper writes it (rlax mixes in `V` for lambda < 1).
 
 use impala_policy::activation::exp;

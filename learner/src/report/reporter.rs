@@ -1,4 +1,4 @@
-//! Where reports go: metrics, the display, `metrics.csv`.
+//! Makes the reports and hands them to every sink: metrics, the display, `metrics.csv`.
 
 use super::doctor::{Circumstances, Diagnosis, diagnose};
 use super::shares::{RecentShares, Shares, Totals};
@@ -12,7 +12,7 @@ use crate::handover::progress::Progress;
 use crate::run::run_dir::RunDir;
 use std::time::Duration;
 
-/// Where reports go.
+/// The sinks of a run, and what the next report is compared with.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     rates: Rates,

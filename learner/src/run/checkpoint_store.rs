@@ -1,7 +1,8 @@
 //! The checkpoints of a run in a store: their names, which is the newest and the best, and what a sound one is. Where and how
 //! bytes lie is the store's business.
 
-use crate::run::checkpoint::Checkpoint;
+use crate::config::ConfigError;
+use crate::run::checkpoint::{Checkpoint, CheckpointError};
 use bytes::Bytes;
 use impala_env::Registry;
 use impala_store::{Store, StoreError, StoreLocation};
@@ -22,6 +23,16 @@ pub enum CheckpointStoreError {
     /// The store cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The newest checkpoint is sound, but this program cannot train on its environment.
+    #[error("{location}/{name}: its {reason}; resume it with the program that registers this environment")]
+    Environment {
+        /// The store.
+        location: String,
+        /// The checkpoint.
+        name: String,
+        /// Setting, value and the environments that there are.
+        reason: ConfigError,
+    },
     /// There are checkpoints, but none to go on from.
     #[error("{location} has no usable checkpoint; {reasons}; move them away, or choose another --run-dir")]
     NoneUsable {
@@ -86,7 +97,8 @@ impl CheckpointStore {
     /// last resort.
     ///
     /// # Errors
-    /// The store cannot be read, or it has checkpoints of which none is usable: each is named.
+    /// The store cannot be read, the newest checkpoint's environment is not in the registry, or there are checkpoints of which
+    /// none is usable: each is named.
     pub async fn newest(&self, registry: &Registry) -> Result<Option<Found>, CheckpointStoreError> {
         let mut names = self.names().await?;
         names.sort_by_key(|name| std::cmp::Reverse(update_of(name)));
@@ -95,6 +107,10 @@ impl CheckpointStore {
             let reason = match self.store.read(&name).await {
                 Ok(bytes) => match Checkpoint::decode(&bytes, registry) {
                     Ok(checkpoint) => return Ok(Some(Found { checkpoint, name, skipped })),
+                    Err(CheckpointError::Config(reason @ ConfigError::Invalid { key: "environment", .. })) => {
+                        let location = self.store.to_string();
+                        return Err(CheckpointStoreError::Environment { location, name, reason });
+                    }
                     Err(error) => error.to_string(),
                 },
                 // A file that cannot be read will not be read on the next attempt; a store may well be back by then.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Numbers of a block's rows in a pass: 256 KiB, half of a small second-level cache.
 const BLOCK_NUMBERS: usize = 1 << 16;
-/// Smallest block, if the batch has as many: the weights of a wide network come from memory for each block anew, and its
+/// Fewest rows of a block that is not the last, if the batch has as many: the weights of a wide network come from memory for each block anew, and its
 /// gradient goes there.
 const BLOCK_ROWS_MIN: usize = 256;
 /// Numbers in the gradients of all blocks: 256 MiB.
@@ -120,7 +120,7 @@ impl<N: Network> HostStep<N> {
         let (first, others) = parts.split_first_mut().expect("a batch has columns");
         into.losses = first.losses;
         others.iter().for_each(|part| into.losses += part.losses);
-        // The first block's numbers become the sum, the last sum's memory the first block's.
+        // Summed into the first block's buffer; that of the sum before is the first block's next time.
         std::mem::swap(&mut into.numbers, &mut first.numbers);
         add_all(&mut into.numbers, &others.iter().map(|part| &part.numbers[..]));
         self.parts = parts;
@@ -149,7 +149,7 @@ impl<N: Network> HostStep<N> {
         Ok(StepReport { losses: *losses, gradient_norm })
     }
 
-    /// Columns of each block but the last, which is not much smaller.
+    /// Columns of each block; the last has what is left.
     fn columns_per_block(&self, batch: &Batch) -> usize {
         let (columns, column_rows) = (batch.columns(), batch.unroll_length() + 1);
         let rows = (BLOCK_NUMBERS / self.network.numbers_per_row()).max(BLOCK_ROWS_MIN);

@@ -45,6 +45,18 @@ async fn the_newest_sound_checkpoint_is_found_and_the_others_are_named() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_of_an_environment_that_is_not_registered_is_not_called_unusable() {
+    let directory = tempfile::tempdir().unwrap();
+    for store in both(&directory) {
+        store.write(2, bytes(2)).await.unwrap();
+        let error = store.newest(&Registry::new()).await.unwrap_err().to_string();
+        let beginning = format!("{store}/update-000000000002.safetensors: its environment = cartpole-v1: unknown");
+        assert!(error.starts_with(&beginning), "{error}");
+        assert!(error.ends_with("resume it with the program that registers this environment"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_leaves_nothing_beside_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let [store, _] = both(&directory);
