@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::{self, ActorArgs, HealthArgs};
+use impala_common::process::errors;
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to
@@ -34,10 +35,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            #[allow(clippy::print_stderr, reason = "the one line that tells a person why the program ended")]
-            {
-                eprintln!("error: {error:#}");
-            }
+            errors::tell(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

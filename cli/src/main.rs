@@ -7,6 +7,7 @@ mod train;
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::ActorArgs;
+use impala_common::process::errors;
 use impala_learner::cli::LearnerArgs;
 use status::StatusArgs;
 use std::process::ExitCode;
@@ -47,7 +48,6 @@ enum Health {
     Actor(impala_actor::cli::HealthArgs),
 }
 
-#[allow(clippy::print_stderr, reason = "the error of the program")]
 fn main() -> ExitCode {
     let started = Instant::now();
     let registry = impala_env::builtin();
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        errors::tell(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

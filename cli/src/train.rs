@@ -45,8 +45,10 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
             let report = Report::new(&config, outcome, &trained.marks)?;
             text = summary::text(&run_dir, &report);
             summary::write(&run_dir, &report)
-        })?;
+        });
+        // Also where it could not be written.
         console::print(&text)?;
+        let outcome = outcome?;
         drop(trained.serves_metrics);
         Ok(outcome.summary.end.exit_code())
     })

@@ -1,6 +1,7 @@
 //! The slim learner: what images carry.
 
 use clap::{Parser, Subcommand};
+use impala_common::process::errors;
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use std::process::ExitCode;
 
@@ -24,7 +25,6 @@ enum Command {
     Health(HealthArgs),
 }
 
-#[allow(clippy::print_stderr, reason = "the error of the program")]
 fn main() -> ExitCode {
     let Cli { command, args } = Cli::parse();
     let result = match command {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Health(args)) => health(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        errors::tell(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -1,6 +1,13 @@
-//! Errors as text.
+//! Errors as text, and lines on standard error.
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
+
+/// A line on standard error. Nobody has to read it: where it cannot be written, the program goes on.
+pub fn tell(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// An error and the errors that caused it, outermost first: what matters, such as a certificate that nobody trusts, often stands
 /// at the end.

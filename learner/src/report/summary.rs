@@ -157,7 +157,9 @@ pub fn write(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::R
     let json = format!("{}\n", serde_json::to_string_pretty(report)?);
     for (name, content) in [("summary.txt", text(run_dir, report)), ("summary.json", json)] {
         let path = run_dir.file(name);
-        write_whole(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        let written = write_whole(&path, content).with_context(|| format!("cannot write {}", path.display()));
+        // What a run came to is not lost with its disk.
+        written.inspect_err(|_| tracing::warn!("the summary has no file:\n{}", text(run_dir, report)))?;
     }
     Ok(())
 }

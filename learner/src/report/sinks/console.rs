@@ -3,6 +3,7 @@
 
 use crate::report::View;
 use anyhow::Context;
+use impala_common::process::errors;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -64,9 +65,8 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// A line for the person who watches; standard output is left to the results.
-#[allow(clippy::print_stderr, reason = "progress for a person")]
 pub fn note(text: &str) {
-    eprintln!("{text}");
+    errors::tell(text);
 }
 
 fn describe(view: &View<'_>) -> String {
