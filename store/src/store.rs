@@ -98,7 +98,8 @@ impl Store {
         Self { place: Place::Bucket(Bucket::new(store, prefix.into(), location)), location: location.to_owned() }
     }
 
-    /// Names of all files, in no order; none where nothing was ever written. What lies in folders below does not count.
+    /// Names of all files, in no order; none where nothing was ever written. What lies in folders below does not count, nor do
+    /// folders themselves and files that are not whole.
     ///
     /// # Errors
     /// The store cannot be read.

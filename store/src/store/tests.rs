@@ -31,6 +31,18 @@ async fn files_come_back_under_their_names_until_they_are_removed() {
     }
 }
 
+#[tokio::test]
+async fn folders_and_halves_are_not_listed_as_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::directory(directory.path());
+    store.write("whole", Bytes::from_static(b"all of it")).await.unwrap();
+    std::fs::create_dir(directory.path().join("folder")).unwrap();
+    for half in ["whole.0123456789abcdef-7.tmp", "of-an-earlier-release.tmp"] {
+        std::fs::write(directory.path().join(half), "half").unwrap();
+    }
+    assert_eq!(store.names().await.unwrap(), ["whole"]);
+}
+
 #[test]
 fn locations_are_directories_or_urls_of_known_kinds() {
     let refusal = |text: &str| text.parse::<StoreLocation>().unwrap_err();
