@@ -8,6 +8,7 @@ use bucket::Bucket;
 use bytes::Bytes;
 use directory::Directory;
 use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use std::fmt;
 use std::io;
@@ -93,8 +94,13 @@ impl Store {
         Self { location: path.display().to_string(), place: Place::Directory(Directory(path)) }
     }
 
+    /// An object store in the memory of this process, empty: for tests of the crates above.
+    pub fn in_memory() -> Self {
+        Self::bucket(Arc::new(InMemory::new()), ObjectPath::default(), "memory")
+    }
+
     /// A prefix in an object store; `location` is for messages.
-    pub fn bucket(store: Arc<dyn ObjectStore>, prefix: impl Into<ObjectPath>, location: &str) -> Self {
+    fn bucket(store: Arc<dyn ObjectStore>, prefix: impl Into<ObjectPath>, location: &str) -> Self {
         Self { place: Place::Bucket(Bucket::new(store, prefix.into(), location)), location: location.to_owned() }
     }
 

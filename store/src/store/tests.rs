@@ -1,7 +1,6 @@
 //! Both kinds of store, the object store in memory.
 
 use super::*;
-use object_store::memory::InMemory;
 
 #[tokio::test]
 async fn files_come_back_under_their_names_until_they_are_removed() {
@@ -41,6 +40,15 @@ async fn folders_and_halves_are_not_listed_as_files() {
         std::fs::write(directory.path().join(half), "half").unwrap();
     }
     assert_eq!(store.names().await.unwrap(), ["whole"]);
+}
+
+#[tokio::test]
+async fn stores_in_memory_are_apart() {
+    let [one, other] = [Store::in_memory(), Store::in_memory()];
+    one.write("a", Bytes::from_static(b"one's")).await.unwrap();
+    assert_eq!(one.names().await.unwrap(), ["a"]);
+    assert_eq!(one.read("a").await.unwrap(), b"one's");
+    assert!(other.names().await.unwrap().is_empty());
 }
 
 #[test]

@@ -2,12 +2,9 @@
 
 use super::*;
 use crate::run::checkpoint::tests::checkpoint;
-use impala_store::InMemory;
-use std::sync::Arc;
 
 fn both(directory: &tempfile::TempDir) -> [CheckpointStore; 2] {
-    let bucket = Store::bucket(Arc::new(InMemory::new()), "runs/one", "s3://bucket/runs/one");
-    [Store::directory(directory.path().join("checkpoints")), bucket].map(CheckpointStore::new)
+    [Store::directory(directory.path().join("checkpoints")), Store::in_memory()].map(CheckpointStore::new)
 }
 
 fn bytes(updates: u64) -> Bytes {
