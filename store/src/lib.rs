@@ -5,6 +5,6 @@ mod location;
 mod store;
 mod whole;
 
-pub use location::StoreLocation;
+pub use location::{LocationError, StoreLocation};
 pub use store::{Store, StoreError};
 pub use whole::{remove_halves, write_whole};

@@ -74,8 +74,9 @@ impl Store {
     ///
     /// # Errors
     /// The URL is none, or settings for it are missing.
-    pub fn open(StoreLocation(location): &StoreLocation) -> Result<Self, StoreError> {
-        let refuse = |reason: String| StoreError::Location { location: location.clone(), reason };
+    pub fn open(location: &StoreLocation) -> Result<Self, StoreError> {
+        let location = location.as_str();
+        let refuse = |reason: String| StoreError::Location { location: location.to_owned(), reason };
         if !location.contains("://") {
             return Ok(Self::directory(location));
         }
@@ -85,7 +86,7 @@ impl Store {
             return Ok(Self::directory(path));
         }
         let place = Place::Bucket(Bucket::open(&url).map_err(|error| refuse(error.to_string()))?);
-        Ok(Self { place, location: location.clone() })
+        Ok(Self { place, location: location.to_owned() })
     }
 
     /// A directory, made when the first file is written.
