@@ -50,6 +50,16 @@ fn a_model_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_network_deeper_than_any_that_can_be_trained_is_refused() {
+    let deepest = model(vec![1; HIDDEN_LAYERS_MAX]);
+    assert_eq!(decode(&bytes(&deepest)).unwrap(), deepest);
+    for layers in [HIDDEN_LAYERS_MAX + 1, 3000] {
+        let error = decode(&bytes(&model(vec![1; layers]))).unwrap_err().to_string();
+        assert_eq!(error, "its network has more than 64 hidden layers, the most that are allowed");
+    }
+}
+
+#[test]
 fn the_weights_of_a_checkpoint_are_a_model() {
     let model = decode(CHECKPOINT).unwrap();
     assert_eq!((model.network.observation_len, model.network.action_count), (4, 2));
