@@ -3,7 +3,7 @@
 //!
 //! A checkpoint of a run holds the same tensors under the same names, and is read as a model too; see [`checkpoint`].
 
-mod checkpoint;
+pub mod checkpoint;
 
 use crate::activation::Activation;
 use crate::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
@@ -168,15 +168,21 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ModelError> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref();
     let entry = |key| metadata.and_then(|metadata| metadata.get(key));
-    let (description, is_checkpoint) = match (entry(METADATA_KEY), entry(checkpoint::METADATA_KEY)) {
-        (Some(text), _) => (serde_json::from_str(text).map_err(unreadable)?, false),
-        (None, Some(text)) => (checkpoint::check(&file, text)?, true),
+    let (description, envelope) = match (entry(METADATA_KEY), entry(checkpoint::METADATA_KEY)) {
+        (Some(text), _) => (serde_json::from_str(text).map_err(unreadable)?, None),
+        (None, Some(text)) => {
+            let envelope = checkpoint::open(text)?;
+            (checkpoint::describe(&envelope)?, Some(envelope))
+        }
         (None, None) => return Err(ModelError::Foreign),
     };
     let network = network_of(&file, &description)?;
     let layout = network.layout();
+    if let Some(envelope) = &envelope {
+        checkpoint::check(&file, envelope, &layout)?;
+    }
     let blocks: HashSet<&str> = layout.iter().map(|block| block.name.as_str()).collect();
-    let is_known = |name: &str| blocks.contains(name) || is_checkpoint && checkpoint::is_beside_the_weights(name);
+    let is_known = |name: &str| blocks.contains(name) || envelope.is_some() && checkpoint::is_beside_the_weights(name);
     if let Some(name) = file.names().into_iter().find(|name| !is_known(name)) {
         return Err(ModelError::Surplus(name.to_owned()));
     }

@@ -134,6 +134,16 @@ fn a_checkpoint_of_another_release_and_a_damaged_one_are_told_apart() {
     assert!(damaged.starts_with("it is damaged: its checksum is "), "{damaged}");
 }
 
+#[test]
+fn an_actor_has_one_tensor_whose_name_tells_its_index() {
+    for index in [0, 11, u32::MAX] {
+        assert_eq!(checkpoint::actor_index(&checkpoint::actor_tensor(index)), Some(index));
+    }
+    for name in ["actor.", "actor.01", "actor.+1", "actor.4294967296", "policy.weight"] {
+        assert_eq!(checkpoint::actor_index(name), None, "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
