@@ -9,7 +9,7 @@ use impala_learner::cli::LearnerArgs;
 use impala_learner::config::{Config, OpenSplit};
 use impala_learner::report::sinks::console;
 use impala_learner::report::summary::{self, RunEnd, Summary};
-use impala_policy::evaluate::{self, EvaluationPlan};
+use impala_policy::evaluate::{self, Evaluation, EvaluationPlan};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
@@ -174,6 +174,27 @@ struct Greedy {
     mean: f64,
     min: f64,
     max: f64,
+    /// Episodes that did not end by themselves: their returns count only so far.
+    cut: usize,
+}
+
+impl Greedy {
+    fn of(evaluation: &Evaluation) -> Self {
+        let Evaluation { returns, cut } = evaluation;
+        let (mean, min, max) = (evaluation.mean(), evaluation.min().into(), evaluation.max().into());
+        Self { episodes: returns.len(), mean, min, max, cut: *cut }
+    }
+}
+
+impl std::fmt::Display for Greedy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { episodes, mean, min, max, cut } = *self;
+        write!(f, "mean {mean:.2}, min {min:.2}, max {max:.2} over {episodes} fresh episodes")?;
+        match cut {
+            0 => Ok(()),
+            _ => write!(f, ", {cut} of them cut after {} steps", evaluate::STEPS_MAX),
+        }
+    }
 }
 
 /// `summary.json`: everything that the printed summary tells, for scripts.
@@ -198,11 +219,10 @@ impl<'a> Report<'a> {
         // Of this process: a resumed run had its first batch in an earlier one.
         let training = summary.seconds - summary.seconds_to_first_batch.max(seconds_before);
         let training_end = learner_started + Duration::from_secs_f64((summary.seconds - seconds_before).max(0.0));
-        let (mean, min, max) = (greedy.mean(), greedy.min().into(), greedy.max().into());
         Ok(Self {
             summary,
             solved_return: config.solved_return(),
-            greedy: Greedy { episodes: EVALUATION_EPISODES, mean, min, max },
+            greedy: Greedy::of(&greedy),
             seconds_by_phase: Times {
                 start_up: training_end.saturating_duration_since(process_started).as_secs_f64() - training,
                 training,
@@ -215,15 +235,29 @@ impl<'a> Report<'a> {
 
 impl std::fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Greedy { episodes, mean, min, max } = self.greedy;
         let Times { start_up, training, shut_down, evaluation } = self.seconds_by_phase;
         let wall = start_up + training + shut_down + evaluation;
         writeln!(f, "{}", self.summary)?;
-        writeln!(f, "greedy        mean {mean:.2}, min {min:.2}, max {max:.2} over {episodes} fresh episodes")?;
+        writeln!(f, "greedy        {}", self.greedy)?;
         write!(
             f,
             "wall time     {wall:.2} s = {start_up:.2} start-up + {training:.2} training + {shut_down:.2} shut-down + \
              {evaluation:.2} evaluation"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn episodes_that_the_evaluation_cut_are_told_to_people_and_scripts() {
+        let greedy = |cut| Greedy::of(&Evaluation { returns: vec![1.0, 2.0, 6.0], cut });
+        assert_eq!(greedy(0).to_string(), "mean 3.00, min 1.00, max 6.00 over 3 fresh episodes");
+        let told = "mean 3.00, min 1.00, max 6.00 over 3 fresh episodes, 2 of them cut after 108000 steps";
+        assert_eq!(greedy(2).to_string(), told);
+        let json = serde_json::to_string(&greedy(2)).unwrap();
+        assert_eq!(json, r#"{"episodes":3,"mean":3.0,"min":1.0,"max":6.0,"cut":2}"#);
     }
 }

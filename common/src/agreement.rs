@@ -6,7 +6,7 @@ use crate::snapshot::Encoding;
 use crate::trajectory::TrajectoryShape;
 use bytes::Bytes;
 use impala_env::spec::EnvironmentSpec;
-use impala_policy::network::{NetworkSpec, PARAMETER_COUNT_MAX};
+use impala_policy::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
 
 /// Version of the wire contract. Raised when a peer of the older version could not work with the newer one.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -18,8 +18,6 @@ pub const ENVIRONMENTS_MAX: usize = 65_536;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// Most unanswered trajectories of one actor.
 pub const IN_FLIGHT_MAX: usize = 64;
-/// Most hidden layers.
-pub const HIDDEN_LAYERS_MAX: usize = 64;
 
 /// Everything an actor needs to know to work for a learner.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,8 @@ pub struct EnvironmentName(String);
 /// A text that cannot be an environment's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "`{0}` is no name of an environment: use 1 to {NAME_LEN_MAX} of a-z, A-Z, 0-9, `-`, `_` and `.`, e.g. cartpole-v1"
+    "`{0}` is no name of an environment: use 1 to {NAME_LEN_MAX} of a-z, A-Z, 0-9, `-`, `_` and `.`, no `.` at the \
+     start, e.g. cartpole-v1"
 )]
 pub struct NameError(String);
 
@@ -31,9 +32,11 @@ impl TryFrom<String> for EnvironmentName {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        // What fits into a directory's name, a metric's label and a line of a log without quotes.
+        // What fits into a directory's name, a metric's label and a line of a log without quotes. With a dot at the start, a
+        // directory would be hidden, and `.` and `..` would be another one.
         let is_sound = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        match (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(is_sound) {
+        let is_name = (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(is_sound) && !text.starts_with('.');
+        match is_name {
             true => Ok(Self(text)),
             false => Err(NameError(text.chars().take(NAME_LEN_MAX).collect())),
         }
@@ -87,7 +90,7 @@ mod tests {
         for name in ["cartpole-v1", "ALE.Pong_v5", "a", &"x".repeat(64)] {
             assert_eq!(name.parse::<EnvironmentName>().unwrap().to_string(), name);
         }
-        for text in ["", "two words", "line\nbreak", "größe", "up/down", &"x".repeat(65)] {
+        for text in ["", "two words", "line\nbreak", "größe", "up/down", ".", "..", ".hidden", &"x".repeat(65)] {
             let error = text.parse::<EnvironmentName>().unwrap_err().to_string();
             assert!(error.contains("is no name of an environment"), "{error}");
         }

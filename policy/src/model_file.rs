@@ -3,16 +3,16 @@
 //!
 //! A checkpoint of a run holds the same tensors under the same names, and is read as a model too; see [`checkpoint`].
 
-mod checkpoint;
+pub mod checkpoint;
 
 use crate::activation::Activation;
-use crate::network::{NetworkSpec, PARAMETER_COUNT_MAX};
+use crate::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
 use crate::policy::Policy;
 use impala_env::spec::EnvironmentName;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Why a file is no model to act with.
@@ -78,6 +78,9 @@ pub enum ModelError {
     /// A tensor that the network does not have.
     #[error("its tensor `{0}` belongs to no network of this program")]
     Surplus(String),
+    /// The network has more layers than any that can be trained.
+    #[error("its network has more than {HIDDEN_LAYERS_MAX} hidden layers, the most that are allowed")]
+    TooDeep,
     /// The network is larger than any that can be trained.
     #[error("its network has {0} parameters, at most {PARAMETER_COUNT_MAX} are allowed")]
     TooLarge(usize),
@@ -165,16 +168,21 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ModelError> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref();
     let entry = |key| metadata.and_then(|metadata| metadata.get(key));
-    let (description, is_checkpoint) = match (entry(METADATA_KEY), entry(checkpoint::METADATA_KEY)) {
-        (Some(text), _) => (serde_json::from_str(text).map_err(unreadable)?, false),
-        (None, Some(text)) => (checkpoint::check(&file, text)?, true),
+    let (description, envelope) = match (entry(METADATA_KEY), entry(checkpoint::METADATA_KEY)) {
+        (Some(text), _) => (serde_json::from_str(text).map_err(unreadable)?, None),
+        (None, Some(text)) => {
+            let envelope = checkpoint::open(text)?;
+            (checkpoint::describe(&envelope)?, Some(envelope))
+        }
         (None, None) => return Err(ModelError::Foreign),
     };
     let network = network_of(&file, &description)?;
     let layout = network.layout();
-    let is_known = |name: &str| {
-        layout.iter().any(|block| block.name == name) || is_checkpoint && checkpoint::is_beside_the_weights(name)
-    };
+    if let Some(envelope) = &envelope {
+        checkpoint::check(&file, envelope, &layout)?;
+    }
+    let blocks: HashSet<&str> = layout.iter().map(|block| block.name.as_str()).collect();
+    let is_known = |name: &str| blocks.contains(name) || envelope.is_some() && checkpoint::is_beside_the_weights(name);
     if let Some(name) = file.names().into_iter().find(|name| !is_known(name)) {
         return Err(ModelError::Surplus(name.to_owned()));
     }
@@ -200,6 +208,9 @@ fn network_of(file: &SafeTensors<'_>, description: &ModelDescription) -> Result<
     let mut hidden = Vec::new();
     let mut first_inputs = None;
     while let Ok(view) = file.tensor(&format!("torso.{}.weight", hidden.len())) {
+        if hidden.len() == HIDDEN_LAYERS_MAX {
+            return Err(ModelError::TooDeep);
+        }
         let name = format!("torso.{}.weight", hidden.len());
         let [inputs, outputs] = sides(&name, &view)?;
         first_inputs.get_or_insert(inputs);

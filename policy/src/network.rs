@@ -18,6 +18,8 @@ use std::ops::Range;
 /// Largest network that is accepted, in parameters (512 MiB of `f32`): its weights fit into a message even if they do not
 /// compress.
 pub const PARAMETER_COUNT_MAX: usize = 1 << 27;
+/// Most hidden layers of a network that is accepted.
+pub const HIDDEN_LAYERS_MAX: usize = 64;
 
 /// Sizes and activation of the actor-critic network.
 #[derive(Clone, Debug, PartialEq, Eq)]

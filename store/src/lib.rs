@@ -5,9 +5,6 @@ mod location;
 mod store;
 mod whole;
 
-pub use location::StoreLocation;
+pub use location::{LocationError, StoreLocation};
 pub use store::{Store, StoreError};
 pub use whole::{remove_halves, write_whole};
-
-/// What tests of other crates need to make a bucket without a provider.
-pub use object_store::memory::InMemory;

@@ -8,6 +8,7 @@ use bucket::Bucket;
 use bytes::Bytes;
 use directory::Directory;
 use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use std::fmt;
 use std::io;
@@ -73,8 +74,9 @@ impl Store {
     ///
     /// # Errors
     /// The URL is none, or settings for it are missing.
-    pub fn open(StoreLocation(location): &StoreLocation) -> Result<Self, StoreError> {
-        let refuse = |reason: String| StoreError::Location { location: location.clone(), reason };
+    pub fn open(location: &StoreLocation) -> Result<Self, StoreError> {
+        let location = location.as_str();
+        let refuse = |reason: String| StoreError::Location { location: location.to_owned(), reason };
         if !location.contains("://") {
             return Ok(Self::directory(location));
         }
@@ -84,7 +86,7 @@ impl Store {
             return Ok(Self::directory(path));
         }
         let place = Place::Bucket(Bucket::open(&url).map_err(|error| refuse(error.to_string()))?);
-        Ok(Self { place, location: location.clone() })
+        Ok(Self { place, location: location.to_owned() })
     }
 
     /// A directory, made when the first file is written.
@@ -93,12 +95,18 @@ impl Store {
         Self { location: path.display().to_string(), place: Place::Directory(Directory(path)) }
     }
 
+    /// An object store in the memory of this process, empty: for tests of the crates above.
+    pub fn in_memory() -> Self {
+        Self::bucket(Arc::new(InMemory::new()), ObjectPath::default(), "memory")
+    }
+
     /// A prefix in an object store; `location` is for messages.
-    pub fn bucket(store: Arc<dyn ObjectStore>, prefix: impl Into<ObjectPath>, location: &str) -> Self {
+    fn bucket(store: Arc<dyn ObjectStore>, prefix: impl Into<ObjectPath>, location: &str) -> Self {
         Self { place: Place::Bucket(Bucket::new(store, prefix.into(), location)), location: location.to_owned() }
     }
 
-    /// Names of all files, in no order; none where nothing was ever written. What lies in folders below does not count.
+    /// Names of all files, in no order; none where nothing was ever written. What lies in folders below does not count, nor do
+    /// folders themselves and files that are not whole.
     ///
     /// # Errors
     /// The store cannot be read.

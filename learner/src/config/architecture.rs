@@ -3,10 +3,9 @@
 use super::section::section;
 use super::values::Hidden;
 use super::{ConfigError, invalid};
-use impala_common::agreement::HIDDEN_LAYERS_MAX;
 use impala_env::spec::EnvironmentSpec;
 use impala_policy::activation::Activation;
-use impala_policy::network::{NetworkSpec, PARAMETER_COUNT_MAX};
+use impala_policy::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
 
 section! {
     /// The network that is trained.

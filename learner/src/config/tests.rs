@@ -235,10 +235,20 @@ fn an_empty_variable_gives_no_store() {
     let file = file("checkpoint_store = \"elsewhere\"\n");
     let store = |arguments: &[&str]| {
         let config = Config::resolve(flags(arguments), Some(file.path()), &impala_env::builtin()).unwrap();
-        config.checkpoints.checkpoint_store.map(|location| location.0)
+        config.checkpoints.checkpoint_store.map(String::from)
     };
     assert_eq!(store(&[]), Some("elsewhere".into()));
     assert_eq!(store(&["--checkpoint-store", ""]), None);
+}
+
+#[test]
+fn a_store_of_an_unknown_kind_is_refused_with_the_fix_by_flag_and_by_file() {
+    let told = "`ftp://` is no store: write a directory, file://, s3://, gs:// or az://";
+    let by_file = given(GivenSettings::default(), Some(file("checkpoint_store = \"ftp://host/x\"\n").path()));
+    let by_file = by_file.unwrap_err().to_string();
+    assert!(by_file.contains("checkpoint_store = ") && by_file.contains(told), "{by_file}");
+    let by_flag = Flags::try_parse_from(["impala", "--checkpoint-store", "ftp://host/x"]).err().unwrap().to_string();
+    assert!(by_flag.contains("--checkpoint-store") && by_flag.contains(told), "{by_flag}");
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Omissible for PathBuf {
 
 impl Omissible for StoreLocation {
     fn is_none(&self) -> bool {
-        self.0.is_empty()
+        self.is_empty()
     }
 }
 

@@ -17,20 +17,6 @@ pub(super) fn is_split(len: usize) -> bool {
     len > PART && rayon::current_num_threads() > 1
 }
 
-struct Add<'a> {
-    sum: &'a mut [f32],
-    other: &'a [f32],
-}
-
-impl WithSimd for Add<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.sum.iter_mut().zip(self.other).for_each(|(sum, number)| *sum += number);
-    }
-}
-
 /// Scales the gradient so that its norm over all parameters is at most `norm_max`; returns the norm before.
 pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
     let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
@@ -45,6 +31,25 @@ pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
         gradient.iter_mut().for_each(|g| *g *= scale);
     }
     norm
+}
+
+/// Adds the other slices, as long as `sum`, to it: every number in their order.
+pub fn add_all<'a>(sum: &mut [f32], others: &(impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync)) {
+    let part = |(index, sum): (usize, &mut [f32])| {
+        let len = sum.len();
+        for other in others.clone() {
+            Arch::new().dispatch(Add { sum, other: &other[index * PART..][..len] });
+        }
+    };
+    match is_split(sum.len()) && others.len() > 0 {
+        true => sum.par_chunks_mut(PART).enumerate().for_each(part),
+        false => sum.chunks_mut(PART).enumerate().for_each(part),
+    }
+}
+
+/// Whether every number is finite.
+pub fn all_finite(numbers: &[f32]) -> bool {
+    Arch::new().dispatch(AllFinite(numbers))
 }
 
 /// Sum of squares, in eight sums.
@@ -65,23 +70,18 @@ impl WithSimd for Squares<'_> {
     }
 }
 
-/// Adds the other slices, as long as `sum`, to it: every number in their order.
-pub fn add_all<'a>(sum: &mut [f32], others: &(impl ExactSizeIterator<Item = &'a [f32]> + Clone + Sync)) {
-    let part = |(index, sum): (usize, &mut [f32])| {
-        let len = sum.len();
-        for other in others.clone() {
-            Arch::new().dispatch(Add { sum, other: &other[index * PART..][..len] });
-        }
-    };
-    match is_split(sum.len()) && others.len() > 0 {
-        true => sum.par_chunks_mut(PART).enumerate().for_each(part),
-        false => sum.chunks_mut(PART).enumerate().for_each(part),
-    }
+struct Add<'a> {
+    sum: &'a mut [f32],
+    other: &'a [f32],
 }
 
-/// Whether every number is finite.
-pub fn all_finite(numbers: &[f32]) -> bool {
-    Arch::new().dispatch(AllFinite(numbers))
+impl WithSimd for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.sum.iter_mut().zip(self.other).for_each(|(sum, number)| *sum += number);
+    }
 }
 
 struct AllFinite<'a>(&'a [f32]);

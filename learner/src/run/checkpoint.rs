@@ -8,11 +8,11 @@
 //!
 //! The metadata has one key, `impala_checkpoint`: JSON with the format's version, a CRC-32 and the state, itself JSON:
 //! counters, learning curve, account, and the resolved configuration as TOML. The CRC-32 covers the state's text and then
-//! the tensors' bytes in the order of the table. Schedules are functions of the counters. The learner draws no random
+//! the tensors' bytes in the order of the table. Names, envelope and checksum are those of `impala_policy::model_file`'s
+//! `checkpoint`, which reads the weights without a learner. Schedules are functions of the counters. The learner draws no random
 //! numbers once its parameters are initialised; those of the actors are in the actors' states.
 //!
-//! `run::checkpoint_store` is where checkpoints lie, `stages::checkpointer` writes them. `impala_policy::model_file` reads the
-//! weights, without a learner.
+//! `run::checkpoint_store` is where checkpoints lie, `stages::checkpointer` writes them.
 
 use crate::config::ConfigError;
 use crate::handover::ledger::Account;
@@ -22,19 +22,14 @@ use crate::learn::step::LearnerStep;
 use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
 use impala_env::Registry;
-use impala_policy::network::NetworkSpec;
+use impala_policy::model_file::checkpoint::{
+    Envelope, FORMAT, METADATA_KEY, PREFIXES, actor_index, actor_tensor, checksum, format_of,
+};
+use impala_policy::network::{NetworkSpec, ParameterBlock};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-
-/// Version of the format; raised when an older release could not read a newer file.
-pub const FORMAT: u32 = 1;
-/// The one key of the metadata.
-const METADATA_KEY: &str = "impala_checkpoint";
-const FIRST: &str = "optimiser.first.";
-const SECOND: &str = "optimiser.second.";
-const ACTOR: &str = "actor.";
 
 /// A run at one moment, between two updates.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,20 +89,6 @@ pub enum CheckpointError {
     },
 }
 
-/// What the metadata holds.
-#[derive(Serialize, Deserialize)]
-struct Envelope {
-    format: u32,
-    crc32: u32,
-    state: String,
-}
-
-/// The part of it that every release can read.
-#[derive(Deserialize)]
-struct Version {
-    format: u32,
-}
-
 /// Everything that is no tensor.
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -118,9 +99,8 @@ struct State {
     config: String,
 }
 
-/// Name, type, shape and bytes of a tensor.
+/// Type, shape and bytes of a tensor.
 struct Part {
-    name: String,
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
@@ -163,36 +143,33 @@ impl Checkpoint {
             best_mean_return: self.best_mean_return,
             config: self.settings.toml().to_owned(),
         })?;
-        let parts = self.parts();
-        let crc32 = checksum(&state, parts.iter().map(|part| part.bytes.as_slice()));
+        let layout = self.network().layout();
+        let parts = self.parts(&layout);
+        let actors = self.actor_states.keys().copied();
+        let crc32 = checksum(&state, &layout, actors, |name| Some(parts.get(name)?.bytes.as_slice()));
         let envelope = serde_json::to_string(&Envelope { format: FORMAT, crc32, state })?;
-        let view = |part| {
-            let Part { name, dtype, shape, bytes }: &Part = part;
-            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
-        };
-        let tensors = parts.iter().map(view).collect::<Result<Vec<_>, CheckpointError>>()?;
+        let mut tensors = Vec::with_capacity(parts.len());
+        for (name, Part { dtype, shape, bytes }) in &parts {
+            tensors.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?));
+        }
         Ok(safetensors::serialize(tensors, Some(HashMap::from([(METADATA_KEY.to_owned(), envelope)])))?)
     }
 
-    fn parts(&self) -> Vec<Part> {
-        let layout = self.network().layout();
-        let mut parts = Vec::with_capacity(3 * layout.len() + self.actor_states.len());
-        for (prefix, numbers) in
-            [("", &self.parameters), (FIRST, &self.optimiser.first), (SECOND, &self.optimiser.second)]
-        {
-            parts.extend(layout.iter().map(|block| Part {
-                name: format!("{prefix}{}", block.name),
-                dtype: Dtype::F32,
-                shape: block.shape.clone(),
-                bytes: numbers[block.range.clone()].iter().flat_map(|x| x.to_le_bytes()).collect(),
-            }));
+    /// The tensors by name.
+    fn parts(&self, layout: &[ParameterBlock]) -> BTreeMap<String, Part> {
+        let mut parts = BTreeMap::new();
+        let numbers = [&self.parameters, &self.optimiser.first, &self.optimiser.second];
+        for (prefix, numbers) in PREFIXES.into_iter().zip(numbers) {
+            for block in layout {
+                let bytes = numbers[block.range.clone()].iter().flat_map(|x| x.to_le_bytes()).collect();
+                let part = Part { dtype: Dtype::F32, shape: block.shape.clone(), bytes };
+                parts.insert(format!("{prefix}{}", block.name), part);
+            }
         }
-        parts.extend(self.actor_states.iter().map(|(index, state)| Part {
-            name: format!("{ACTOR}{index}"),
-            dtype: Dtype::U8,
-            shape: vec![state.len()],
-            bytes: state.to_vec(),
-        }));
+        for (index, state) in &self.actor_states {
+            let part = Part { dtype: Dtype::U8, shape: vec![state.len()], bytes: state.to_vec() };
+            parts.insert(actor_tensor(*index), part);
+        }
         parts
     }
 
@@ -205,7 +182,7 @@ impl Checkpoint {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
         let metadata = metadata.ok_or(CheckpointError::Foreign)?;
-        let Version { format } = serde_json::from_str(metadata)?;
+        let format = format_of(metadata)?;
         if format != FORMAT {
             return Err(CheckpointError::Version { found: format });
         }
@@ -214,25 +191,23 @@ impl Checkpoint {
         let state: State = serde_json::from_str(&text)?;
         let settings = RecordedSettings::read(state.config, registry)?;
         let layout = settings.network().layout();
-        let mut order = Vec::with_capacity(3 * layout.len());
-        let [parameters, first, second] = ["", FIRST, SECOND].map(|prefix| {
+        let [parameters, first, second] = PREFIXES.map(|prefix| {
             let mut numbers = Vec::new();
             for block in &layout {
                 let name = format!("{prefix}{}", block.name);
                 let view = tensor(&file, &name, Dtype::F32, Some(&block.shape))?;
                 numbers.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-                order.push(view);
             }
             Ok::<_, CheckpointError>(numbers)
         });
         let (parameters, first, second) = (parameters?, first?, second?);
         let mut actor_states = BTreeMap::new();
         for name in file.names() {
-            let Some(index) = name.strip_prefix(ACTOR).and_then(|index| index.parse().ok()) else { continue };
+            let Some(index) = actor_index(name) else { continue };
             actor_states.insert(index, Bytes::copy_from_slice(tensor(&file, name, Dtype::U8, None)?));
         }
-        let bytes = order.into_iter().chain(actor_states.values().map(Bytes::as_ref));
-        let actual = checksum(&text, bytes);
+        let bytes = |name: &str| Some(file.tensor(name).ok()?.data());
+        let actual = checksum(&text, &layout, actor_states.keys().copied(), bytes);
         if actual != crc32 {
             return Err(CheckpointError::Checksum { expected: crc32, actual });
         }
@@ -246,13 +221,6 @@ impl Checkpoint {
             best_mean_return: state.best_mean_return,
         })
     }
-}
-
-fn checksum<'a>(state: &str, tensors: impl Iterator<Item = &'a [u8]>) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(state.as_bytes());
-    tensors.for_each(|bytes| hasher.update(bytes));
-    hasher.finalize()
 }
 
 /// Bytes of a tensor of the expected type and shape (any, without one).

@@ -5,7 +5,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found};
 use impala_env::Registry;
-use impala_store::{StoreError, StoreLocation};
+use impala_store::{LocationError, StoreError, StoreLocation};
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration in a run's directory.
@@ -82,7 +82,7 @@ impl Beginning {
         };
         let location = match resume {
             Some(url) if is_url(url) => Some(url.parse().map_err(|reason| location_error(url, reason))?),
-            _ => given.checkpoints.checkpoint_store.clone().filter(|StoreLocation(location)| !location.is_empty()),
+            _ => given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty()),
         };
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
         let store = match (&location, &run_dir) {
@@ -179,8 +179,9 @@ pub fn default_store(run_dir: &Path) -> CheckpointStore {
     CheckpointStore::directory(run_dir.join(CHECKPOINTS))
 }
 
-fn location_error(location: &str, reason: String) -> CheckpointStoreError {
-    CheckpointStoreError::Location(StoreError::Location { location: location.to_owned(), reason })
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn location_error(location: &str, reason: LocationError) -> CheckpointStoreError {
+    CheckpointStoreError::Location(StoreError::Location { location: location.to_owned(), reason: reason.to_string() })
 }
 
 /// Reads the store before there is any other runtime.

@@ -1,30 +1,40 @@
-//! What a reader of models must know of a learner's checkpoint: the same file format with the optimiser's moments and the actors'
-//! states beside the weights, and a checksum over all of it. The learner's `run::checkpoint` is its author.
+//! What a reader of models and a learner must both know of a checkpoint: the same file format with the optimiser's moments and the
+//! actors' states beside the weights, and a checksum over all of it. The learner's `run::checkpoint`, which writes and resumes
+//! from checkpoints, takes names, envelope and checksum from here; what else a run's state holds is its own business.
 
 use super::{ModelDescription, ModelError, unreadable};
 use crate::activation::Activation;
+use crate::network::ParameterBlock;
 use impala_env::spec::EnvironmentName;
 use safetensors::SafeTensors;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// The version of the format that is read.
-pub(super) const FORMAT: u32 = 1;
-/// The one key of a checkpoint's metadata.
-pub(super) const METADATA_KEY: &str = "impala_checkpoint";
+/// Version of the format; raised when an older release could not read a newer file.
+pub const FORMAT: u32 = 1;
+/// The one key of a checkpoint's metadata; its value is an [`Envelope`].
+pub const METADATA_KEY: &str = "impala_checkpoint";
+/// What stands before a block's name in the names of the tensors that have the network's layout: those of the parameters, of the
+/// optimiser's first moments and of its second moments.
+pub const PREFIXES: [&str; 3] = ["", FIRST, SECOND];
 const FIRST: &str = "optimiser.first.";
 const SECOND: &str = "optimiser.second.";
 const ACTOR: &str = "actor.";
 
-/// The part that every release can read.
+/// What the metadata holds, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The file's [`FORMAT`].
+    pub format: u32,
+    /// The [`checksum`].
+    pub crc32: u32,
+    /// Everything that is no tensor, itself JSON.
+    pub state: String,
+}
+
+/// The part of it that every release can read.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    crc32: u32,
-    state: String,
 }
 
 /// The part of the run's state that describes its model.
@@ -47,63 +57,81 @@ struct Settings {
     activation: Activation,
 }
 
+/// The format of a checkpoint with this metadata, whatever release wrote it.
+///
+/// # Errors
+/// It is no checkpoint's metadata.
+pub fn format_of(metadata: &str) -> serde_json::Result<u32> {
+    serde_json::from_str(metadata).map(|Version { format }| format)
+}
+
+/// Name of the tensor with an actor's state.
+pub fn actor_tensor(index: u32) -> String {
+    format!("{ACTOR}{index}")
+}
+
+/// The actor whose state the tensor of this name holds, if it is such a tensor.
+pub fn actor_index(name: &str) -> Option<u32> {
+    let index = name.strip_prefix(ACTOR)?.parse().ok()?;
+    (actor_tensor(index) == name).then_some(index)
+}
+
+/// CRC-32 over the state's text and then the bytes of the tensors: parameters, first moments, second moments, each in the order
+/// of the layout, then the states of the actors, whose indices ascend. A tensor that `bytes` does not know adds nothing.
+pub fn checksum<'a>(
+    state: &str,
+    layout: &[ParameterBlock],
+    actors: impl IntoIterator<Item = u32>,
+    bytes: impl Fn(&str) -> Option<&'a [u8]>,
+) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(state.as_bytes());
+    let mut add = |name: &str| bytes(name).into_iter().for_each(|bytes| hasher.update(bytes));
+    for prefix in PREFIXES {
+        layout.iter().for_each(|block| add(&format!("{prefix}{}", block.name)));
+    }
+    actors.into_iter().for_each(|index| add(&actor_tensor(index)));
+    hasher.finalize()
+}
+
 /// Whether a tensor is one that a checkpoint has besides the weights.
 pub(super) fn is_beside_the_weights(name: &str) -> bool {
     name.starts_with(FIRST) || name.starts_with(SECOND) || actor_index(name).is_some()
 }
 
-fn actor_index(name: &str) -> Option<u32> {
-    name.strip_prefix(ACTOR)?.parse().ok()
-}
-
-/// Checks format and checksum, and tells what the checkpoint says of its model.
+/// The metadata of a checkpoint of this format.
 ///
 /// # Errors
-/// It is of another format, damaged, or not what this program writes.
-pub(super) fn check(file: &SafeTensors<'_>, metadata: &str) -> Result<ModelDescription, ModelError> {
-    let Version { format } = serde_json::from_str(metadata).map_err(unreadable)?;
-    if format != FORMAT {
-        return Err(ModelError::CheckpointFormat { found: format });
+/// It is of another format, or not what this program writes.
+pub(super) fn open(metadata: &str) -> Result<Envelope, ModelError> {
+    match format_of(metadata).map_err(unreadable)? {
+        FORMAT => serde_json::from_str(metadata).map_err(unreadable),
+        found => Err(ModelError::CheckpointFormat { found }),
     }
-    let Envelope { crc32: expected, state } = serde_json::from_str(metadata).map_err(unreadable)?;
-    let actual = checksum(file, &state);
-    if actual != expected {
-        return Err(ModelError::Checksum { expected, actual });
-    }
-    let State { progress, config } = serde_json::from_str(&state).map_err(unreadable)?;
+}
+
+/// What the checkpoint says of its model.
+///
+/// # Errors
+/// The state is not what this program writes.
+pub(super) fn describe(envelope: &Envelope) -> Result<ModelDescription, ModelError> {
+    let State { progress, config } = serde_json::from_str(&envelope.state).map_err(unreadable)?;
     let Settings { environment, activation } = toml::from_str(&config).map_err(unreadable)?;
     let Progress { frames, updates } = progress;
     Ok(ModelDescription { environment, activation, frames, updates })
 }
 
-/// Over the state's text and then the tensors' bytes: parameters, first moments, second moments, each in the layout's order,
-/// then the actors' states by index.
-fn checksum(file: &SafeTensors<'_>, state: &str) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(state.as_bytes());
-    let mut add = |name: &str| match file.tensor(name) {
-        Ok(view) => {
-            hasher.update(view.data());
-            true
-        }
-        Err(_) => false,
-    };
-    for prefix in ["", FIRST, SECOND] {
-        let mut layer = |name: &str| {
-            let has_weight = add(&format!("{prefix}{name}.weight"));
-            has_weight & add(&format!("{prefix}{name}.bias"))
-        };
-        let mut i = 0;
-        while layer(&format!("torso.{i}")) {
-            i += 1;
-        }
-        layer("policy");
-        layer("value");
-    }
-    let mut actors: Vec<_> = file.names().into_iter().filter_map(|name| Some((actor_index(name)?, name))).collect();
+/// Holds the file to its checksum.
+///
+/// # Errors
+/// It is damaged.
+pub(super) fn check(file: &SafeTensors<'_>, envelope: &Envelope, layout: &[ParameterBlock]) -> Result<(), ModelError> {
+    let mut actors: Vec<u32> = file.names().into_iter().filter_map(actor_index).collect();
     actors.sort_unstable();
-    actors.iter().for_each(|(_, name)| {
-        add(name);
-    });
-    hasher.finalize()
+    let bytes = |name: &str| Some(file.tensor(name).ok()?.data());
+    let (expected, actual) = (envelope.crc32, checksum(&envelope.state, layout, actors, bytes));
+    match actual == expected {
+        true => Ok(()),
+        false => Err(ModelError::Checksum { expected, actual }),
+    }
 }

@@ -50,6 +50,16 @@ fn a_model_comes_back_as_it_was() {
 }
 
 #[test]
+fn a_network_deeper_than_any_that_can_be_trained_is_refused() {
+    let deepest = model(vec![1; HIDDEN_LAYERS_MAX]);
+    assert_eq!(decode(&bytes(&deepest)).unwrap(), deepest);
+    for layers in [HIDDEN_LAYERS_MAX + 1, 3000] {
+        let error = decode(&bytes(&model(vec![1; layers]))).unwrap_err().to_string();
+        assert_eq!(error, "its network has more than 64 hidden layers, the most that are allowed");
+    }
+}
+
+#[test]
 fn the_weights_of_a_checkpoint_are_a_model() {
     let model = decode(CHECKPOINT).unwrap();
     assert_eq!((model.network.observation_len, model.network.action_count), (4, 2));
@@ -122,6 +132,16 @@ fn a_checkpoint_of_another_release_and_a_damaged_one_are_told_apart() {
     assert_eq!(newer, "it is a checkpoint of format 9, this release reads 1");
     let damaged = with(envelope.replacen("cartpole-v1", "cartpole-v0", 1));
     assert!(damaged.starts_with("it is damaged: its checksum is "), "{damaged}");
+}
+
+#[test]
+fn an_actor_has_one_tensor_whose_name_tells_its_index() {
+    for index in [0, 11, u32::MAX] {
+        assert_eq!(checkpoint::actor_index(&checkpoint::actor_tensor(index)), Some(index));
+    }
+    for name in ["actor.", "actor.01", "actor.+1", "actor.4294967296", "policy.weight"] {
+        assert_eq!(checkpoint::actor_index(name), None, "{name}");
+    }
 }
 
 proptest! {

@@ -6,20 +6,31 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+/// How the names of files end that are not whole yet: what `whole` writes, and what earlier releases wrote.
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// Made when the first file is written.
 #[derive(Clone, Debug)]
 pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    /// Names of all files; none if there is no directory.
+    /// Names of all whole files; none if there is no directory. A link counts as a file: whoever reads it learns where it leads.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let error = |reason| StoreError::File { action: "list", path: self.0.clone(), reason };
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(error)?,
         };
-        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-        entries.map(name).collect::<io::Result<_>>().map_err(error)
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(error)?;
+            let kind = entry.file_type().map_err(error)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if (kind.is_file() || kind.is_symlink()) && !name.ends_with(TEMPORARY_SUFFIX) {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {

@@ -1,7 +1,8 @@
 //! Both kinds of store, the object store in memory.
 
 use super::*;
-use object_store::memory::InMemory;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 
 #[tokio::test]
 async fn files_come_back_under_their_names_until_they_are_removed() {
@@ -31,13 +32,38 @@ async fn files_come_back_under_their_names_until_they_are_removed() {
     }
 }
 
+#[tokio::test]
+async fn folders_and_halves_are_not_listed_as_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::directory(directory.path());
+    store.write("whole", Bytes::from_static(b"all of it")).await.unwrap();
+    std::fs::create_dir(directory.path().join("folder")).unwrap();
+    for half in ["whole.0123456789abcdef-7.tmp", "of-an-earlier-release.tmp"] {
+        std::fs::write(directory.path().join(half), "half").unwrap();
+    }
+    assert_eq!(store.names().await.unwrap(), ["whole"]);
+}
+
+#[tokio::test]
+async fn stores_in_memory_are_apart() {
+    let [one, other] = [Store::in_memory(), Store::in_memory()];
+    one.write("a", Bytes::from_static(b"one's")).await.unwrap();
+    assert_eq!(one.names().await.unwrap(), ["a"]);
+    assert_eq!(one.read("a").await.unwrap(), b"one's");
+    assert!(other.names().await.unwrap().is_empty());
+}
+
 #[test]
-fn locations_are_directories_or_urls_of_known_kinds() {
-    let refusal = |text: &str| text.parse::<StoreLocation>().unwrap_err();
-    assert_eq!(
-        refusal("ftp://host/x"),
-        "`ftp://` is no store for checkpoints: write a directory, file://, s3://, gs:// or az://"
-    );
+fn locations_are_directories_or_urls_of_known_kinds_however_they_are_read() {
+    let told = "`ftp://` is no store: write a directory, file://, s3://, gs:// or az://";
+    assert_eq!("ftp://host/x".parse::<StoreLocation>().unwrap_err().to_string(), told);
+    let read = |text: &'static str| {
+        let text: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+        StoreLocation::deserialize(text)
+    };
+    assert_eq!(read("ftp://host/x").unwrap_err().to_string(), told);
+    assert_eq!(read("s3://bucket/prefix").unwrap(), "s3://bucket/prefix".parse().unwrap());
+    assert!(read("").unwrap().is_empty());
     let open = |text: &str| Store::open(&text.parse().unwrap());
     assert_eq!(open("some/where").unwrap().to_string(), "some/where");
     assert_eq!(open("file:///some/where").unwrap().to_string(), "/some/where");

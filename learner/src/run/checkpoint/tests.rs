@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::handover::progress::Progress;
 use impala_env::{Registry, builtin};
+use impala_policy::model_file;
 use proptest::prelude::*;
 
 /// A checkpoint after `updates` updates, with numbers that differ everywhere.
@@ -31,6 +32,16 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
 fn a_checkpoint_comes_back_as_it_was() {
     let checkpoint = checkpoint(3, 20.5);
     assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
+}
+
+#[test]
+fn the_weights_of_a_fresh_checkpoint_are_a_model_without_a_learner() {
+    let checkpoint = checkpoint(3, 20.5);
+    let model = model_file::decode(&checkpoint.encode().unwrap()).unwrap();
+    assert_eq!((&model.network, &model.parameters), (checkpoint.network(), &checkpoint.parameters));
+    let description = model.description;
+    assert_eq!(description.environment, checkpoint.settings.config().unwrap().task.environment);
+    assert_eq!((description.updates, description.frames), (3, checkpoint.progress.frames));
 }
 
 /// Written by the first release that wrote format 1, at commit 7147aa6, after update 10 of
