@@ -4,7 +4,7 @@
 #![cfg(target_os = "linux")]
 
 use impala_harness::processes::{
-    Ending, Program, Run, children, file_with, find_line, is_running, line_with, signal, start, wait_for_end,
+    Ending, Program, Run, asked, children, file_with, find_line, is_running, line_with, signal, start, wait_for_end,
 };
 use std::fs;
 use std::io::Read;
@@ -96,13 +96,14 @@ fn an_actor_outlives_its_learner_and_works_for_the_next_one() {
     wait_for_end(&mut first);
 
     // Another process may hold the port for a moment: a client whose own port it happened to become.
-    let (mut second, log) = loop {
+    let (mut second, log) = asked("a learner on the port of the one before", || {
         let (mut child, log) = learner(&address);
-        if find_line(&log, "learner ready").is_some() {
-            break (child, log);
+        let is_ready = find_line(&log, "learner ready").is_some();
+        if !is_ready {
+            wait_for_end(&mut child);
         }
-        wait_for_end(&mut child);
-    };
+        is_ready.then_some((child, log))
+    });
     assert!(line_with(&log, "an actor connected").contains("survivor"));
     signal(second.id(), "INT");
     assert_eq!(wait_for_end(&mut second).code(), Some(130));

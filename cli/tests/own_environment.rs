@@ -7,6 +7,7 @@ use impala_actor::rollout::{RollPlan, Roller};
 use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
 use impala_env::seed::Rng;
 use impala_env::{EnvironmentKind, Outcome, Registry, StateError, Step, VectorEnvironment};
+use impala_harness::patience::within;
 use impala_learner::app::Learner;
 use impala_learner::config::Config;
 use impala_learner::report::summary::RunEnd;
@@ -101,9 +102,10 @@ async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_lea
     let actor = tokio::spawn(actor);
     let run_dir = RunDir::create(&config, Some(directory.path())).unwrap();
     let store = default_store(run_dir.path());
-    let outcome = learner.run(run_dir.clone(), store.clone(), false, CancellationToken::new()).await.unwrap();
+    let run = learner.run(run_dir.clone(), store.clone(), false, CancellationToken::new());
+    let outcome = within("the end of the run", run).await.unwrap();
     assert_eq!(outcome.summary.end, RunEnd::Solved);
-    assert_eq!(actor.await.unwrap().unwrap().finish_reason.as_deref(), Some("solved"));
+    assert_eq!(within("the end of the actor", actor).await.unwrap().unwrap().finish_reason.as_deref(), Some("solved"));
 
     // The model file, and the weights in the last checkpoint, without the learner.
     let model = model_file::load(&run_dir.file("model.safetensors")).unwrap();

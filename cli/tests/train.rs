@@ -141,6 +141,22 @@ fn probes_answer_to_the_last_after_an_interrupt() {
     }
 }
 
+/// A terminal that is gone, or a full disk below a log.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_error_that_cannot_be_written_ends_nothing() {
+    let run = Run::of(IMPALA);
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = IMPALA.command(&["train", "--frames-max", "2000", "--runs-dir"]);
+    let output = command.arg(run.path()).stderr(full()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("trained       2000 frames"), "{text}");
+    // The error of the program itself.
+    let refused = IMPALA.command(&["train", "--batch-size", "9"]).stderr(full()).status().unwrap();
+    assert_eq!(refused.code(), Some(1));
+}
+
 #[test]
 fn bad_settings_are_refused_before_anything_starts() {
     let run = Run::of(IMPALA);

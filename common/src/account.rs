@@ -52,13 +52,13 @@ pub struct Account {
 impl Account {
     /// Arrived and not yet decided.
     pub fn in_flight(&self) -> u64 {
-        let settled = (self.trained + self.refused()).saturating_add(self.lost);
+        let settled = self.trained.saturating_add(self.refused()).saturating_add(self.lost);
         self.produced.saturating_sub(settled)
     }
 
-    /// Refused for any reason.
+    /// Refused for any reason. Sums saturate: a peer may tell any numbers.
     pub fn refused(&self) -> u64 {
-        self.refused_stale + self.refused_invalid + self.refused_shutdown
+        self.refused_stale.saturating_add(self.refused_invalid).saturating_add(self.refused_shutdown)
     }
 
     /// Arrived trajectories with this disposition.

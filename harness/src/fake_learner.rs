@@ -1,12 +1,13 @@
 //! A learner that a test plays by hand: it reports what arrives and sends what it is told.
 
-use crate::patience::within;
+use crate::patience::{PATIENCE, within};
 use impala_common::agreement::Agreement;
 use impala_common::wire::pb;
 use pb::learner_server::{Learner, LearnerServer};
 use pb::push_request::Message;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
@@ -55,9 +56,12 @@ impl FakeLearner {
         runtime.spawn(async move {
             let address = address.unwrap_or(([127, 0, 0, 1], 0).into());
             // A client whose own port the dead learner's became may hold it for a moment.
+            let since = Instant::now();
             let listener = loop {
                 match tokio::net::TcpListener::bind(address).await {
-                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::task::yield_now().await,
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && since.elapsed() < PATIENCE => {
+                        tokio::task::yield_now().await;
+                    }
                     bound => break bound.unwrap(),
                 }
             };

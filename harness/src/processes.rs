@@ -114,6 +114,8 @@ pub fn asked<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// Status line and body of `GET path`.
 pub fn get(address: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -158,10 +160,10 @@ impl Run {
 
 #[cfg(target_os = "linux")]
 impl Run {
-    /// A training with two actors that does not end by itself for a long time.
-    pub fn endless(&self) -> Child {
+    /// A training with two actors that does not end by itself for a long time. Its summary can be read from its standard output.
+    pub fn endless(&self) -> Process {
         let mut command = self.train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000000"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        Process(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     /// The one run directory, once it is there.

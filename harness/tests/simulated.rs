@@ -4,10 +4,13 @@
 
 use impala_actor::link::SessionEnd;
 use impala_common::channel::Timing;
+use impala_common::channel::{Dialler, Resolver, client};
 use impala_harness::simulation::actor::{Session, SimulatedActor};
 use impala_harness::simulation::learner::{IN_FLIGHT_MAX, SimulatedLearners};
 use impala_harness::simulation::network;
+use impala_harness::simulation::{PORT, dialler};
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -113,4 +116,42 @@ fn a_learner_that_vanishes_without_a_word_is_noticed_by_its_silence() {
         let noticed_after = ABSENCE.max(keepalive_interval + keepalive_timeout);
         assert!(back_after < noticed_after + found_after(), "seed {seed}: back after {back_after:?}");
     }
+}
+
+/// A host that takes connections and says nothing.
+async fn say_nothing() -> turmoil::Result {
+    let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
+    let mut taken = Vec::new();
+    loop {
+        taken.push(listener.accept().await?);
+    }
+}
+
+/// A name with the addresses of these hosts.
+fn named(hosts: &'static [&'static str]) -> Dialler {
+    let address = |host: &&str| SocketAddr::new(turmoil::lookup(*host), PORT);
+    let resolver =
+        Resolver::new(move |_| Box::pin(std::future::ready(Ok(hosts.iter().map(address).collect::<Vec<_>>()))));
+    Dialler { resolver, ..dialler(LEARNER) }
+}
+
+#[test]
+fn a_silent_address_takes_only_its_share_of_the_time() {
+    let mut sim = network(1);
+    sim.host(LEARNER, || SimulatedLearners::default().run());
+    sim.host("silent", say_nothing);
+    sim.host("dumb", say_nothing);
+    sim.client("observer", async {
+        let since = tokio::time::Instant::now();
+        // Half of the 4 s are left for the one that answers.
+        client::status(&named(&["silent", LEARNER])).await?;
+        let took = since.elapsed();
+        assert!((2.0..2.5).contains(&took.as_secs_f64()), "{took:?}");
+        let error = client::status(&named(&["silent", "dumb"])).await.unwrap_err().to_string();
+        assert_eq!(error.matches("no answer within its share of 4s").count(), 2, "{error}");
+        let took = since.elapsed() - took;
+        assert!((4.0..4.5).contains(&took.as_secs_f64()), "{took:?}");
+        Ok(())
+    });
+    sim.run().unwrap();
 }

@@ -8,11 +8,21 @@ use std::str::FromStr;
 #[serde(try_from = "String", into = "String")]
 pub struct StoreLocation(String);
 
-/// A URL of a kind that no store has.
+/// Kinds of URLs that name a store.
+const SCHEMES: [&str; 4] = ["file", "s3", "gs", "az"];
+
+/// A text that names no store.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{scheme}://` is no store: write a directory, file://, s3://, gs:// or az://")]
-pub struct LocationError {
-    scheme: String,
+pub enum LocationError {
+    /// A URL of a kind that no store has.
+    #[error("`{0}://` is no store: write a directory, file://, s3://, gs:// or az://")]
+    Scheme(String),
+    /// A URL of which a slash is missing: it would be a directory of that name.
+    #[error("`{0}:` is followed by one slash or none: write {0}://.., or ./{0}:.. for a directory of that name")]
+    Slashes(String),
+    /// A URL that ends with its scheme.
+    #[error("`{0}` names no {what}: write {0}.. with one", what = if .0 == "file://" { "directory" } else { "bucket" })]
+    Nothing(String),
 }
 
 impl StoreLocation {
@@ -31,11 +41,16 @@ impl TryFrom<String> for StoreLocation {
     type Error = LocationError;
 
     fn try_from(text: String) -> Result<Self, LocationError> {
-        match text.split_once("://") {
-            Some((scheme, _)) if !["file", "s3", "gs", "az"].contains(&scheme) => {
-                Err(LocationError { scheme: scheme.to_owned() })
+        let Some((scheme, rest)) = text.split_once(':') else { return Ok(Self(text)) };
+        let (kind, path) = (scheme.to_ascii_lowercase(), rest.strip_prefix("//"));
+        match (SCHEMES.contains(&&*kind), path) {
+            (true, Some(path)) if path.trim_matches('/').is_empty() => {
+                Err(LocationError::Nothing(format!("{kind}://")))
             }
-            _ => Ok(Self(text)),
+            (true, Some(path)) => Ok(Self(format!("{kind}://{path}"))),
+            (true, None) => Err(LocationError::Slashes(kind)),
+            (false, Some(_)) => Err(LocationError::Scheme(scheme.to_owned())),
+            (false, None) => Ok(Self(text)),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Of files that are not whole yet.
-const TEMPORARY_SUFFIX: &str = ".tmp";
+/// Of files that are not whole yet, also of those that earlier releases wrote.
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Times that a file is written where somebody removes it on its way.
 const ATTEMPTS: usize = 3;

@@ -76,6 +76,9 @@ pub enum CheckpointError {
     /// The metadata is not what this program writes.
     #[error("its metadata cannot be read: {0}")]
     Metadata(#[from] serde_json::Error),
+    /// No run comes to the recorded progress.
+    #[error("its progress has {0}")]
+    Progress(String),
     /// The recorded configuration is none.
     #[error("its configuration: {0}")]
     Config(#[from] ConfigError),
@@ -211,6 +214,7 @@ impl Checkpoint {
         if actual != crc32 {
             return Err(CheckpointError::Checksum { expected: crc32, actual });
         }
+        state.progress.validate().map_err(CheckpointError::Progress)?;
         Ok(Self {
             parameters,
             optimiser: OptimiserState { first, second, steps: state.optimiser_steps },

@@ -32,9 +32,17 @@ pub enum ResumeError {
         /// Where it was looked for.
         store: String,
     },
+    /// Two runs are named.
+    #[error("--resume {run} and run_dir = {}: each names a run; give one of them", run_dir.display())]
+    TwoRuns {
+        /// The run to be resumed, as it was given.
+        run: String,
+        /// The directory of the other.
+        run_dir: PathBuf,
+    },
     /// A setting does not fit what was trained so far.
     #[error(
-        "{key} = {given}: the checkpoint {checkpoint} has {trained}; leave the setting out, or choose another --run-dir"
+        "{key} = {given}: the checkpoint {checkpoint} has {trained}; leave the setting out, or begin another run: another --run-dir, no --resume"
     )]
     Conflict {
         /// The setting.
@@ -76,9 +84,13 @@ impl Beginning {
     /// See [`ResumeError`].
     pub fn find(given: GivenSettings, resume: Option<&str>, registry: &Registry) -> Result<Self, ResumeError> {
         let is_url = |text: &str| text.contains("://");
-        let run_dir = match resume {
-            Some(run) if !is_url(run) => Some(PathBuf::from(run)),
-            _ => given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty()),
+        let named = given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty());
+        let run_dir = match (resume.filter(|run| !is_url(run)), named) {
+            (Some(run), Some(run_dir)) if run_dir != Path::new(run) => {
+                return Err(ResumeError::TwoRuns { run: run.to_owned(), run_dir });
+            }
+            (Some(run), _) => Some(PathBuf::from(run)),
+            (None, named) => named,
         };
         let location = match resume {
             Some(url) if is_url(url) => Some(url.parse().map_err(|reason| location_error(url, reason))?),

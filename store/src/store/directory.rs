@@ -1,13 +1,10 @@
 //! A directory of files.
 
 use super::StoreError;
-use crate::whole;
+use crate::whole::{self, TEMPORARY_SUFFIX};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-
-/// How the names of files end that are not whole yet: what `whole` writes, and what earlier releases wrote.
-const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Made when the first file is written.
 #[derive(Clone, Debug)]

@@ -70,5 +70,11 @@ fn locations_are_directories_or_urls_of_known_kinds_however_they_are_read() {
     let error = open("file://some/where").unwrap_err().to_string();
     assert!(error.starts_with("file://some/where: write file:///"), "{error}");
     assert_eq!(open("s3://bucket/prefix").unwrap().to_string(), "s3://bucket/prefix");
-    assert!(open("s3://").is_err());
+    assert_eq!(open("S3://bucket/prefix").unwrap().to_string(), "s3://bucket/prefix");
+    let refusal = |text: &str| text.parse::<StoreLocation>().unwrap_err().to_string();
+    assert_eq!(refusal("s3://"), "`s3://` names no bucket: write s3://.. with one");
+    // Not the root of the machine.
+    assert_eq!(refusal("file:///"), "`file://` names no directory: write file://.. with one");
+    assert!(refusal("s3:/bucket/prefix").starts_with("`s3:` is followed by one slash or none: write s3://.."));
+    assert_eq!(open("./s3:here").unwrap().to_string(), "./s3:here");
 }

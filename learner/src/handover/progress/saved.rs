@@ -2,7 +2,7 @@
 //! worked and waited.
 
 use super::{CurvePoint, LagHistogram, Progress, Solved};
-use impala_common::trajectory::Episode;
+use impala_common::trajectory::{Episode, MAGNITUDE_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -32,7 +32,42 @@ pub struct SavedProgress {
     curve_skipped: u64,
 }
 
+/// Largest counter of any run: every whole number up to it is a number of JSON.
+const COUNT_MAX: u64 = 1 << 53;
+/// Longest run, seconds.
+const SECONDS_MAX: f64 = 1e12;
+
 impl SavedProgress {
+    /// Checks that a run can have come to this: it may come from a file that somebody made.
+    ///
+    /// # Errors
+    /// Names the first field that is out of bounds, with its value.
+    pub fn validate(&self) -> Result<(), String> {
+        let Self { frames, updates, episodes, seconds, seconds_to_first_batch, worst_after_solved, .. } = self;
+        for (field, count) in [("frames", *frames), ("updates", *updates), ("episodes", *episodes)] {
+            if count > COUNT_MAX {
+                return Err(format!("{field} = {count}, at most {COUNT_MAX}"));
+            }
+        }
+        for (field, seconds) in [("seconds", Some(*seconds)), ("seconds_to_first_batch", *seconds_to_first_batch)] {
+            if let Some(seconds) = seconds.filter(|seconds| !(0.0..=SECONDS_MAX).contains(seconds)) {
+                return Err(format!("{field} = {seconds}, from 0 to {SECONDS_MAX}"));
+            }
+        }
+        if self.recent_episodes.len() > super::SOLVED_EPISODES {
+            let len = self.recent_episodes.len();
+            return Err(format!("{len} recent_episodes, at most {}", super::SOLVED_EPISODES));
+        }
+        let max = f64::from(MAGNITUDE_MAX);
+        let returns = self.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return));
+        let means = self.curve.iter().map(|point| point.mean_return).chain(*worst_after_solved);
+        // No comparison holds of a number that is none.
+        match returns.chain(means).find(|value| !(-max..=max).contains(value)) {
+            None => Ok(()),
+            Some(value) => Err(format!("a return of {value:e}, at most {max:e} in magnitude")),
+        }
+    }
+
     /// Mean return of the last 100 episodes; none before there are so many.
     pub fn mean_return(&self) -> Option<f64> {
         let sum: f64 = self.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return)).sum();

@@ -72,7 +72,7 @@ pub fn note(text: &str) {
 fn describe(view: &View<'_>) -> String {
     let View { progress, account, actors_connected, frames_per_second, busy, time_left, .. } = view;
     let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
-    let refused = match account.refused() + account.lost {
+    let refused = match account.refused().saturating_add(account.lost) {
         0 => String::new(),
         count => format!(", {count} refused or lost"),
     };

@@ -130,6 +130,23 @@ fn with_envelope(change: impl FnOnce(&mut Envelope)) -> Vec<u8> {
 }
 
 #[test]
+fn progress_that_no_run_comes_to_is_refused() {
+    let refusal = |change: fn(&mut SavedProgress)| {
+        let mut checkpoint = checkpoint(1, 9.0);
+        change(&mut checkpoint.progress);
+        Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap_err().to_string()
+    };
+    let told = refusal(|progress| progress.updates = u64::MAX);
+    assert_eq!(told, "its progress has updates = 18446744073709551615, at most 9007199254740992");
+    assert!(refusal(|progress| progress.seconds = -1.0).contains("seconds = -1, from 0 to"));
+    assert!(refusal(|progress| progress.recent_episodes = vec![(1.0, 1); 101]).contains("101 recent_episodes"));
+    // Such a curve could not be drawn.
+    let told = refusal(|progress| progress.recent_episodes = vec![(3e38, 1)]);
+    assert!(told.starts_with("its progress has a return of 3e38, at most 1e9"), "{told}");
+    assert!(refusal(|progress| progress.worst_after_solved = Some(-1e300)).contains("a return of -1e300"));
+}
+
+#[test]
 fn what_is_no_checkpoint_is_said_to_be_none() {
     let refusal = |bytes: &[u8]| Checkpoint::decode(bytes, &builtin()).unwrap_err().to_string();
     let sound = checkpoint(1, 9.0).encode().unwrap();

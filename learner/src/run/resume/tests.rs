@@ -54,6 +54,16 @@ fn a_run_that_is_not_there_is_only_refused_if_it_was_to_be_resumed() {
 }
 
 #[test]
+fn a_run_to_be_resumed_beside_the_directory_of_another_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let find = |run_dir: &Path| Beginning::find(in_directory(run_dir), run.to_str(), &builtin());
+    assert!(find(&run).unwrap().found.is_some());
+    let error = find(&directory.path().join("other")).unwrap_err().to_string();
+    assert!(error.contains("other: each names a run; give one of them"), "{error}");
+}
+
+#[test]
 fn settings_that_do_not_fit_the_checkpoint_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let run = run(directory.path(), 5);
