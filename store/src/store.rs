@@ -131,7 +131,7 @@ impl Store {
     /// Writes a file whole, in place of one of the same name.
     ///
     /// # Errors
-    /// It cannot be written; what was there before still is.
+    /// It cannot be written: what was there before still is, unless it is only that the directory cannot be flushed.
     pub async fn write(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
         match &self.place {
             Place::Directory(directory) => directory.write(name, &bytes),
