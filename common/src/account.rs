@@ -49,7 +49,23 @@ pub struct Account {
     pub lost: u64,
 }
 
+/// Largest number of trajectories of any run: every whole number up to it is a number of JSON.
+const COUNT_MAX: u64 = 1 << 53;
+
 impl Account {
+    /// Checks that a run can have come to this: it may come from a file that somebody made, and is counted on.
+    ///
+    /// # Errors
+    /// Names the largest count that is out of bounds.
+    pub fn validate(&self) -> Result<(), String> {
+        let Self { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost } = *self;
+        let counts = [produced, trained, refused_stale, refused_invalid, refused_shutdown, lost];
+        match counts.into_iter().max() {
+            Some(count) if count > COUNT_MAX => Err(format!("{count} trajectories, at most {COUNT_MAX}")),
+            _ => Ok(()),
+        }
+    }
+
     /// Arrived and not yet decided.
     pub fn in_flight(&self) -> u64 {
         let settled = self.trained.saturating_add(self.refused()).saturating_add(self.lost);

@@ -215,6 +215,7 @@ impl Checkpoint {
             return Err(CheckpointError::Checksum { expected: crc32, actual });
         }
         state.progress.validate().map_err(CheckpointError::Progress)?;
+        state.account.validate().map_err(CheckpointError::Progress)?;
         Ok(Self {
             parameters,
             optimiser: OptimiserState { first, second, steps: state.optimiser_steps },

@@ -9,6 +9,11 @@ use std::time::SystemTime;
 /// The files in it that are written whole.
 const FILES: [&str; 5] = [CONFIG_FILE, "model.safetensors", "summary.txt", "summary.json", "learning_curve.svg"];
 
+/// Whether a temporary file was to become one of them. Earlier releases put the suffix in place of the extension.
+fn is_ours(name: &str) -> bool {
+    FILES.iter().any(|file| name == *file || Path::new(file).file_stem().is_some_and(|stem| stem == name))
+}
+
 /// The run's directory cannot be made or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}; choose another {setting}")]
@@ -41,7 +46,7 @@ impl RunDir {
             None => new_directory(config)?,
         };
         // What an earlier process of the run may have left when it was killed; if they stay, they do no harm.
-        let _ = remove_halves(&path, |name| FILES.contains(&name));
+        let _ = remove_halves(&path, is_ours);
         let file = path.join(CONFIG_FILE);
         let written = write_whole(&file, config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"));
         let warning = match written {
@@ -90,4 +95,24 @@ fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
 fn error(action: &'static str, path: &Path, setting: &'static str) -> impl FnOnce(std::io::Error) -> RunDirError {
     let path = path.to_owned();
     move |source| RunDirError { action, path, setting, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::GivenSettings;
+
+    #[test]
+    fn halves_of_killed_processes_go_also_those_of_earlier_releases() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["config.tmp", "model.tmp", "model.safetensors.0123456789abcdef-3.tmp", "mine.tmp"] {
+            std::fs::write(directory.path().join(name), "half").unwrap();
+        }
+        let config = Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap();
+        RunDir::create(&config, Some(directory.path())).unwrap();
+        let entries = std::fs::read_dir(directory.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, [CONFIG_FILE, "mine.tmp"]);
+    }
 }

@@ -136,6 +136,10 @@ fn progress_that_no_run_comes_to_is_refused() {
         change(&mut checkpoint.progress);
         Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap_err().to_string()
     };
+    let account = Account { refused_stale: u64::MAX, ..Account::default() };
+    let bytes = Checkpoint { account, ..checkpoint(1, 9.0) }.encode().unwrap();
+    let told = Checkpoint::decode(&bytes, &builtin()).unwrap_err().to_string();
+    assert_eq!(told, "its progress has 18446744073709551615 trajectories, at most 9007199254740992");
     let told = refusal(|progress| progress.updates = u64::MAX);
     assert_eq!(told, "its progress has updates = 18446744073709551615, at most 9007199254740992");
     assert!(refusal(|progress| progress.seconds = -1.0).contains("seconds = -1, from 0 to"));
