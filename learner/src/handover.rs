@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod batch_queue;
 pub mod batcher;
+pub mod episodes;
 pub mod ledger;
 pub mod metrics;
 pub mod progress;

@@ -1,6 +1,7 @@
 //! What a run begins with: the numbers of a checkpoint, or those of the start.
 
 use crate::config::Config;
+use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Account;
 use crate::handover::progress::Progress;
 use crate::learn::compute::ComputeDevice;
@@ -15,6 +16,7 @@ pub(super) struct Origin {
     pub(super) progress: Progress,
     pub(super) account: Account,
     pub(super) take_ups: TakeUps,
+    pub(super) episodes: Option<SavedEpisodes>,
 }
 
 impl Origin {
@@ -24,7 +26,7 @@ impl Origin {
         let Some(checkpoint) = checkpoint else {
             let parameters = initial_parameters(&network, config.task.seed);
             let step = LearnerStep::new(&network, parameters, config.step(), device);
-            return Self { step, progress, account: Account::default(), take_ups: TakeUps::default() };
+            return Self { step, progress, account: Account::default(), take_ups: TakeUps::default(), episodes: None };
         };
         let updates = checkpoint.progress.updates;
         tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
@@ -37,6 +39,7 @@ impl Origin {
             progress: progress.resume(checkpoint.progress, is_same_goal),
             account: checkpoint.account,
             take_ups: TakeUps { updates, states: checkpoint.actor_states },
+            episodes: checkpoint.episodes,
         }
     }
 }

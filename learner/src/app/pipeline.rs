@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::handover::admission::PolicyLagGate;
 use crate::handover::batch_queue::BatchQueue;
 use crate::handover::batcher::Batcher;
+use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::{Account, Ledger};
 use crate::handover::progress::Progress;
 use crate::handover::weights::{
@@ -59,6 +60,7 @@ impl Handover {
 pub(super) struct Training {
     pub(super) step: LearnerStep,
     pub(super) actor_states: BTreeMap<u32, Bytes>,
+    pub(super) episodes: Option<SavedEpisodes>,
     pub(super) checkpoints: CheckpointSlot,
 }
 
@@ -90,9 +92,9 @@ impl Pipeline {
         checkpointer: CheckpointWriter,
     ) -> std::io::Result<(Self, Ends)> {
         let Handover { ledger, gate, progress, wanted, updates_before } = handover.clone();
-        let Training { step, actor_states, checkpoints } = training;
+        let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
-        let queue = Arc::new(batch_queue(config, gate.clone(), updates_before));
+        let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
         // The newest version only.
         let (published_sender, published) = watch::channel(None);
         let publications = Publications::new(published_sender);
@@ -136,10 +138,13 @@ impl Pipeline {
         let report = checkpoints.report();
         let progress = handover.lock_progress().save();
         let mut last = None;
-        if let Some(Trained { step, actor_states }) = trained {
+        if let Some(Trained { step, actor_states, episodes }) = trained {
             let (account, actor_states) = (handover.ledger.account(), std::mem::take(actor_states));
             let is_new = progress.updates > handover.updates_before;
-            last = is_new.then(|| Checkpoint::new(self.settings.clone(), step, progress, account, actor_states));
+            last = is_new.then(|| {
+                let run = Checkpoint::new(self.settings.clone(), step, progress, account, actor_states);
+                Checkpoint { episodes: episodes.take(), ..run }
+            });
         }
         let written = async {
             if let Some(last) = last {
@@ -162,12 +167,18 @@ impl Pipeline {
 
 /// Where trajectories wait for the trainer. The actors' windows bound the lag end to end, so its places only decouple the two
 /// sides; a trajectory takes about 10 + 4 O bytes a frame.
-fn batch_queue(config: &Config, gate: PolicyLagGate, updates_before: u64) -> BatchQueue {
+fn batch_queue(
+    config: &Config,
+    gate: PolicyLagGate,
+    updates_before: u64,
+    episodes: Option<&SavedEpisodes>,
+) -> BatchQueue {
     let per_batch = config.trajectories_per_batch();
     let lockstep = config.lockstep();
     // A deterministic run holds back what comes early: that must never keep out the one that is next.
     let early = lockstep.map_or(0, |lockstep| lockstep.actors as usize * config.rollout.in_flight_max);
-    BatchQueue::new(Batcher::new(per_batch, gate, lockstep, updates_before), 3 * per_batch + 16 + early)
+    let batcher = Batcher::new(per_batch, gate, lockstep, updates_before).with_episodes(episodes);
+    BatchQueue::new(batcher, 3 * per_batch + 16 + early)
 }
 
 /// Where the trainer leaves its weights, and the thread that publishes those of a large network.

@@ -42,14 +42,15 @@ impl Running {
         let kept_max = config.checkpoints.checkpoints_kept;
         let (checkpoints, checkpointer) = checkpointer::channel(store, kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
-        let Origin { step, progress, account, mut take_ups } = Origin::new(&config, &device, checkpoint);
+        let Origin { step, progress, account, mut take_ups, mut episodes } = Origin::new(&config, &device, checkpoint);
         if config.lockstep().is_none() {
             // They belong to places of a run that goes on in another order.
             take_ups.states.clear();
+            episodes = None;
         }
         let handover = Handover::new(config.batching.policy_lag_max, progress, account);
         let reporting = Reporting::new(&config, &handover, &run_dir, resumes, shows_progress);
-        let training = Training { step, actor_states: take_ups.states.clone(), checkpoints };
+        let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
         let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer)?;
         let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
         Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting })

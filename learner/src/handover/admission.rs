@@ -6,8 +6,8 @@ use crate::handover::run_state::Finish;
 use crate::handover::weights::Delivery;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
-use impala_common::ids::{ActorIndex, Sequence, Session, WeightsVersion};
-use impala_common::trajectory::{RolloutTime, Trajectory};
+use impala_common::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
+use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -55,12 +55,15 @@ pub struct StagedBatch {
     pub actors: RolloutTime,
     /// The state of each actor after its trajectory, in their order; in deterministic runs.
     pub actor_states: Vec<(ActorIndex, Bytes)>,
+    /// The episodes that count since the batch before, in the order in which they began.
+    pub episodes: Vec<Episode>,
 }
 
 /// The duty to decide one arrived trajectory. Dropped undecided, it counts as refused at shutdown: nothing else drops one.
 #[derive(Debug)]
 pub struct Ticket {
     actor: ActorIndex,
+    incarnation: Incarnation,
     sequence: Sequence,
     ledger: Arc<Ledger>,
     replies: mpsc::Sender<Reply>,
@@ -72,8 +75,15 @@ pub struct Ticket {
 
 impl Ticket {
     /// A ticket for a trajectory that the ledger has seen arrive.
-    pub fn new(actor: ActorIndex, sequence: Sequence, ledger: Arc<Ledger>, replies: mpsc::Sender<Reply>) -> Self {
-        Self { actor, sequence, ledger, replies, window: None, oldest: WeightsVersion(0), is_settled: false }
+    pub fn new(
+        actor: ActorIndex,
+        incarnation: Incarnation,
+        sequence: Sequence,
+        ledger: Arc<Ledger>,
+        replies: mpsc::Sender<Reply>,
+    ) -> Self {
+        let oldest = WeightsVersion(0);
+        Self { actor, incarnation, sequence, ledger, replies, window: None, oldest, is_settled: false }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
@@ -84,6 +94,11 @@ impl Ticket {
     /// The actor that made the trajectory.
     pub fn actor(&self) -> ActorIndex {
         self.actor
+    }
+
+    /// The actor's process.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Position among the actor's trajectories.
@@ -164,7 +179,9 @@ mod tests {
     fn a_ticket_is_decided_exactly_once() {
         let ledger = Arc::new(Ledger::default());
         let (replies, mut receipts) = mpsc::channel(4);
-        let ticket = |sequence| Ticket::new(ActorIndex(0), Sequence(sequence), ledger.clone(), replies.clone());
+        let ticket = |sequence| {
+            Ticket::new(ActorIndex(0), Incarnation(9), Sequence(sequence), ledger.clone(), replies.clone())
+        };
         ticket(0).settle(Disposition::Trained);
         drop(ticket(1));
         let account = ledger.account();

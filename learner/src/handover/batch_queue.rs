@@ -7,7 +7,8 @@
 
 use crate::handover::admission::{Admitted, StagedBatch};
 use crate::handover::batcher::{Batcher, SettledBatch, Stale, Taken};
-use impala_common::ids::WeightsVersion;
+use crate::handover::episodes::SavedEpisodes;
+use impala_common::ids::{Incarnation, WeightsVersion};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
@@ -23,6 +24,8 @@ pub struct BatchQueue {
 struct State {
     /// None after the end.
     batcher: Option<Batcher>,
+    /// What a checkpoint keeps of a deterministic run's episodes, after the end.
+    last_episodes: Option<SavedEpisodes>,
     trainer: Trainer,
 }
 
@@ -41,7 +44,7 @@ enum Trainer {
 impl BatchQueue {
     /// A queue for so many trajectories at a time.
     pub fn new(batcher: Batcher, places: usize) -> Self {
-        let state = State { batcher: Some(batcher), trainer: Trainer::Works };
+        let state = State { batcher: Some(batcher), last_episodes: None, trainer: Trainer::Works };
         Self { state: Mutex::new(state), handed_over: Condvar::new(), places: Semaphore::new(places) }
     }
 
@@ -51,7 +54,7 @@ impl BatchQueue {
         place.forget();
         let (stale, served) = {
             let mut state = self.lock();
-            let State { batcher: Some(batcher), trainer } = &mut *state else { return };
+            let State { batcher: Some(batcher), trainer, .. } = &mut *state else { return };
             let stale = batcher.insert(admitted);
             let served = match *trainer {
                 Trainer::Waits(oldest) if batcher.has_enough() => {
@@ -109,11 +112,30 @@ impl BatchQueue {
 
     /// The end: what is still here is refused, and so is what comes later. The trainer gets no more batches.
     pub fn close(&self) {
-        let left = self.lock().batcher.take();
+        let left = {
+            let mut state = self.lock();
+            let left = state.batcher.take();
+            state.last_episodes = left.as_ref().and_then(Batcher::save_episodes);
+            left
+        };
         self.places.close();
         self.handed_over.notify_one();
         // Its tickets are decided outside of the lock.
         drop(left);
+    }
+
+    /// A process has gone, and its last trajectory was put before this.
+    pub fn leave(&self, incarnation: Incarnation) {
+        if let Some(batcher) = &mut self.lock().batcher {
+            batcher.leave(incarnation);
+        }
+    }
+
+    /// What a checkpoint keeps of a deterministic run's episodes, as of the batch that was taken last: until the trainer asks
+    /// for the next one, that is its own. Also after the end.
+    pub fn episodes(&self) -> Option<SavedEpisodes> {
+        let state = self.lock();
+        state.batcher.as_ref().map_or_else(|| state.last_episodes.clone(), Batcher::save_episodes)
     }
 
     /// Decides what was taken out; gives the batch, if there is one.

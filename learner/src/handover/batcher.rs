@@ -1,13 +1,14 @@
-//! How admitted trajectories become batches: in the order of arrival, or in the order of a deterministic run. A plain state
-//! machine, driven by whoever holds it; no thread, no clock and no channel is in here.
+//! How admitted trajectories become batches: in the order of arrival, or in the order of a deterministic run; and which
+//! episodes go with each. A plain state machine, driven by whoever holds it; no thread, no clock and no channel is in here.
 
 use crate::handover::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
+use crate::handover::episodes::{EpisodeRecorder, SavedEpisodes, Source};
 use crate::handover::ledger::Disposition;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
 use impala_common::agreement::Lockstep;
-use impala_common::ids::{ActorIndex, WeightsVersion};
-use impala_common::trajectory::{RolloutTime, Trajectory};
+use impala_common::ids::{ActorIndex, Incarnation, WeightsVersion};
+use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Gathers batches.
@@ -20,6 +21,7 @@ pub struct Batcher {
     ready: VecDeque<Admitted>,
     /// The time that went into every trajectory since the batch before: refused ones too.
     actors: RolloutTime,
+    episodes: EpisodeRecorder,
 }
 
 /// What [`Batcher::take`] found.
@@ -43,6 +45,7 @@ pub struct Stale {
 pub struct WholeBatch {
     trajectories: Vec<Admitted>,
     actors: RolloutTime,
+    episodes: Vec<Episode>,
 }
 
 /// The trajectories of one update with their actors, not yet put side by side: that takes time which only the trainer has.
@@ -50,6 +53,7 @@ pub struct WholeBatch {
 pub struct SettledBatch {
     trajectories: Vec<(ActorIndex, Trajectory)>,
     actors: RolloutTime,
+    episodes: Vec<Episode>,
 }
 
 /// Decides which trajectory is next.
@@ -75,12 +79,23 @@ impl Batcher {
                 Order::Lockstep { lockstep, next, waiting: BTreeMap::new() }
             }
         };
-        Self { trajectories_per_batch, gate, order, ready: VecDeque::new(), actors: RolloutTime::default() }
+        let (actors, episodes) = (RolloutTime::default(), EpisodeRecorder::default());
+        Self { trajectories_per_batch, gate, order, ready: VecDeque::new(), actors, episodes }
+    }
+
+    /// Goes on with the episodes that a checkpoint of a deterministic run kept.
+    #[must_use]
+    pub fn with_episodes(self, saved: Option<&SavedEpisodes>) -> Self {
+        Self { episodes: saved.map(EpisodeRecorder::resume).unwrap_or_default(), ..self }
     }
 
     /// Takes a trajectory in; gives it back if it is too old already: its actor is not to wait for a batch to hear that.
     pub fn insert(&mut self, admitted: Admitted) -> Option<Stale> {
         self.actors += admitted.trajectory.time();
+        // In the order of arrival also those that are refused: their episodes are as long and as good as others.
+        if matches!(self.order, Order::Arrival) {
+            self.episodes.record(Source::process(admitted.ticket.incarnation()), &admitted.trajectory);
+        }
         match &mut self.order {
             Order::Arrival if !self.gate.admits(admitted.trajectory.weights_version) => return Some(admitted.into()),
             Order::Arrival => self.ready.push_back(admitted),
@@ -115,10 +130,30 @@ impl Batcher {
             }
         }
         if self.has_enough() {
-            let trajectories = self.ready.drain(..self.trajectories_per_batch).collect();
-            taken.batch = Some(WholeBatch { trajectories, actors: std::mem::take(&mut self.actors) });
+            let trajectories: Vec<_> = self.ready.drain(..self.trajectories_per_batch).collect();
+            if matches!(self.order, Order::Lockstep { .. }) {
+                // What is early is not to be seen: that depends on the moment.
+                for Admitted { trajectory, ticket } in &trajectories {
+                    self.episodes.record(Source::place(ticket.actor()), trajectory);
+                }
+            }
+            let (actors, episodes) = (std::mem::take(&mut self.actors), self.episodes.take());
+            taken.batch = Some(WholeBatch { trajectories, actors, episodes });
         }
         taken
+    }
+
+    /// A process has gone, and its last trajectory came before this. A deterministic run ends by it, and its results are not
+    /// to depend on the moment.
+    pub fn leave(&mut self, incarnation: Incarnation) {
+        if matches!(self.order, Order::Arrival) {
+            self.episodes.leave(Source::process(incarnation));
+        }
+    }
+
+    /// What a checkpoint keeps of the episodes, as of the last batch that was taken: in a deterministic run.
+    pub fn save_episodes(&self) -> Option<SavedEpisodes> {
+        matches!(self.order, Order::Lockstep { .. }).then(|| self.episodes.save())
     }
 }
 
@@ -151,27 +186,27 @@ impl Stale {
 impl WholeBatch {
     /// Decides its trajectories: sends the receipts, which ask for weights that are `oldest` or newer. Takes no time.
     pub fn settle(self, oldest: WeightsVersion) -> SettledBatch {
-        let Self { trajectories, actors } = self;
+        let Self { trajectories, actors, episodes } = self;
         let settle = |Admitted { trajectory, ticket }: Admitted| {
             let actor = ticket.actor();
             ticket.asking_for(oldest).settle(Disposition::Trained);
             (actor, trajectory)
         };
-        SettledBatch { trajectories: trajectories.into_iter().map(settle).collect(), actors }
+        SettledBatch { trajectories: trajectories.into_iter().map(settle).collect(), actors, episodes }
     }
 }
 
 impl SettledBatch {
     /// Puts the trajectories side by side.
     pub fn stage(self) -> StagedBatch {
-        let Self { trajectories, actors } = self;
+        let Self { trajectories, actors, episodes } = self;
         let states = trajectories.iter().filter_map(|(actor, trajectory)| {
             // Copied: it is a slice of the received message, which would stay in memory as long as it.
             Some((*actor, Bytes::copy_from_slice(trajectory.actor_state()?)))
         });
         let actor_states = states.collect();
         let batch = Batch::new(trajectories.into_iter().map(|(_, trajectory)| trajectory).collect());
-        StagedBatch { batch, actors, actor_states }
+        StagedBatch { batch, actors, actor_states, episodes }
     }
 }
 
@@ -208,7 +243,13 @@ pub(crate) mod tests {
         let trajectory = Trajectory::try_new(shape, parts).unwrap();
         Admitted {
             trajectory,
-            ticket: Ticket::new(ActorIndex(actor), Sequence(sequence), ledger.clone(), replies.clone()),
+            ticket: Ticket::new(
+                ActorIndex(actor),
+                Incarnation(actor.into()),
+                Sequence(sequence),
+                ledger.clone(),
+                replies.clone(),
+            ),
         }
     }
 

@@ -21,7 +21,7 @@ const CURVE_POINTS_MAX: usize = 4096;
 pub struct CurvePoint {
     /// Frames trained.
     pub frames: u64,
-    /// Mean return of the last 100 episodes (of as many as there are, at first).
+    /// Mean return of the newest 100 episodes that count (of as many as there are, at first).
     pub mean_return: f64,
 }
 
@@ -94,7 +94,7 @@ pub struct Progress {
     pub frames: u64,
     /// Updates; also the version of the weights.
     pub updates: u64,
-    /// Episodes that ended in trained trajectories.
+    /// Episodes that count: they have ended, and so have all that began before them.
     pub episodes: u64,
     /// The last update.
     pub last_step: StepReport,
@@ -115,8 +115,8 @@ pub struct Progress {
     pub curve: Vec<CurvePoint>,
     curve_stride: u64,
     curve_skipped: u64,
+    /// The newest that count, in the order in which they began.
     recent: VecDeque<Episode>,
-    recent_sum: f64,
 }
 
 impl Progress {
@@ -143,7 +143,6 @@ impl Progress {
             curve_stride: 1,
             curve_skipped: 0,
             recent: VecDeque::with_capacity(SOLVED_EPISODES),
-            recent_sum: 0.0,
         }
     }
 
@@ -188,18 +187,21 @@ impl Progress {
         self.ended
     }
 
-    /// Mean return of the last 100 episodes, or of as many as there are; `None` before the first.
+    /// Mean return of the newest 100 episodes that count, or of as many as there are; `None` before the first. Which count, and
+    /// in which order, is [`EpisodeRecorder`](crate::handover::episodes::EpisodeRecorder)'s to say.
     pub fn mean_return(&self) -> Option<f64> {
-        (!self.recent.is_empty()).then(|| self.recent_sum / self.recent.len() as f64)
+        // Summed anew each time: a resumed run has the same bits.
+        let sum: f64 = self.recent.iter().map(|e| f64::from(e.episode_return)).sum();
+        (!self.recent.is_empty()).then(|| sum / self.recent.len() as f64)
     }
 
-    /// Mean length of the last 100 episodes, steps.
+    /// Mean length of the same episodes, steps.
     pub fn mean_length(&self) -> Option<f64> {
         let sum: f64 = self.recent.iter().map(|e| f64::from(e.length)).sum();
         (!self.recent.is_empty()).then(|| sum / self.recent.len() as f64)
     }
 
-    /// Adds the frames of an update and the episodes that ended in it.
+    /// Adds the frames of an update and the episodes that count since the one before.
     pub fn record_update(&mut self, frames: u64, episodes: impl Iterator<Item = Episode>) {
         self.updates += 1;
         self.frames += frames;
@@ -215,15 +217,13 @@ impl Progress {
     fn record_episode(&mut self, episode: Episode) {
         self.episodes += 1;
         if self.recent.len() == SOLVED_EPISODES {
-            let oldest = self.recent.pop_front().map_or(0.0, |e| f64::from(e.episode_return));
-            self.recent_sum -= oldest;
+            self.recent.pop_front();
         }
         self.recent.push_back(episode);
-        self.recent_sum += f64::from(episode.episode_return);
         if self.recent.len() < SOLVED_EPISODES {
             return;
         }
-        let mean = self.recent_sum / SOLVED_EPISODES as f64;
+        let mean = self.mean_return().unwrap_or_default();
         if self.solved.is_some_and(|solved| solved.frames < self.frames) {
             self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
         } else if self.solved.is_none() && mean >= self.solved_return {

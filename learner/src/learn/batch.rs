@@ -4,7 +4,7 @@
 //! block of columns just before it computes with them, so nothing is copied that a core does not want next.
 
 use impala_common::ids::WeightsVersion;
-use impala_common::trajectory::{Episode, Trajectory};
+use impala_common::trajectory::Trajectory;
 use impala_env::Outcome;
 use std::ops::Range;
 
@@ -84,11 +84,6 @@ impl Batch {
     /// The version that made each trajectory.
     pub fn weights_versions(&self) -> impl Iterator<Item = WeightsVersion> {
         self.trajectories.iter().map(|trajectory| trajectory.weights_version)
-    }
-
-    /// Episodes that ended in the batch.
-    pub fn episodes(&self) -> impl Iterator<Item = Episode> {
-        self.trajectories.iter().flat_map(|trajectory| trajectory.episodes.iter().copied())
     }
 
     /// Copies so many columns side by side; the memory of `into` is used again.
@@ -191,7 +186,7 @@ mod tests {
             behaviour_log_probs: vec![-1.0; frames],
             rewards: vec![1.0; frames],
             outcomes,
-            episodes: vec![Episode { episode_return: 1.0, length: 1 }; truncated.len()],
+            episodes: vec![impala_common::trajectory::Episode { episode_return: 1.0, length: 1 }; truncated.len()],
             final_observations: truncated.iter().map(|i| f32::from(label(*i)) + 0.5).collect(),
             ..TrajectoryParts::default()
         };
@@ -207,7 +202,7 @@ mod tests {
     #[test]
     fn columns_lie_side_by_side_and_final_observations_know_their_step() {
         let batch = Batch::new(vec![trajectory(0, 2, &[3]), trajectory(100, 1, &[0, 1])]);
-        assert_eq!((batch.columns(), batch.frames(), batch.episodes().count()), (3, 6, 3));
+        assert_eq!((batch.columns(), batch.frames()), (3, 6));
         let all = gathered(&batch, 0..3);
         assert_eq!((all.columns, all.frames(), all.rows()), (3, 6, 12));
         assert_eq!(all.actions, [0, 1, 100, 10, 11, 110]);

@@ -15,6 +15,7 @@
 //! `run::checkpoint_store` is where checkpoints lie, `stages::checkpointer` writes them.
 
 use crate::config::ConfigError;
+use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Account;
 use crate::handover::progress::SavedProgress;
 use crate::learn::optim::OptimiserState;
@@ -46,6 +47,9 @@ pub struct Checkpoint {
     pub account: Account,
     /// By actor index, in deterministic runs: the state after the actor's last trained trajectory, in its own format.
     pub actor_states: BTreeMap<u32, Bytes>,
+    /// In deterministic runs: the episodes that go on. Releases before they were kept wrote none; those that ran then count
+    /// for nothing.
+    pub episodes: Option<SavedEpisodes>,
     /// The best mean return over 100 episodes of any checkpoint of the run so far; the writer's to know.
     pub best_mean_return: Option<f64>,
 }
@@ -99,6 +103,8 @@ struct State {
     optimiser_steps: u32,
     account: Account,
     best_mean_return: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    episodes: Option<SavedEpisodes>,
     config: String,
 }
 
@@ -125,6 +131,7 @@ impl Checkpoint {
             progress,
             account,
             actor_states,
+            episodes: None,
             best_mean_return: None,
         }
     }
@@ -144,6 +151,7 @@ impl Checkpoint {
             optimiser_steps: self.optimiser.steps,
             account: self.account,
             best_mean_return: self.best_mean_return,
+            episodes: self.episodes.clone(),
             config: self.settings.toml().to_owned(),
         })?;
         let layout = self.network().layout();
@@ -216,6 +224,10 @@ impl Checkpoint {
         }
         state.progress.validate().map_err(CheckpointError::Progress)?;
         state.account.validate().map_err(CheckpointError::Progress)?;
+        if let Some(episodes) = &state.episodes {
+            let rollout = settings.config()?.rollout;
+            episodes.validate(rollout.actors, rollout.environments_per_actor).map_err(CheckpointError::Progress)?;
+        }
         Ok(Self {
             parameters,
             optimiser: OptimiserState { first, second, steps: state.optimiser_steps },
@@ -223,6 +235,7 @@ impl Checkpoint {
             progress: state.progress,
             account: state.account,
             actor_states,
+            episodes: state.episodes,
             best_mean_return: state.best_mean_return,
         })
     }

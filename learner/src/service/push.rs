@@ -55,6 +55,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRe
     let _ = replies.send(Reply::Opened(member.delivery)).await;
     let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
     let end = Connection { shared: &shared, member: &member, replies: &replies, window }.run(inbound).await;
+    shared.queue.leave(member.incarnation);
     shared.registry.disconnect(opened);
     report(&shared, &member, &end).await;
     // Of a broken stream it is not known whether the actor still listens; if so, it sent what cannot be read.
@@ -180,7 +181,7 @@ impl Connection<'_> {
         let ledger = &self.shared.ledger;
         plausible(sequence.0)?;
         ledger.arrive(incarnation, sequence).map_err(|e| e.to_string())?;
-        let mut ticket = Ticket::new(actor_index, sequence, ledger.clone(), self.replies.clone());
+        let mut ticket = Ticket::new(actor_index, incarnation, sequence, ledger.clone(), self.replies.clone());
         let trajectory = match self.parse(message).await {
             Ok((trajectory, place)) => {
                 ticket.hold(place);

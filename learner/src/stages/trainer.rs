@@ -5,6 +5,7 @@ use crate::config::optimisation::LearningRate;
 use crate::config::weights::Publishing;
 use crate::handover::admission::{PolicyLagGate, StagedBatch};
 use crate::handover::batch_queue::BatchQueue;
+use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Ledger;
 use crate::handover::metrics::TrainerMetrics;
 use crate::handover::progress::Progress;
@@ -69,6 +70,8 @@ pub struct Trained {
     pub step: LearnerStep,
     /// See [`Trainer::actor_states`].
     pub actor_states: BTreeMap<u32, Bytes>,
+    /// For checkpoints of deterministic runs: the episodes that go on after the last batch.
+    pub episodes: Option<SavedEpisodes>,
 }
 
 impl Trainer {
@@ -79,7 +82,7 @@ impl Trainer {
         self.outlet.put(self.gate.current(), self.step.parameters());
         let end = self.train_to_the_end(&metrics);
         self.lock_progress().end_work();
-        (end, Trained { step: self.step, actor_states: self.actor_states })
+        (end, Trained { step: self.step, actor_states: self.actor_states, episodes: self.queue.episodes() })
     }
 
     fn train_to_the_end(&mut self, metrics: &TrainerMetrics) -> TrainingEnd {
@@ -106,10 +109,9 @@ impl Trainer {
     }
 
     fn train(&mut self, staged: StagedBatch, metrics: &TrainerMetrics) -> Result<(), Diverged> {
-        let StagedBatch { batch, actor_states, .. } = staged;
+        let StagedBatch { batch, actor_states, episodes, .. } = staged;
         let current = self.gate.current();
         let lags: Vec<u64> = batch.weights_versions().map(|version| version.lag_behind(current)).collect();
-        let episodes: Vec<_> = batch.episodes().collect();
         let frames = batch.frames() as u64;
         let learning_rate = self.learning_rate.at(self.lock_progress().frames);
 
@@ -140,11 +142,12 @@ impl Trainer {
 
     /// Leaves a checkpoint for the writer, if it has time.
     fn offer_checkpoint(&mut self) {
-        let Self { settings, step, progress, ledger, actor_states, .. } = self;
+        let Self { settings, step, queue, progress, ledger, actor_states, .. } = self;
         self.checkpoints.offer(|| {
             // Not held while an accelerator is waited for: reports and the service read it.
             let progress = progress.lock().expect("no holder of the progress panics").save();
-            Checkpoint::new(settings.clone(), step, progress, ledger.account(), actor_states.clone())
+            let run = Checkpoint::new(settings.clone(), step, progress, ledger.account(), actor_states.clone());
+            Checkpoint { episodes: queue.episodes(), ..run }
         });
     }
 

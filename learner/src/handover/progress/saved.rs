@@ -13,7 +13,7 @@ pub struct SavedProgress {
     pub frames: u64,
     /// Updates; also the version of the weights.
     pub updates: u64,
-    /// Episodes that ended in trained trajectories.
+    /// Episodes that count.
     pub episodes: u64,
     /// Seconds that the run has taken, without the time in which no learner was up.
     pub seconds: f64,
@@ -23,7 +23,7 @@ pub struct SavedProgress {
     pub solved: Option<Solved>,
     /// The worst mean return of 100 episodes since then.
     pub worst_after_solved: Option<f64>,
-    /// `(return, length)` of the last 100 episodes, oldest first: what decides whether the task is solved.
+    /// `(return, length)` of the newest 100 episodes that count, oldest first: what decides whether the task is solved.
     pub recent_episodes: Vec<(f32, u32)>,
     /// Trained trajectories by policy lag.
     lag: LagHistogram,
@@ -100,7 +100,6 @@ impl Progress {
     pub fn resume(self, saved: SavedProgress, is_same_goal: bool) -> Self {
         let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let episode = |(episode_return, length)| Episode { episode_return, length };
-        let recent_sum = saved.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return)).sum();
         Self {
             frames: saved.frames,
             updates: saved.updates,
@@ -110,7 +109,6 @@ impl Progress {
             solved: saved.solved.filter(|_| is_same_goal),
             worst_after_solved: saved.worst_after_solved.filter(|_| is_same_goal),
             recent: saved.recent_episodes.into_iter().map(episode).collect(),
-            recent_sum,
             lag: saved.lag,
             curve: saved.curve,
             curve_stride: saved.curve_stride.max(1),

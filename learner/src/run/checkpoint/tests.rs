@@ -23,6 +23,7 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         progress,
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
+        episodes: None,
         best_mean_return: Some(0.1 + f64::from(mean_return)),
         settings: RecordedSettings::of(&config),
     }
