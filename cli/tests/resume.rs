@@ -56,7 +56,7 @@ fn resume(run: &Path, arguments: &[&str]) -> Output {
 #[test]
 fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() {
     let whole = Run::of(IMPALA);
-    whole.train(&DETERMINISTIC).output().unwrap();
+    let whole_text = text(&whole.train(&DETERMINISTIC).output().unwrap());
     let expected = fs::read(whole.directory().join("model.safetensors")).unwrap();
 
     let run = Run::of(IMPALA);
@@ -68,6 +68,12 @@ fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() 
 
     let output = resume(&directory, &[]);
     let text = text(&output);
+    // Also the episodes that were in the middle when the checkpoint was written.
+    for counted in ["trained  ", "mean return  "] {
+        let line = |text: &str| text.lines().find(|line| line.starts_with(counted)).map(str::to_owned);
+        assert_eq!(line(&text), line(&whole_text), "{text}");
+        assert!(line(&text).is_some(), "{text}");
+    }
     assert!(text.contains("resumed       after update "), "{text}");
     assert!(text.contains("trained       240000 frames in 3000 updates"), "{text}");
     assert!(text.contains(" 0 in flight"), "{text}");

@@ -35,7 +35,8 @@ pub fn registration(name: &str, incarnation: u64) -> pb::RegisterRequest {
     }
 }
 
-/// A trajectory as agreed. Its numbers differ with `sequence`.
+/// A trajectory as agreed. Its numbers differ with `sequence`. Each step pays 1, and both environments end an episode in the
+/// second; what it claims of these episodes is made up.
 pub fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory {
     let frames = UNROLL_LENGTH * ENVIRONMENTS;
     let phase = sequence as f32;
@@ -49,10 +50,10 @@ pub fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory {
         actions: vec![0, 1, 1, 0, 0, 1].into(),
         behaviour_log_probs: packed(vec![-0.7; frames]),
         rewards: packed(vec![1.0; frames]),
-        outcomes: vec![0, 0, 0, 1, 0, 0].into(),
+        outcomes: vec![0, 0, 1, 1, 0, 0].into(),
         final_observations: packed([]),
-        episode_returns: packed([12.0]),
-        episode_lengths: 12_u32.to_le_bytes().to_vec().into(),
+        episode_returns: packed([12.0; 2]),
+        episode_lengths: [12_u32.to_le_bytes(); 2].concat().into(),
         room_wait_micros: Some(300),
         weights_wait_micros: Some(100),
         unroll_micros: Some(600),

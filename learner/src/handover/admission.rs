@@ -179,9 +179,8 @@ mod tests {
     fn a_ticket_is_decided_exactly_once() {
         let ledger = Arc::new(Ledger::default());
         let (replies, mut receipts) = mpsc::channel(4);
-        let ticket = |sequence| {
-            Ticket::new(ActorIndex(0), Incarnation(9), Sequence(sequence), ledger.clone(), replies.clone())
-        };
+        let ticket =
+            |sequence| Ticket::new(ActorIndex(0), Incarnation(9), Sequence(sequence), ledger.clone(), replies.clone());
         ticket(0).settle(Disposition::Trained);
         drop(ticket(1));
         let account = ledger.account();

@@ -264,6 +264,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_episodes_of_a_deterministic_run_are_there_after_the_end() {
+        let mut bench = bench();
+        assert_eq!(bench.queue.episodes(), None);
+        let lockstep = Some(impala_common::agreement::Lockstep { actors: 1, trajectories_per_batch: 2 });
+        bench.queue = Arc::new(BatchQueue::new(Batcher::new(2, bench.gate.clone(), lockstep, 0), 3));
+        for sequence in 0..3 {
+            bench.put(sequence, 0).await;
+        }
+        drop(bench.queue.take(WeightsVersion(0)).unwrap());
+        let episodes = bench.queue.episodes();
+        assert!(episodes.is_some());
+        bench.queue.close();
+        assert_eq!(bench.queue.episodes(), episodes);
+    }
+
+    #[tokio::test]
     async fn the_end_refuses_what_is_left_and_wakes_the_trainer() {
         let bench = bench();
         let trainer = bench.trainer();

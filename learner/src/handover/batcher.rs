@@ -339,6 +339,77 @@ pub(crate) mod tests {
         assert_eq!(bench.take(), Some(vec![1.0, 11.0]));
     }
 
+    /// As [`admitted`], but the one step ends its episode.
+    fn ending(bench: &Bench, actor: u32, sequence: u64, version: u64) -> Admitted {
+        let Admitted { trajectory, ticket } = admitted(actor, sequence, version, &bench.ledger, &bench.replies.0);
+        let (shape, mut parts) = (trajectory.shape(), trajectory.into_parts());
+        parts.outcomes = vec![Outcome::Terminated];
+        parts.episodes = vec![Episode { episode_return: -3.0, length: 9 }];
+        Admitted { trajectory: Trajectory::try_new(shape, parts).unwrap(), ticket }
+    }
+
+    /// Returns of the episodes that go with the next batch.
+    fn counted(bench: &mut Bench) -> Option<Vec<f32>> {
+        let batch = bench.batcher.take().batch?;
+        let episodes = batch.settle(WeightsVersion(5)).stage().episodes;
+        Some(episodes.iter().map(|episode| episode.episode_return).collect())
+    }
+
+    #[test]
+    fn episodes_of_refused_trajectories_count_too_and_an_actor_that_leaves_holds_up_none() {
+        let mut bench = bench(None, 0);
+        bench.gate.advance(WeightsVersion(10));
+        // Too old at once, and by the time when a batch is taken.
+        let stale = ending(&bench, 3, 0, 6);
+        bench.batcher.insert(stale).expect("too old").refuse();
+        for (actor, sequence, version) in [(1, 0, 7), (1, 1, 10), (2, 0, 10)] {
+            let admitted = ending(&bench, actor, sequence, version);
+            assert!(bench.batcher.insert(admitted).is_none());
+        }
+        bench.gate.advance(WeightsVersion(11));
+        // The one of actor 3 that began after its first still runs.
+        assert_eq!(counted(&mut bench), Some(vec![30.0]));
+        bench.batcher.leave(Incarnation(3));
+        bench.insert(2, 1, 11);
+        assert_eq!(counted(&mut bench), None);
+        let admitted = ending(&bench, 1, 2, 11);
+        assert!(bench.batcher.insert(admitted).is_none());
+        assert_eq!(counted(&mut bench), Some(vec![10.0, 11.0, 12.0, 20.0]));
+        assert_eq!(bench.batcher.save_episodes(), None);
+    }
+
+    #[test]
+    fn lockstep_counts_the_episodes_of_the_batches_that_are_taken_and_of_no_others() {
+        let lockstep = Lockstep { actors: 2, trajectories_per_batch: 2 };
+        let run = |early: &[(u32, u64)], late: &[(u32, u64)]| {
+            let mut bench = bench(Some(lockstep), 0);
+            let insert = |bench: &mut Bench, (actor, sequence)| {
+                let admitted = ending(bench, actor, sequence, sequence);
+                bench.batcher.insert(admitted);
+            };
+            early.iter().for_each(|position| insert(&mut bench, *position));
+            let first = (counted(&mut bench), bench.batcher.save_episodes());
+            // It ends the run; what it ran is in the checkpoint.
+            bench.batcher.leave(Incarnation(1));
+            late.iter().for_each(|position| insert(&mut bench, *position));
+            (first, counted(&mut bench), bench.batcher.save_episodes())
+        };
+        let result = run(&[(0, 0), (1, 0)], &[(0, 1), (1, 1)]);
+        assert_eq!(run(&[(1, 1), (1, 0), (0, 0)], &[(0, 1)]), result);
+        let ((first, saved), second, _) = result;
+        assert_eq!((first, second), (Some(vec![0.0]), Some(vec![1.0, 10.0, 11.0])));
+        let saved = saved.unwrap();
+        saved.validate(2, 1).unwrap();
+        // A resumed run counts what the whole one did.
+        let mut resumed = bench(Some(lockstep), 1);
+        resumed.batcher = resumed.batcher.with_episodes(Some(&saved));
+        for actor in [1, 0] {
+            let admitted = ending(&resumed, actor, 1, 1);
+            resumed.batcher.insert(admitted);
+        }
+        assert_eq!(counted(&mut resumed), Some(vec![1.0, 10.0, 11.0]));
+    }
+
     #[test]
     fn a_resumed_order_goes_on_after_the_trained_batches() {
         let lockstep = Lockstep { actors: 2, trajectories_per_batch: 2 };

@@ -25,7 +25,10 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         ),
         (|t| t.observations = packed([f32::INFINITY; 32]), "observations[0] is inf, expected a number within 1e9 of 0"),
         (|t| t.behaviour_log_probs = packed([0.5; 6]), "behaviour_log_probs[0] is 0.5, expected at most 0"),
-        (|t| t.episode_returns = packed([f32::NAN]), "episode_returns[0] is NaN, expected a number within 1e9 of 0"),
+        (
+            |t| t.episode_returns = packed([1.0, f32::NAN]),
+            "episode_returns[1] is NaN, expected a number within 1e9 of 0",
+        ),
         (|t| t.unroll_length = 4, "field `unroll_length` is 4, agreed was 3"),
         (|t| t.unroll_length = u32::MAX, "field `unroll_length` is 4294967295, agreed was 3"),
         (|t| t.environments = 0, "field `environments` is 0, agreed was 2"),
@@ -39,8 +42,8 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         (|t| t.outcomes = vec![0, 0, 2, 0, 0, 0].into(), "final_observations has 0 elements, expected 4"),
         (|t| t.final_observations = packed([0.0; 4]), "final_observations has 4 elements, expected 0"),
         (|t| t.weights_version = 1000, "made with weights version 1000, the newest is "),
-        (|t| t.outcomes = vec![0, 0, 0, 0, 0, 0].into(), "episodes has 1 elements, expected 0"),
-        (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 1"),
+        (|t| t.outcomes = vec![0, 0, 0, 0, 0, 0].into(), "episodes has 2 elements, expected 0"),
+        (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 2"),
         (|t| t.actor_state = Some(vec![7; 9].into()), "field `actor_state` is for deterministic runs"),
         (
             |t| t.actor_state = Some(vec![7; 4000].into()),

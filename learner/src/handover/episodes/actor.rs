@@ -17,11 +17,13 @@ const BACK_FROM: f64 = 0.5;
 /// Running sums, and the pace.
 #[derive(Clone, Debug)]
 pub(super) struct RecordedActor {
-    /// Of the trajectory that follows without a gap.
+    /// Sequence of the trajectory that follows without a gap.
     next: u64,
     /// Steps of each environment since it came here.
     steps: u64,
-    environments: Vec<Environment>,
+    /// Return of each environment's episode until now, in double precision, so that long sums stay exact.
+    returns: Vec<f64>,
+    episodes: Vec<Running>,
     /// Where the stretch began over which its pace is taken: steps of an average environment, and its own.
     stretch: (f64, u64),
     is_slow: bool,
@@ -29,9 +31,7 @@ pub(super) struct RecordedActor {
 
 /// The episode that an environment is in the middle of.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Environment {
-    /// Summed in double precision, so that long sums stay exact.
-    pub(super) episode_return: f64,
+pub(super) struct Running {
     /// Steps of the environment when it began.
     pub(super) began: u64,
     /// Its place in the order; none if its beginning was not seen, or its actor was slow then.
@@ -42,24 +42,31 @@ impl RecordedActor {
     /// One that comes when an average environment has made `pace` steps, in the middle of episodes whose beginnings were not
     /// seen. `next` is the sequence of its first trajectory.
     pub(super) fn new(environments: usize, next: Sequence, pace: f64) -> Self {
-        Self::resumed(next, 0, vec![Environment::default(); environments], pace)
+        Self {
+            next: next.0,
+            steps: 0,
+            returns: vec![0.0; environments],
+            episodes: vec![Running::default(); environments],
+            stretch: (pace, 0),
+            is_slow: false,
+        }
     }
 
-    /// One that goes on in the middle of these episodes after so many steps.
-    pub(super) fn resumed(next: Sequence, steps: u64, environments: Vec<Environment>, pace: f64) -> Self {
-        Self { next: next.0, steps, environments, stretch: (pace, steps), is_slow: false }
+    /// One that goes on in the middle of these episodes, with their returns until now, after so many steps.
+    pub(super) fn resumed(next: Sequence, steps: u64, returns: Vec<f64>, episodes: Vec<Running>) -> Self {
+        Self { next: next.0, steps, returns, episodes, stretch: (0.0, steps), is_slow: false }
     }
 
     /// Every environment begins an episode.
     pub(super) fn begin_all(&mut self, source: Source, order: &mut EpisodeOrder) {
-        for environment in &mut self.environments {
-            environment.number = Some(order.begin(source));
+        for episode in &mut self.episodes {
+            episode.number = Some(order.begin(source));
         }
     }
 
     /// N
     pub(super) fn environments(&self) -> usize {
-        self.environments.len()
+        self.episodes.len()
     }
 
     /// Sequence of the trajectory that follows without a gap.
@@ -67,14 +74,15 @@ impl RecordedActor {
         Sequence(self.next)
     }
 
-    /// The episode of each environment with its length until now.
-    pub(super) fn running(&self) -> impl Iterator<Item = (&Environment, u64)> {
-        self.environments.iter().map(|environment| (environment, self.steps - environment.began))
+    /// The episode of each environment: its place in the order, return and length until now.
+    pub(super) fn running(&self) -> impl Iterator<Item = (Option<Number>, f64, u64)> {
+        let episodes = self.episodes.iter().zip(&self.returns);
+        episodes.map(|(episode, episode_return)| (episode.number, *episode_return, self.steps - episode.began))
     }
 
     /// None of the episodes that it is in the middle of will count, and none that began since the oldest of them did.
     pub(super) fn censor(&self, source: Source, order: &mut EpisodeOrder) {
-        let numbers = self.environments.iter().filter_map(|environment| environment.number);
+        let numbers = self.episodes.iter().filter_map(|episode| episode.number);
         if let Some(oldest) = numbers.filter(|number| order.runs(*number)).min() {
             order.censor_from(source, oldest);
         }
@@ -83,26 +91,31 @@ impl RecordedActor {
     /// Adds the rewards of a trajectory, ends and begins episodes.
     pub(super) fn record(&mut self, source: Source, trajectory: &Trajectory, order: &mut EpisodeOrder) {
         self.next = trajectory.sequence.0 + 1;
-        let n = self.environments.len().max(1);
+        let n = self.returns.len().max(1);
         for (rewards, outcomes) in trajectory.rewards.chunks_exact(n).zip(trajectory.outcomes.chunks_exact(n)) {
             self.steps += 1;
-            for (environment, reward) in self.environments.iter_mut().zip(rewards) {
-                environment.episode_return += f64::from(*reward);
+            for (episode_return, reward) in self.returns.iter_mut().zip(rewards) {
+                *episode_return += f64::from(*reward);
             }
             if outcomes.iter().fold(0, |any, outcome| any | *outcome as u8) == 0 {
                 continue;
             }
-            for (environment, outcome) in self.environments.iter_mut().zip(outcomes) {
-                if *outcome == Outcome::Continues {
-                    continue;
-                }
-                if let Some(number) = environment.number {
-                    order.end(number, environment.ended(self.steps));
-                }
-                let number = (!self.is_slow).then(|| order.begin(source));
-                *environment = Environment { episode_return: 0.0, began: self.steps, number };
+            for (environment, _) in outcomes.iter().enumerate().filter(|(_, outcome)| **outcome != Outcome::Continues) {
+                self.end(environment, source, order);
             }
         }
+    }
+
+    /// An environment's episode ends, and the next one begins.
+    fn end(&mut self, environment: usize, source: Source, order: &mut EpisodeOrder) {
+        let episode_return = std::mem::take(&mut self.returns[environment]);
+        let number = (!self.is_slow).then(|| order.begin(source));
+        let ended = std::mem::replace(&mut self.episodes[environment], Running { began: self.steps, number });
+        let Some(number) = ended.number else { return };
+        // A sum beyond what an honest actor sends is held to that, as one in a checkpoint is.
+        let max = f64::from(MAGNITUDE_MAX);
+        let length = u32::try_from(self.steps - ended.began).unwrap_or(u32::MAX);
+        order.end(number, Episode { episode_return: episode_return.clamp(-max, max) as f32, length });
     }
 
     /// Whether it has become slow, when an average environment has made `pace` steps. What it does is compared over stretches
@@ -118,14 +131,5 @@ impl RecordedActor {
         self.is_slow = own < average * if was_slow { BACK_FROM } else { SLOW_BELOW };
         self.stretch = (pace, self.steps);
         self.is_slow && !was_slow
-    }
-}
-
-impl Environment {
-    /// Its episode, which ends. A sum beyond what an honest actor sends is held to that, since a checkpoint is too.
-    fn ended(&self, steps: u64) -> Episode {
-        let max = f64::from(MAGNITUDE_MAX);
-        let episode_return = self.episode_return.clamp(-max, max) as f32;
-        Episode { episode_return, length: u32::try_from(steps - self.began).unwrap_or(u32::MAX) }
     }
 }

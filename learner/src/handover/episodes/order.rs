@@ -65,7 +65,8 @@ impl EpisodeOrder {
 
     /// Whether the episode runs and may still count.
     pub(super) fn runs(&self, number: Number) -> bool {
-        let place = number.checked_sub(self.first).and_then(|position| self.places.get(usize::try_from(position).ok()?));
+        let place =
+            number.checked_sub(self.first).and_then(|position| self.places.get(usize::try_from(position).ok()?));
         place.is_some_and(|place| place.state == State::Runs)
     }
 

@@ -1,7 +1,7 @@
 //! What a checkpoint of a deterministic run keeps of its episodes: with it a resumed run counts what one without a break does.
 //! In any other run the actors after a break are new, so what ran and what waited for it is forgotten.
 
-use super::actor::{Environment, RecordedActor};
+use super::actor::{RecordedActor, Running};
 use super::order::{EpisodeOrder, Place, State};
 use super::{EpisodeRecorder, Source};
 use crate::handover::ledger::PRODUCED_MAX;
@@ -54,7 +54,10 @@ impl SavedEpisodes {
         let is_return = |bits: u32| f32::from_bits(bits).abs() <= MAGNITUDE_MAX;
         let bad = self.order.iter().filter_map(|(_, ended)| *ended).find(|(bits, _)| !is_return(*bits));
         if let Some((bits, _)) = bad {
-            return Err(format!("an episode's return of {:e}, at most {MAGNITUDE_MAX:e} in magnitude", f32::from_bits(bits)));
+            return Err(format!(
+                "an episode's return of {:e}, at most {MAGNITUDE_MAX:e} in magnitude",
+                f32::from_bits(bits)
+            ));
         }
         let mut claimed = vec![false; self.order.len()];
         for (index, actor) in &self.actors {
@@ -69,7 +72,8 @@ impl SavedEpisodes {
                 }
             }
         }
-        let nobodys = (0..).zip(self.order.iter().zip(claimed)).find(|(_, ((_, ended), claimed))| ended.is_none() && !claimed);
+        let nobodys =
+            (0..).zip(self.order.iter().zip(claimed)).find(|(_, ((_, ended), claimed))| ended.is_none() && !claimed);
         nobodys.map_or(Ok(()), |(position, _): (usize, _)| {
             Err(format!("an episode at position {position} that no environment is in the middle of"))
         })
@@ -104,9 +108,9 @@ impl EpisodeRecorder {
         let position = |number| kept.binary_search_by_key(&number, |(number, _)| *number).ok();
         let saved = |actor: &RecordedActor| SavedActor {
             next: actor.next().0,
-            environments: Vec::from_iter(actor.running().map(|(environment, length)| SavedEnvironment {
-                position: environment.number.filter(|number| self.order.runs(*number)).and_then(position),
-                return_bits: environment.episode_return.to_bits(),
+            environments: Vec::from_iter(actor.running().map(|(number, episode_return, length)| SavedEnvironment {
+                position: number.filter(|number| self.order.runs(*number)).and_then(position),
+                return_bits: episode_return.to_bits(),
                 length,
             })),
         };
@@ -131,12 +135,13 @@ impl EpisodeRecorder {
         };
         let actor = |actor: &SavedActor| {
             let steps = actor.environments.iter().map(|environment| environment.length).max().unwrap_or(0);
-            let environment = |saved: &SavedEnvironment| Environment {
-                episode_return: f64::from_bits(saved.return_bits),
+            let running = |saved: &SavedEnvironment| Running {
                 began: steps - saved.length,
                 number: saved.position.map(|position| position as u64),
             };
-            RecordedActor::resumed(Sequence(actor.next), steps, actor.environments.iter().map(environment).collect(), 0.0)
+            let returns = actor.environments.iter().map(|saved| f64::from_bits(saved.return_bits)).collect();
+            let episodes = actor.environments.iter().map(running).collect();
+            RecordedActor::resumed(Sequence(actor.next), steps, returns, episodes)
         };
         Self {
             environments: saved.actors.values().map(|actor| actor.environments.len()).sum(),

@@ -155,6 +155,22 @@ fn progress_that_no_run_comes_to_is_refused() {
 }
 
 #[test]
+fn episodes_that_go_on_come_back_if_the_run_has_such_actors() {
+    let episodes = |actor: u32| {
+        let one = r#"{"position":0,"return_bits":4607182418800017408,"length":3}"#;
+        let others = r#",{"position":null,"return_bits":0,"length":0}"#.repeat(7);
+        let json = format!(
+            r#"{{"order":[[{actor},null],[{actor},[1065353216,1]]],"actors":{{"{actor}":{{"next":2,"environments":[{one}{others}]}}}}}}"#
+        );
+        serde_json::from_str::<SavedEpisodes>(&json).unwrap()
+    };
+    let with = |actor| Checkpoint { episodes: Some(episodes(actor)), ..checkpoint(1, 9.0) };
+    assert_eq!(Checkpoint::decode(&with(1).encode().unwrap(), &builtin()).unwrap(), with(1));
+    let told = Checkpoint::decode(&with(2).encode().unwrap(), &builtin()).unwrap_err().to_string();
+    assert_eq!(told, "its progress has episodes of actor 2, of 2 actors");
+}
+
+#[test]
 fn what_is_no_checkpoint_is_said_to_be_none() {
     let refusal = |bytes: &[u8]| Checkpoint::decode(bytes, &builtin()).unwrap_err().to_string();
     let sound = checkpoint(1, 9.0).encode().unwrap();
