@@ -52,9 +52,9 @@ pub struct Status {
     pub frames: u64,
     /// Updates of the network.
     pub updates: u64,
-    /// Episodes ended.
+    /// Episodes that ended as all that began before them did.
     pub episodes: u64,
-    /// Mean of the last 100 episodes.
+    /// Mean of the last 100 of these.
     pub mean_return: Option<f64>,
     /// Whether that has reached the goal.
     pub solved: bool,

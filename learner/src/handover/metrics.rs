@@ -90,10 +90,14 @@ pub const TABLE: &[Metric] = &[
     Metric::gauge("impala_learner_run_state", "1", "1 for the present state of the run, 0 for the others")
         .by("state", &[("waiting", "for actors"), ("training", ""), ("completed", ""), ("stopping", "")]),
     Metric::gauge("impala_learner_actors_connected", "actors", "Actors with an open trajectory stream"),
-    Metric::counter("impala_learner_episodes_total", "episodes", "Episodes that ended in trained trajectories"),
-    Metric::histogram("impala_learner_episode_return", "reward", "Undiscounted return of each episode"),
-    Metric::histogram("impala_learner_episode_length_steps", "steps", "Length of each episode"),
-    Metric::gauge("impala_learner_mean_return", "reward", "Mean return of the last 100 episodes"),
+    Metric::counter(
+        "impala_learner_episodes_total",
+        "episodes",
+        "Episodes that ended as all that began before them did: those that count",
+    ),
+    Metric::histogram("impala_learner_episode_return", "reward", "Undiscounted return of each episode that counts"),
+    Metric::histogram("impala_learner_episode_length_steps", "steps", "Length of each episode that counts"),
+    Metric::gauge("impala_learner_mean_return", "reward", "Mean return of the last 100 episodes that count"),
     Metric::counter("impala_learner_checkpoints_total", "checkpoints", "Checkpoints by what became of them")
         .by("result", &[("written", ""), ("failed", ""), ("skipped", "another was being written")]),
     Metric::gauge("impala_learner_checkpoint_update", "updates", "Update after which the newest checkpoint was made"),

@@ -78,13 +78,13 @@ pub struct Summary {
     pub frames: u64,
     /// Updates of the network.
     pub updates: u64,
-    /// Episodes ended.
+    /// Episodes that count: they have ended, and so have all that began before them.
     pub episodes: u64,
     /// Seconds from the learner's start to the end of training.
     pub seconds: f64,
     /// Seconds from the learner's start until the first batch was complete.
     pub seconds_to_first_batch: f64,
-    /// Mean of the last 100 episodes.
+    /// Mean of the last 100 of these.
     pub mean_return: Option<f64>,
     /// Worst mean of 100 episodes since solving.
     pub worst_after_solved: Option<f64>,
