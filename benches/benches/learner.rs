@@ -1,8 +1,10 @@
 //! The learner's parts on one core: batcher, V-trace, whole updates, and the hand-written passes beside them.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::workloads::{Correction, Learning, batch_config, config, numbered, trajectory};
+use impala_common::ids::Incarnation;
 use impala_common::trajectory::Episode;
+use impala_learner::handover::episodes::{EpisodeRecorder, Source};
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::progress::Progress;
 use impala_learner::learn::batch::{Batch, Columns};
@@ -28,6 +30,21 @@ fn batcher(criterion: &mut Criterion) {
             bencher.iter(|| batch.gather(0..batch.columns(), &mut columns));
         });
     }
+    group.finish();
+}
+
+/// What the queue's lock is held for besides the batches: the episodes of a trajectory of the defaults.
+fn episodes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("episodes");
+    let trajectories = numbered(&trajectory(&config(&[])), 0, 128);
+    group.throughput(Throughput::Elements(trajectories.len() as u64));
+    group.bench_function("record 128 of 10x8", |bencher| {
+        let record = |mut recorder: EpisodeRecorder| {
+            trajectories.iter().for_each(|one| recorder.record(Source::process(Incarnation(1)), one));
+            recorder
+        };
+        bencher.iter_batched(EpisodeRecorder::default, record, BatchSize::SmallInput);
+    });
     group.finish();
 }
 
@@ -83,5 +100,5 @@ fn checkpoint(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, batcher, vtrace, learner_step, checkpoint);
+criterion_group!(benches, batcher, episodes, vtrace, learner_step, checkpoint);
 criterion_main!(benches);

@@ -7,10 +7,11 @@
 //! | `actor.<index>` | in deterministic runs: the actor's state after its last trained trajectory, bytes |
 //!
 //! The metadata has one key, `impala_checkpoint`: JSON with the format's version, a CRC-32 and the state, itself JSON:
-//! counters, learning curve, account, and the resolved configuration as TOML. The CRC-32 covers the state's text and then
-//! the tensors' bytes in the order of the table. Names, envelope and checksum are those of `impala_policy::model_file`'s
-//! `checkpoint`, which reads the weights without a learner. Schedules are functions of the counters. The learner draws no random
-//! numbers once its parameters are initialised; those of the actors are in the actors' states.
+//! counters, learning curve, account, in deterministic runs the episodes that go on, and the resolved configuration as TOML.
+//! The CRC-32 covers the state's text and then the tensors' bytes in the order of the table. Names, envelope and checksum are
+//! those of `impala_policy::model_file`'s `checkpoint`, which reads the weights without a learner. Schedules are functions of
+//! the counters. The learner draws no random numbers once its parameters are initialised; those of the actors are in the
+//! actors' states.
 //!
 //! `run::checkpoint_store` is where checkpoints lie, `stages::checkpointer` writes them.
 
