@@ -23,7 +23,9 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         progress,
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
+        verified: None,
         best_mean_return: Some(0.1 + f64::from(mean_return)),
+        is_best_verified: false,
         settings: RecordedSettings::of(&config),
     }
 }
@@ -162,7 +164,7 @@ fn what_is_no_checkpoint_is_said_to_be_none() {
     let tensors = SafeTensors::deserialize(&sound).unwrap().tensors();
     let foreign = safetensors::serialize(tensors, None).unwrap();
     assert!(refusal(&foreign).contains("no checkpoint of this program"));
-    assert!(refusal(&with_envelope(|e| e.format = 9)).contains("its format is 9, this release reads 1"));
+    assert!(refusal(&with_envelope(|e| e.format = 9)).contains("its format is 9, this release reads formats up to 2"));
     assert!(refusal(&with_envelope(|e| e.crc32 ^= 1)).contains("its checksum is"));
     assert!(refusal(&with_envelope(|e| e.state = "{}".into())).contains("metadata cannot be read"));
     let other_network = with_envelope(|e| e.state = e.state.replace("hidden = [64, 64]", "hidden = [64, 32]"));
