@@ -7,6 +7,7 @@ use impala_env::seed::Rng;
 use impala_env::{Outcome, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
 use rand::RngExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What an environment pays for a step.
@@ -24,7 +25,7 @@ struct Environments {
     pays: Pays,
     rngs: Vec<Rng>,
     before: Vec<u8>,
-    steps: u32,
+    steps: Arc<AtomicU64>,
 }
 
 impl VectorEnvironment for Environments {
@@ -37,7 +38,7 @@ impl VectorEnvironment for Environments {
     }
 
     fn step(&mut self, actions: &[u8], step: Step<'_>) {
-        self.steps += 1;
+        let steps = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
         step.observations.fill(0.0);
         for (i, action) in actions.iter().enumerate() {
             step.rewards[i] = match self.pays {
@@ -48,7 +49,7 @@ impl VectorEnvironment for Environments {
             self.before[i] = *action;
         }
         let ends = match self.pays {
-            Pays::Change => self.steps.is_multiple_of(20),
+            Pays::Change => steps.is_multiple_of(20),
             Pays::Chance => true,
             Pays::Endlessly => false,
         };
@@ -65,8 +66,14 @@ impl VectorEnvironment for Environments {
 }
 
 fn evaluator(pays: Pays, mode: Mode, goal: f64) -> Evaluator {
+    counting(pays, mode, goal, &Arc::default())
+}
+
+/// The same, and how many steps were made so far.
+fn counting(pays: Pays, mode: Mode, goal: f64, steps: &Arc<AtomicU64>) -> Evaluator {
+    let steps = steps.clone();
     let environment = EnvironmentKind::new("known", 1, 2, goal, move |rngs: Vec<Rng>| {
-        Box::new(Environments { pays, before: vec![0; rngs.len()], rngs, steps: 0 })
+        Box::new(Environments { pays, before: vec![0; rngs.len()], rngs, steps: steps.clone() })
     });
     let network = NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
     let verification = Verification::new(Arc::new(Mutex::new(Progress::new(goal))), 1);
@@ -124,13 +131,19 @@ fn below_the_goal_or_far_above_it_a_hundred_decide() {
 
 #[test]
 fn a_stop_ends_an_evaluation_that_would_go_on_for_ever() {
-    let evaluator = evaluator(Pays::Endlessly, Mode::Greedy, 1e12);
+    let steps = Arc::default();
+    let evaluator = counting(Pays::Endlessly, Mode::Greedy, 1e12, &steps);
     let (verification, candidate) = (evaluator.verification.clone(), undecided(&evaluator, 1));
     let thread = std::thread::Builder::new().name("evaluator".into()).spawn(move || evaluator.run()).unwrap();
     assert!(verification.propose(candidate));
+    while steps.load(Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
     verification.stop();
     thread.join().unwrap();
     assert!(!verification.wait(), "there is no verdict");
+    let made = steps.load(Ordering::Relaxed);
+    assert!(made < evaluate::STEPS_MAX, "it went on to the limit of {made} steps");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Trainer {
             let progress = self.lock_progress();
             (progress.solved, progress.tries.clone())
         };
-        if !tries.verified.as_ref().is_some_and(|verified| verified.updates == moment.progress.updates) {
+        if tries.verified.as_ref().is_none_or(|verified| verified.updates != moment.progress.updates) {
             return;
         }
         (moment.progress.solved, moment.progress.tries) = (solved, tries);

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::handover::batcher::Batcher;
 use crate::handover::ledger::Account;
-use crate::handover::verification::Verdict;
+use crate::handover::verification::{Candidate, Verdict};
 use crate::handover::weights::WeightsSlot;
 use crate::learn::batch::Batch;
 use crate::learn::compute::ComputeDevice;
@@ -72,10 +72,12 @@ impl Bench {
         self.trainer.end()
     }
 
-    fn verdict(&self, mean: f64, is_reached: bool) {
-        let version = self.trainer.verification.next().unwrap().version;
+    /// Decides what the trainer has proposed; gives its try and frames.
+    fn verdict(&self, mean: f64, is_reached: bool) -> (u32, u64) {
+        let Candidate { attempt, version, frames, .. } = *self.trainer.verification.next().unwrap();
         let score = Score { episodes: 100, mean, min: mean, max: mean, cut: 0 };
         self.trainer.verification.decide(Verdict { version, mode: Mode::Greedy, score, is_reached });
+        (attempt, frames)
     }
 
     fn parameters(&mut self) -> Vec<f32> {
@@ -115,9 +117,7 @@ fn a_candidate_that_fails_is_followed_by_one_at_the_interval_and_training_goes_o
         while bench.trainer.candidate.is_none() {
             assert_eq!(bench.update(1.0), None);
         }
-        let candidate = bench.trainer.verification.next().unwrap();
-        assert_eq!((candidate.attempt, candidate.frames), (attempt, frames));
-        bench.verdict(0.25, false);
+        assert_eq!(bench.verdict(0.25, false), (attempt, frames));
         assert_eq!(bench.trainer.end(), None);
     }
     assert!(bench.jobs.take_verified().is_none());
