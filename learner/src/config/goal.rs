@@ -22,7 +22,8 @@ section! {
         evaluation: Mode = Mode::Greedy, "greedy", "IMPALA_EVALUATION",
             "How the policy plays the fresh episodes: greedy (the most probable action) or sampled (as in training).";
         verify_every: u64 = 10_000, "10000", "IMPALA_VERIFY_EVERY",
-            "Frames trained between two tries to verify that the policy has reached the goal.";
+            "Frames trained between two tries to verify that the policy has reached the goal."
+            in Bounds::AtLeastOne("frame, e.g. 10000");
         frames_after_solved: u64 = 0, "0", "IMPALA_FRAMES_AFTER_SOLVED",
             "Frames to train on after solving; the summary tells the worst 100-episode mean in them.";
     }

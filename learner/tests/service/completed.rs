@@ -79,12 +79,12 @@ async fn the_model_that_is_left_is_the_verified_one_however_far_training_went() 
     let learner = TestLearner::start(easy("frames_after_solved = 60")).await;
     let mut actor = learner.actor("a", 1).await;
     for version in 0..100 {
-        actor.train(version).await;
+        actor.train(u64::saturating_sub(version, 1)).await;
     }
     // The verdict takes its time; nobody trains meanwhile.
     while !learner.status_in(RunState::Training).await.solved {}
     for version in 100..110 {
-        actor.train(version).await;
+        actor.train(u64::saturating_sub(version, 1)).await;
     }
     assert_eq!(actor.told_to_wait().await, "solved");
     actor.leave().await;
@@ -110,7 +110,7 @@ async fn a_run_whose_actors_have_fallen_silent_ends_at_the_verdict() {
     let learner = TestLearner::start(easy("")).await;
     let mut actor = learner.actor("a", 1).await;
     for version in 0..100 {
-        actor.train(version).await;
+        actor.train(u64::saturating_sub(version, 1)).await;
     }
     assert_eq!(actor.told_to_wait().await, "solved");
     actor.leave().await;
