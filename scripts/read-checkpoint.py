@@ -25,16 +25,14 @@ def main():
     for name, tensor in tensors.items():
         print(f"{name:40} {tensor.dtype} {list(tensor.shape)}")
 
-    # The state's text, then parameters and moments in the layout's order, then the actors' states by index.
+    # The state's text, then parameters and moments in the layout's order, then the actors' states by index, then the parameters
+    # of the policy that solved the task, where it is an earlier one.
     layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("torso.")})
     blocks = [f"torso.{i}" for i in layers] + ["policy", "value"]
-    order = [
-        f"{prefix}{block}.{kind}"
-        for prefix in ("", "optimiser.first.", "optimiser.second.")
-        for block in blocks
-        for kind in ("weight", "bias")
-    ]
+    names = [f"{block}.{kind}" for block in blocks for kind in ("weight", "bias")]
+    order = [prefix + name for prefix in ("", "optimiser.first.", "optimiser.second.") for name in names]
     order += sorted((name for name in tensors if name.startswith("actor.")), key=lambda name: int(name[6:]))
+    order += [f"verified.{name}" for name in names if f"verified.{name}" in tensors]
     checksum = zlib.crc32(envelope["state"].encode())
     for name in order:
         checksum = zlib.crc32(tensors[name].tobytes(), checksum)

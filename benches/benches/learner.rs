@@ -91,7 +91,13 @@ fn checkpoint(criterion: &mut Criterion) {
         // A learning curve of full length, as after millions of frames.
         (0..10_000).for_each(|_| progress.record_update(80, std::iter::once(episode)));
         let copy = |step: &mut LearnerStep| {
-            Checkpoint::new(settings.clone(), step, progress.save(), Account::default(), BTreeMap::default())
+            Checkpoint::new(
+                settings.clone(),
+                step,
+                progress.save_with_policy(),
+                Account::default(),
+                BTreeMap::default(),
+            )
         };
         group.bench_function(format!("copy {hidden}"), |bencher| bencher.iter(|| copy(&mut step)));
         let checkpoint = copy(&mut step);

@@ -9,7 +9,7 @@ use impala_learner::cli::LearnerArgs;
 use impala_learner::config::{Config, OpenSplit};
 use impala_learner::report::sinks::console;
 use impala_learner::report::summary::{self, RunEnd, Summary};
-use impala_policy::evaluate::{self, Evaluation, EvaluationPlan};
+use impala_policy::evaluate::{self, EvaluationPlan, Mode, Score};
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Episodes of the greedy evaluation.
+/// Episodes of the evaluation of a run that has verified none of its policies.
 const EVALUATION_EPISODES: usize = 100;
 /// Time without any actor process after which the run is given up.
 const DESERTED: Duration = Duration::from_secs(2);
@@ -167,62 +167,46 @@ struct Times {
     evaluation: f64,
 }
 
-/// The greedy policy over fresh episodes.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Greedy {
-    episodes: usize,
-    mean: f64,
-    min: f64,
-    max: f64,
-    /// Episodes that did not end by themselves: their returns count only so far.
-    cut: usize,
-}
-
-impl Greedy {
-    fn of(evaluation: &Evaluation) -> Self {
-        let Evaluation { returns, cut } = evaluation;
-        let (mean, min, max) = (evaluation.mean(), evaluation.min().into(), evaluation.max().into());
-        Self { episodes: returns.len(), mean, min, max, cut: *cut }
-    }
-}
-
-impl std::fmt::Display for Greedy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { episodes, mean, min, max, cut } = *self;
-        write!(f, "mean {mean:.2}, min {min:.2}, max {max:.2} over {episodes} fresh episodes")?;
-        match cut {
-            0 => Ok(()),
-            _ => write!(f, ", {cut} of them cut after {} steps", evaluate::STEPS_MAX),
-        }
-    }
-}
-
 /// `summary.json`: everything that the printed summary tells, for scripts.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
-    /// The goal that both the training's and the greedy policy's mean are measured by.
+    /// The goal that both the training's and the evaluated policy's mean are measured by.
     solved_return: f64,
-    greedy: Greedy,
+    /// What the policy that the run leaves reached in fresh episodes, by the most probable actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greedy: Option<Score>,
+    /// The same by actions drawn from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<Score>,
     seconds_by_phase: Times,
 }
 
 impl<'a> Report<'a> {
-    /// Evaluates the greedy policy, which takes a moment, and adds it up.
+    /// Adds it up. Evaluates the policy of an unsolved run, which takes a moment; that of a solved one was.
     fn new(config: &Config, outcome: &'a Outcome, marks: &Marks) -> anyhow::Result<Self> {
         let Outcome { summary, network, parameters } = outcome;
         let Marks { process_started, learner_started, ended, seconds_before } = *marks;
-        // Metrics and probes go on meanwhile.
-        let plan = EvaluationPlan::new(EVALUATION_EPISODES, config.task.seed);
-        let greedy = tokio::task::block_in_place(|| evaluate::greedy(config.environment(), network, parameters, plan))?;
+        let (mode, score) = match &summary.verification.verified {
+            Some(verified) => (verified.mode, verified.score),
+            None => {
+                let mode = config.goal.evaluation;
+                let plan = EvaluationPlan { mode, ..EvaluationPlan::new(EVALUATION_EPISODES, config.task.seed) };
+                let play = || evaluate::play(config.environment(), network, parameters, plan, &|| false);
+                // Metrics and probes go on meanwhile.
+                (mode, tokio::task::block_in_place(play)?.score())
+            }
+        };
+        let by = |wanted| (mode == wanted).then_some(score);
         // Of this process: a resumed run had its first batch in an earlier one.
         let training = summary.seconds - summary.seconds_to_first_batch.max(seconds_before);
         let training_end = learner_started + Duration::from_secs_f64((summary.seconds - seconds_before).max(0.0));
         Ok(Self {
             summary,
             solved_return: config.solved_return(),
-            greedy: Greedy::of(&greedy),
+            greedy: by(Mode::Greedy),
+            sampled: by(Mode::Sampled),
             seconds_by_phase: Times {
                 start_up: training_end.saturating_duration_since(process_started).as_secs_f64() - training,
                 training,
@@ -238,26 +222,15 @@ impl std::fmt::Display for Report<'_> {
         let Times { start_up, training, shut_down, evaluation } = self.seconds_by_phase;
         let wall = start_up + training + shut_down + evaluation;
         writeln!(f, "{}", self.summary)?;
-        writeln!(f, "greedy        {}", self.greedy)?;
+        if self.summary.verification.verified.is_none() {
+            for (mode, score) in [(Mode::Greedy, &self.greedy), (Mode::Sampled, &self.sampled)] {
+                score.iter().try_for_each(|score| writeln!(f, "{}", summary::evaluation_line(mode, score)))?;
+            }
+        }
         write!(
             f,
             "wall time     {wall:.2} s = {start_up:.2} start-up + {training:.2} training + {shut_down:.2} shut-down + \
              {evaluation:.2} evaluation"
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn episodes_that_the_evaluation_cut_are_told_to_people_and_scripts() {
-        let greedy = |cut| Greedy::of(&Evaluation { returns: vec![1.0, 2.0, 6.0], cut });
-        assert_eq!(greedy(0).to_string(), "mean 3.00, min 1.00, max 6.00 over 3 fresh episodes");
-        let told = "mean 3.00, min 1.00, max 6.00 over 3 fresh episodes, 2 of them cut after 108000 steps";
-        assert_eq!(greedy(2).to_string(), told);
-        let json = serde_json::to_string(&greedy(2)).unwrap();
-        assert_eq!(json, r#"{"episodes":3,"mean":3.0,"min":1.0,"max":6.0,"cut":2}"#);
     }
 }

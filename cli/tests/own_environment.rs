@@ -145,6 +145,7 @@ fn a_roller_steps_saves_and_takes_up_an_environment_of_its_own() {
     let mut again = Roller::take_up(plan, &roller.save()).unwrap();
     let [a, b] = [&mut roller, &mut again].map(|roller| roller.unroll(Sequence(1), &weights).unwrap());
     assert_eq!(a, b);
-    let evaluation = evaluate::greedy(&environment, &network, &parameters, EvaluationPlan::new(50, 1)).unwrap();
+    let evaluation =
+        evaluate::play(&environment, &network, &parameters, EvaluationPlan::new(50, 1), &|| false).unwrap();
     assert_eq!(evaluation.mean(), 1.0);
 }

@@ -113,6 +113,38 @@ fn a_run_that_is_over_stays_over() {
 }
 
 #[test]
+fn the_best_checkpoint_begins_a_run_of_its_own() {
+    let run = Run::of(IMPALA);
+    assert!(run.train(&[]).output().unwrap().status.success());
+    let directory = run.directory();
+    let model = fs::read(directory.join("model.safetensors")).unwrap();
+    let before = checkpoints(&directory);
+    let best = format!("{}#best", directory.display());
+
+    // It is solved, so there is nothing to train.
+    let other = Run::of(IMPALA);
+    let output = other.train(&["--resume", &best]).output().unwrap();
+    let told = text(&output);
+    assert!(output.status.success() && told.contains("result        solved\n"), "{told}");
+    assert!(told.contains("resumed       after update "), "{told}");
+    assert!(fs::read(other.directory().join("model.safetensors")).unwrap() == model, "it is another policy");
+
+    // Trained on, it leaves the verified policy, and checkpoints of its own.
+    let further = Run::of(IMPALA);
+    let output = further.train(&["--resume", &best, "--frames-after-solved", "80000"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let of_its_own = further.directory();
+    assert!(fs::read(of_its_own.join("model.safetensors")).unwrap() == model, "it is another policy");
+    assert!(!checkpoints(&of_its_own).is_empty() && of_its_own.join("checkpoints/best.safetensors").exists());
+    assert_eq!(checkpoints(&directory), before);
+
+    let refused = text(&resume(&directory, &["--run-dir", directory.to_str().unwrap()]));
+    assert!(refused.contains("result        solved"), "the run itself stays over: {refused}");
+    let refused = IMPALA.command(&["train", "--resume", &best, "--run-dir"]).arg(&directory).output().unwrap();
+    assert!(text(&refused).contains("#best begins a run of its own, but "), "{}", text(&refused));
+}
+
+#[test]
 fn an_interrupted_run_goes_on_from_its_last_update() {
     let run = Run::of(IMPALA);
     // No checkpoints but the last.

@@ -5,6 +5,7 @@
 use impala_harness::processes::{Program, Run};
 #[cfg(target_os = "linux")]
 use impala_harness::processes::{address, file_with, get, signal, start_printing_to, wait_for_end};
+use impala_policy::model_file;
 use safetensors::SafeTensors;
 use std::fs;
 #[cfg(target_os = "linux")]
@@ -30,6 +31,17 @@ fn train_solves_cartpole_and_leaves_a_complete_run_directory() {
     }
     let csv = fs::read_to_string(directory.join("metrics.csv")).unwrap();
     assert!(csv.starts_with("seconds,frames,updates,") && csv.lines().count() >= 2, "{csv}");
+    assert!(csv.lines().next().unwrap().contains(",verifications,verification_mean_return,"), "{csv}");
+    // The policy that is left is the one that was verified, and not evaluated again.
+    let json = fs::read_to_string(directory.join("summary.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let verified = &json["verification"]["verified"];
+    assert!(json["greedy"]["mean"].as_f64() >= Some(475.0) && json["greedy"] == verified["score"], "{json}");
+    assert_eq!(text.matches("greedy        mean").count(), 1, "{text}");
+    assert_eq!(
+        model_file::load(&directory.join("model.safetensors")).unwrap().description.updates,
+        verified["updates"]
+    );
     assert!(fs::read_to_string(directory.join("learning_curve.svg")).unwrap().contains("<svg"));
     let model = fs::read(directory.join("model.safetensors")).unwrap();
     assert_eq!(SafeTensors::deserialize(&model).unwrap().tensor("torso.1.weight").unwrap().shape(), [64, 64]);

@@ -56,8 +56,10 @@ pub struct Status {
     pub episodes: u64,
     /// Mean of the last 100 of these.
     pub mean_return: Option<f64>,
-    /// Whether that has reached the goal.
+    /// Whether the task is solved: a policy was verified to reach the goal.
     pub solved: bool,
+    /// Whether a policy is being verified; learners of before do not tell.
+    pub verifying: bool,
     /// Actors with an open trajectory stream.
     pub actors_connected: u32,
     /// Every trajectory.
@@ -68,7 +70,11 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.reason.is_empty() { "" } else { ": " };
         let mean = self.mean_return.map_or("-".into(), |mean| format!("{mean:.2}"));
-        let solved = if self.solved { ", solved" } else { "" };
+        let solved = match (self.solved, self.verifying) {
+            (true, _) => ", solved",
+            (false, true) => ", verifying that the policy has reached the goal",
+            (false, false) => "",
+        };
         writeln!(f, "state         {}{separator}{}", self.state, self.reason)?;
         writeln!(f, "environment   {}", self.environment)?;
         writeln!(f, "actors        {} connected", self.actors_connected)?;
@@ -93,9 +99,12 @@ mod tests {
             episodes: 2,
             mean_return: Some(20.5),
             solved: true,
+            verifying: false,
             actors_connected: 3,
             account: Account { produced: 3, trained: 1, lost: 1, ..Account::default() },
         };
+        let verifying = Status { solved: false, verifying: true, ..status.clone() }.to_string();
+        assert!(verifying.contains("over the last 100 episodes, verifying that the policy has"), "{verifying}");
         let text = status.to_string();
         for part in ["state         completed: solved", "3 connected", "80 frames in 1 updates", "20.50", "1 in flight"]
         {

@@ -24,9 +24,23 @@ pub enum Purpose {
         /// Index of the actor.
         actor: u32,
     },
-    /// Episodes of the greedy evaluation.
+    /// Episodes of the evaluation of a policy by itself.
     Evaluation {
         /// Index of the environment.
+        environment: u32,
+    },
+    /// Episodes by which a run verifies that its policy has reached the goal.
+    Verification {
+        /// Number of the try in the run, from 1.
+        attempt: u32,
+        /// Index of the environment in the try.
+        environment: u32,
+    },
+    /// Actions of an evaluated policy that draws them.
+    EvaluatedPolicy {
+        /// Number of the try; 0 for an evaluation by itself.
+        attempt: u32,
+        /// Index of the first environment that it acts in.
         environment: u32,
     },
 }
@@ -38,6 +52,8 @@ pub fn rng(run_seed: u64, purpose: Purpose) -> Rng {
         Purpose::Environment { actor, environment } => (2, actor, environment),
         Purpose::Policy { actor } => (3, actor, 0),
         Purpose::Evaluation { environment } => (4, environment, 0),
+        Purpose::Verification { attempt, environment } => (5, attempt, environment),
+        Purpose::EvaluatedPolicy { attempt, environment } => (6, attempt, environment),
     };
     // The 256-bit seed holds every part in a place of its own: distinct purposes cannot meet.
     let mut seed = [0; 32];
@@ -69,7 +85,11 @@ mod tests {
             for actor in 0..4 {
                 purposes.push(Purpose::Policy { actor });
                 purposes.push(Purpose::Evaluation { environment: actor });
-                purposes.extend((0..4).map(|environment| Purpose::Environment { actor, environment }));
+                for environment in 0..4 {
+                    purposes.push(Purpose::Environment { actor, environment });
+                    purposes.push(Purpose::Verification { attempt: actor, environment });
+                    purposes.push(Purpose::EvaluatedPolicy { attempt: actor, environment });
+                }
             }
             for purpose in purposes {
                 let first: u64 = rng(seed, purpose).random();

@@ -20,7 +20,7 @@ pub struct LearnerArgs {
     pub config: Option<PathBuf>,
 
     /// Resume a run from its newest intact checkpoint: the run's directory, or the URL of its checkpoints. Its settings hold where
-    /// none are given.
+    /// none are given. RUN#best, or the file of a checkpoint, begins a run of its own at that checkpoint.
     #[arg(long, env = "IMPALA_RESUME", hide_env_values = true, value_name = "RUN")]
     pub resume: Option<String>,
 

@@ -8,4 +8,5 @@ pub mod ledger;
 pub mod metrics;
 pub mod progress;
 pub mod run_state;
+pub mod verification;
 pub mod weights;

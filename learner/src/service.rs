@@ -154,6 +154,7 @@ impl Shared {
             episodes: progress.episodes,
             mean_return: progress.mean_return(),
             solved: progress.solved.is_some(),
+            verifying: progress.is_verifying,
             actors_connected: u32::try_from(connected).unwrap_or(u32::MAX),
             account: self.ledger.account(),
         }

@@ -2,6 +2,7 @@
 //! another: they name only what passes between them (`handover`), and `app` alone connects them.
 
 pub mod checkpointer;
+pub mod evaluator;
 pub mod publisher;
 pub mod stage;
 pub mod trainer;

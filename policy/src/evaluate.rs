@@ -1,32 +1,95 @@
-//! The greedy evaluation: whole episodes with the most probable actions, to tell what a policy has learned. It needs the
-//! parameters and the environment, neither a learner nor an actor.
+//! The evaluation: whole episodes, to tell what a policy has learned. Greedy, with the most probable actions, or sampled as
+//! actors do. It needs the parameters and the environment, neither a learner nor an actor.
+
+mod score;
 
 use crate::model_file::Model;
 use crate::network::NetworkSpec;
-use crate::policy::Policy;
-use impala_env::seed::{self, Purpose};
+use crate::policy::{Decision, Policy};
+use impala_env::seed::{self, Purpose, Rng};
 use impala_env::spec::EnvironmentSpec;
-use impala_env::{EnvironmentKind, Outcome, Registry, Step, UnknownEnvironment};
+use impala_env::{EnvironmentKind, Outcome, Registry, Step, UnknownEnvironment, named};
+pub use score::Score;
+use serde::{Deserialize, Serialize};
 
 /// Steps after which an evaluated episode is cut where nobody chooses: an hour of a game at 30 steps a second. Without a limit,
 /// an environment that never ends by itself would be evaluated for ever.
 pub const STEPS_MAX: u64 = 108_000;
+
+/// How an evaluated policy chooses its actions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The most probable action.
+    #[default]
+    Greedy,
+    /// Drawn from the policy, as in training.
+    Sampled,
+}
+
+impl Mode {
+    /// Both, in the order in which help texts name them.
+    pub const ALL: [Self; 2] = [Self::Greedy, Self::Sampled];
+
+    /// The name in flags, configuration files and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::Sampled => "sampled",
+        }
+    }
+}
+
+named!(Mode, "evaluation");
+
+/// Which random sources an evaluation draws from. Two with the same seed, series and first episode play the same episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Series {
+    /// Those of a policy that is evaluated by itself.
+    Single,
+    /// Those of a try of a run to verify its policy, numbered from 1.
+    Try(u32),
+}
+
+impl Series {
+    fn environment(self, environment: u32) -> Purpose {
+        match self {
+            Self::Single => Purpose::Evaluation { environment },
+            Self::Try(attempt) => Purpose::Verification { attempt, environment },
+        }
+    }
+
+    fn policy(self, environment: u32) -> Purpose {
+        let attempt = match self {
+            Self::Single => 0,
+            Self::Try(attempt) => attempt,
+        };
+        Purpose::EvaluatedPolicy { attempt, environment }
+    }
+}
 
 /// How to evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvaluationPlan {
     /// Episodes, played side by side.
     pub episodes: usize,
-    /// Decides every draw of the environments.
+    /// The place of the first of them in its series: who goes on with a series plays others than before.
+    pub first: u32,
+    /// Decides, with the series, every draw.
     pub seed: u64,
+    /// Which draws of the seed.
+    pub series: Series,
+    /// How actions are chosen.
+    pub mode: Mode,
     /// Steps after which an episode is cut; its return until then counts.
     pub steps_max: u64,
 }
 
 impl EvaluationPlan {
-    /// So many episodes, of at most [`STEPS_MAX`] steps each.
+    /// So many greedy episodes by themselves, of at most [`STEPS_MAX`] steps each.
     pub fn new(episodes: usize, seed: u64) -> Self {
-        Self { episodes, seed, steps_max: STEPS_MAX }
+        let (series, mode) = (Series::Single, Mode::Greedy);
+        Self { episodes, first: 0, seed, series, mode, steps_max: STEPS_MAX }
     }
 }
 
@@ -57,12 +120,36 @@ pub enum EvaluateError {
         /// What it was to play.
         environment: EnvironmentSpec,
     },
+    /// Whoever asked for it has no use for it any more.
+    #[error("the evaluation was stopped")]
+    Stopped,
 }
 
 impl Evaluation {
     /// Mean return; NaN without episodes.
     pub fn mean(&self) -> f64 {
         self.returns.iter().map(|x| f64::from(*x)).sum::<f64>() / self.returns.len() as f64
+    }
+
+    /// Standard error of the mean: what it would vary by if other episodes were played; NaN below two episodes.
+    pub fn standard_error(&self) -> f64 {
+        let (mean, n) = (self.mean(), self.returns.len() as f64);
+        let squares: f64 = self.returns.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
+        (squares / (n - 1.0) / n).sqrt()
+    }
+
+    /// With the episodes of another part of the same series.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.returns.extend(other.returns);
+        self.cut += other.cut;
+        self
+    }
+
+    /// It in a few numbers.
+    pub fn score(&self) -> Score {
+        let (mean, min, max) = (self.mean(), self.min().into(), self.max().into());
+        Score { episodes: self.returns.len(), mean, min, max, cut: self.cut }
     }
 
     /// Smallest return; infinite without episodes.
@@ -81,33 +168,33 @@ impl Evaluation {
 /// # Errors
 /// `registry` does not know the environment, or knows it with another shape.
 pub fn model(model: &Model, registry: &Registry, plan: EvaluationPlan) -> Result<Evaluation, EvaluateError> {
-    greedy(registry.get(&model.description.environment)?, &model.network, &model.parameters, plan)
+    play(registry.get(&model.description.environment)?, &model.network, &model.parameters, plan, &|| false)
 }
 
-/// Plays episodes side by side, each in an environment of its own with a random source of its own, by the most probable
-/// action. The same arguments give the same returns.
+/// Plays episodes side by side, each in an environment of its own with a random source of its own. The same arguments give the
+/// same returns. `is_stopped` is asked before every step; once it says so, there is no evaluation.
 ///
 /// # Errors
-/// The network does not fit the environment.
+/// The network does not fit the environment, or the evaluation was stopped.
 ///
 /// # Panics
 /// If the parameters are another network's.
-pub fn greedy(
+pub fn play(
     environment: &EnvironmentKind,
     network: &NetworkSpec,
     parameters: &[f32],
     plan: EvaluationPlan,
+    is_stopped: &dyn Fn() -> bool,
 ) -> Result<Evaluation, EvaluateError> {
-    let EvaluationPlan { episodes, seed, steps_max } = plan;
+    let EvaluationPlan { episodes, first, seed, series, steps_max, .. } = plan;
     let spec = environment.spec();
     let (observation_len, action_count) = (network.observation_len, network.action_count);
     if (observation_len, action_count) != (spec.observation_len, spec.action_count) {
         return Err(EvaluateError::Misfit { observation_len, action_count, environment: spec.clone() });
     }
-    let mut policy = Policy::new(network);
-    policy.set_parameters(parameters);
-    let rng = |environment| seed::rng(seed, Purpose::Evaluation { environment });
-    let mut environments = environment.make((0_u32..).take(episodes).map(rng).collect());
+    let mut player = Player::new(network, parameters, plan);
+    let rng = |environment| seed::rng(seed, series.environment(environment));
+    let mut environments = environment.make((first..).take(episodes).map(rng).collect());
 
     let mut observations = vec![0.0; episodes * spec.observation_len];
     let (mut actions, mut rewards) = (vec![0; episodes], vec![0.0; episodes]);
@@ -118,7 +205,10 @@ pub fn greedy(
     // Only the first episode of each environment counts: the number of episodes does not favour short ones.
     let mut steps = 0;
     while steps < steps_max && running.contains(&true) {
-        policy.act_greedily(&observations, &mut actions);
+        if is_stopped() {
+            return Err(EvaluateError::Stopped);
+        }
+        player.act(&observations, &mut actions);
         final_observations.clear();
         let step = Step {
             observations: &mut observations,
@@ -139,96 +229,35 @@ pub fn greedy(
     Ok(Evaluation { returns, cut })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::activation::Activation;
-    use crate::model_file::ModelDescription;
-    use impala_env::{StateError, VectorEnvironment, builtin};
+/// The policy and how it chooses.
+struct Player {
+    policy: Policy,
+    /// None for a greedy one.
+    draws: Option<Rng>,
+    log_probs: Vec<f32>,
+}
 
-    /// A linear policy that pushes the cart towards the side to which the pole leans and moves.
-    fn balancing() -> (NetworkSpec, Vec<f32>) {
-        let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
-        let mut parameters = vec![0.0; network.parameter_count()];
-        // Logit of action 1, push to the right, from position, velocity, angle and angular velocity.
-        for (input, weight) in [0.05, 0.15, 1.0, 0.5].into_iter().enumerate() {
-            parameters[2 * input + 1] = weight;
-        }
-        (network, parameters)
+impl Player {
+    fn new(network: &NetworkSpec, parameters: &[f32], plan: EvaluationPlan) -> Self {
+        let mut policy = Policy::new(network);
+        policy.set_parameters(parameters);
+        let draws = match plan.mode {
+            Mode::Greedy => None,
+            Mode::Sampled => Some(seed::rng(plan.seed, plan.series.policy(plan.first))),
+        };
+        Self { policy, draws, log_probs: vec![0.0; plan.episodes] }
     }
 
-    /// What a model of this policy for the environment reaches.
-    fn evaluate(environment: &str, parameters: &[f32], plan: EvaluationPlan) -> Result<Evaluation, EvaluateError> {
-        let (environment, activation) = (environment.parse().unwrap(), Activation::Tanh);
-        let description = ModelDescription { environment, activation, frames: 0, updates: 0 };
-        let loaded = Model { description, network: balancing().0, parameters: parameters.to_vec() };
-        model(&loaded, &builtin(), plan)
-    }
-
-    #[test]
-    fn a_balancing_policy_reaches_the_step_limit() {
-        let (_, parameters) = balancing();
-        let evaluation = evaluate("cartpole-v1", &parameters, EvaluationPlan::new(100, 1)).unwrap();
-        assert_eq!((evaluation.returns.len(), evaluation.mean(), evaluation.min()), (100, 500.0, 500.0));
-        let evaluation = evaluate("cartpole-v0", &parameters, EvaluationPlan::new(10, 1)).unwrap();
-        assert_eq!((evaluation.mean(), evaluation.max(), evaluation.cut), (200.0, 200.0, 0));
-    }
-
-    #[test]
-    fn a_policy_that_always_pushes_left_falls_soon_and_repeatably() {
-        let zeros = vec![0.0; balancing().1.len()];
-        let evaluate = |seed| evaluate("cartpole-v1", &zeros, EvaluationPlan::new(50, seed)).unwrap();
-        let evaluation = evaluate(1);
-        assert!(evaluation.min() >= 8.0 && evaluation.max() <= 11.0, "{evaluation:?}");
-        assert_eq!(evaluation, evaluate(1));
-        assert_ne!(evaluation, evaluate(2));
-    }
-
-    #[test]
-    fn a_model_for_another_environment_is_refused_with_both() {
-        let (_, parameters) = balancing();
-        let refusal = |name| evaluate(name, &parameters, EvaluationPlan::new(1, 1)).unwrap_err().to_string();
-        assert!(refusal("pong").contains("unknown environment `pong`: use one of cartpole-v1"));
-        assert_eq!(
-            refusal("catch"),
-            "the network reads observations of length 4 and chooses among 2 actions: it is none for catch (observation \
-             length 50, 3 actions)"
-        );
-    }
-
-    /// Pays 1 a step and never ends.
-    struct Endless(usize);
-
-    impl VectorEnvironment for Endless {
-        fn environments(&self) -> usize {
-            self.0
+    fn act(&mut self, observations: &[f32], actions: &mut [u8]) {
+        match &mut self.draws {
+            None => self.policy.act_greedily(observations, actions),
+            Some(rng) => {
+                let decision = Decision { actions, behaviour_log_probs: &mut self.log_probs };
+                self.policy.act(observations, rng, decision);
+            }
         }
-
-        fn observe(&self, observations: &mut [f32]) {
-            observations.fill(0.0);
-        }
-
-        fn step(&mut self, _: &[u8], step: Step<'_>) {
-            step.observations.fill(0.0);
-            step.rewards.fill(1.0);
-            step.outcomes.fill(Outcome::Continues);
-        }
-
-        fn state(&self) -> Vec<u8> {
-            Vec::new()
-        }
-
-        fn restore(&mut self, _: &[u8]) -> Result<(), StateError> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn episodes_that_never_end_are_cut_at_the_limit_and_counted() {
-        let kind = EnvironmentKind::new("endless", 4, 2, 1.0, |rngs| Box::new(Endless(rngs.len()))).unwrap();
-        let (network, parameters) = balancing();
-        let plan = EvaluationPlan { steps_max: 30, ..EvaluationPlan::new(3, 1) };
-        let evaluation = greedy(&kind, &network, &parameters, plan).unwrap();
-        assert_eq!(evaluation, Evaluation { returns: vec![30.0; 3], cut: 3 });
     }
 }
+
+#[cfg(test)]
+mod tests;

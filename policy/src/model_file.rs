@@ -52,7 +52,7 @@ pub enum ModelError {
     #[error("its metadata cannot be read: {0}")]
     Metadata(String),
     /// Another release wrote the checkpoint.
-    #[error("it is a checkpoint of format {found}, this release reads {}", checkpoint::FORMAT)]
+    #[error("it is a checkpoint of format {found}, this release reads formats up to {}", checkpoint::FORMATS.end())]
     CheckpointFormat {
         /// The format of the file.
         found: u32,

@@ -22,6 +22,7 @@ impl From<Status> for pb::StatusReply {
             episodes: status.episodes,
             mean_return: status.mean_return,
             solved: status.solved,
+            verifying: Some(status.verifying),
             actors_connected: status.actors_connected,
             account: Some(pb::Account { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost }),
         }
@@ -51,6 +52,7 @@ impl TryFrom<pb::StatusReply> for Status {
             episodes: reply.episodes,
             mean_return: reply.mean_return,
             solved: reply.solved,
+            verifying: reply.verifying.unwrap_or_default(),
             actors_connected: reply.actors_connected,
             account: Account { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost },
         })
@@ -71,6 +73,7 @@ mod tests {
             episodes: 2,
             mean_return: Some(20.5),
             solved: true,
+            verifying: true,
             actors_connected: 3,
             account: Account { produced: 3, trained: 1, lost: 1, ..Account::default() },
         }
@@ -82,6 +85,9 @@ mod tests {
             let status = status(state);
             assert_eq!(Status::try_from(pb::StatusReply::from(status.clone())), Ok(status));
         }
+        // A learner of before does not tell.
+        let reply = pb::StatusReply { verifying: None, ..status(RunState::Training).into() };
+        assert!(!Status::try_from(reply).unwrap().verifying);
         let reply = pb::StatusReply { state: 99, ..status(RunState::Training).into() };
         let error = Status::try_from(reply).unwrap_err();
         assert_eq!(error, WireError::Unknown { field: "state", value: "99".into() });

@@ -3,6 +3,7 @@
 use super::completed::Completed;
 use super::running::{Ended, Running, failed};
 use super::{Finished, GRACE, Outcome};
+use crate::handover::progress::VersionedPolicy;
 use crate::handover::run_state::Finish;
 use crate::learn::step::LearnerStep;
 use crate::report::shares::Shares;
@@ -11,6 +12,7 @@ use crate::report::summary::RunEnd;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::stages::trainer::Trained;
 use anyhow::Context;
+use impala_common::ids::WeightsVersion;
 use impala_policy::model_file::{self, ModelDescription};
 use impala_store::write_whole;
 use tokio::time::Instant;
@@ -18,7 +20,8 @@ use tokio::time::Instant;
 /// What a drained pipeline leaves.
 struct Results {
     end: RunEnd,
-    step: Option<LearnerStep>,
+    /// What the run leaves, if the trainer left anything.
+    policy: Option<VersionedPolicy>,
     /// Whether the model could be written.
     model: anyhow::Result<()>,
     shares: Shares,
@@ -57,27 +60,43 @@ impl Running {
     /// Lets everything that is on its way come to its end: batches, actors, model, the last checkpoint.
     async fn drain(&mut self, Ended { mut end, mut trained }: Ended) -> Results {
         self.endpoint.shared.queue.close();
+        self.handover.verification.stop();
         match self.pipeline.trainer.ended().await {
             Ok(at_last) => trained = trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => (end, trained) = (failed("trainer", &panic), None),
+        }
+        if let Err(panic) = self.pipeline.evaluator.ended().await {
+            end = failed("evaluator", &panic);
         }
         let shares = self.reporting.shares();
         let deadline = Instant::now() + GRACE;
         self.endpoint.farewells(deadline).await;
         // A store may take its time, and whoever stops this process may lose patience: first the model.
-        let model = trained.as_mut().map_or(Ok(()), |Trained { step, .. }| self.write_model(step));
+        let policy = trained.as_mut().map(|Trained { step, .. }| self.final_policy(step));
+        let model = policy.as_ref().map_or(Ok(()), |policy| self.write_model(policy));
         let written = self.pipeline.write_last_checkpoint(&self.handover, trained.as_mut()).await;
         let checkpoints = written.unwrap_or_else(|panic| {
             end = failed("checkpointer", &panic);
             CheckpointReport::default()
         });
-        Results { end, step: trained.map(|trained| trained.step), model, shares, checkpoints, deadline }
+        Results { end, policy, model, shares, checkpoints, deadline }
+    }
+
+    /// The policy that the run leaves: the verified one, however far training went after it; of an unsolved run, the last one.
+    fn final_policy(&self, step: &mut LearnerStep) -> VersionedPolicy {
+        let progress = self.handover.lock_progress();
+        if let Some(verified) = &progress.verified {
+            return verified.clone();
+        }
+        let (version, frames) = (WeightsVersion(progress.updates), progress.frames);
+        drop(progress);
+        VersionedPolicy { version, frames, parameters: step.parameters().into() }
     }
 
     /// Everything but the server, the publisher and the metrics comes to its end.
-    async fn serve_on(mut self, mut results: Results) -> Finished {
-        if let Some(step) = &mut results.step {
-            self.publish_final(step).await;
+    async fn serve_on(mut self, results: Results) -> Finished {
+        if let Some(policy) = &results.policy {
+            self.publish_final(policy).await;
         }
         self.reporting.report(&self.endpoint);
         let had_display = self.reporting.end();
@@ -86,14 +105,14 @@ impl Running {
         Finished { outcome, model, completed: Some(Completed::new(self, reason, had_display)) }
     }
 
-    /// Brings the last version to whoever asks for weights, also where not every version is published.
-    async fn publish_final(&self, step: &mut LearnerStep) {
-        let last = self.handover.gate.current();
+    /// Brings the final version to whoever asks for weights, also where not every version is published, or later ones were.
+    async fn publish_final(&self, policy: &VersionedPolicy) {
+        let last = policy.version;
         let mut published = self.endpoint.shared.published.clone();
         if published.borrow().as_ref().is_some_and(|newest| newest.version == last) {
             return;
         }
-        self.pipeline.outlet.put(last, step.parameters());
+        self.pipeline.outlet.put(last, &policy.parameters);
         // A publisher that broke is noticed by who watches over it.
         let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
     }
@@ -107,21 +126,18 @@ impl Running {
     }
 
     /// Writes the model into the run's directory.
-    fn write_model(&self, step: &mut LearnerStep) -> anyhow::Result<()> {
-        let (frames, updates) = {
-            let progress = self.handover.lock_progress();
-            (progress.frames, progress.updates)
-        };
+    fn write_model(&self, policy: &VersionedPolicy) -> anyhow::Result<()> {
+        let VersionedPolicy { version: WeightsVersion(updates), frames, ref parameters } = *policy;
         let (environment, activation) = (self.config.task.environment.clone(), self.config.architecture.activation);
         let description = ModelDescription { environment, activation, frames, updates };
         let path = self.run_dir.file("model.safetensors");
-        let bytes = model_file::encode(&self.config.network(), step.parameters(), &description)?;
+        let bytes = model_file::encode(&self.config.network(), parameters, &description)?;
         write_whole(&path, bytes).with_context(|| format!("cannot write the model {}", path.display()))
     }
 
     /// Draws the curve and sums the run up; gives what became of the model too.
     fn write_results(&self, results: Results) -> (anyhow::Result<Outcome>, anyhow::Result<()>) {
-        let Results { end, step, model, shares, checkpoints, .. } = results;
+        let Results { end, policy, model, shares, checkpoints, .. } = results;
         let progress = self.handover.lock_progress().clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
         let needed = self.config.actors_needed();
@@ -138,10 +154,10 @@ impl Running {
             tracing::warn!(%error, "cannot write the learning curve");
         }
         let summary = self.reporting.summary(end, shares, checkpoints);
-        let Some(mut step) = step else {
+        let Some(policy) = policy else {
             return (Err(anyhow::anyhow!("{}; no model is left to save", summary.end)), model);
         };
-        let outcome = Outcome { summary, network: self.config.network(), parameters: step.parameters().to_vec() };
+        let outcome = Outcome { summary, network: self.config.network(), parameters: policy.parameters.to_vec() };
         (Ok(outcome), model)
     }
 }

@@ -30,13 +30,19 @@ impl Origin {
         };
         let updates = checkpoint.progress.updates;
         tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
-        let is_same_goal =
-            checkpoint.settings.config().is_ok_and(|trained| trained.solved_return() == config.solved_return());
+        let is_same_goal = checkpoint.settings.config().is_ok_and(|trained| {
+            trained.solved_return() == config.solved_return() && trained.goal.evaluation == config.goal.evaluation
+        });
+        let verified = checkpoint.verified_policy().filter(|_| is_same_goal);
+        let mut saved = checkpoint.progress;
+        if !is_same_goal {
+            saved.tries = saved.tries.for_another_goal();
+        }
         let mut step = LearnerStep::new(&network, checkpoint.parameters, config.step(), device);
         step.restore_optimiser(checkpoint.optimiser);
         Self {
             step,
-            progress: progress.resume(checkpoint.progress, is_same_goal),
+            progress: progress.resume(saved, verified),
             account: checkpoint.account,
             take_ups: TakeUps { updates, states: checkpoint.actor_states },
             episodes: checkpoint.episodes,

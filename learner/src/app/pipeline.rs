@@ -8,6 +8,7 @@ use crate::handover::batcher::Batcher;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::{Account, Ledger};
 use crate::handover::progress::Progress;
+use crate::handover::verification::Verification;
 use crate::handover::weights::{
     Publications, PublishedWatch, SMALL_NETWORK_MAX, WantedEncodings, WeightsOutlet, WeightsSlot,
 };
@@ -16,6 +17,7 @@ use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_slot::{CheckpointReport, CheckpointSlot};
 use crate::run::recorded::RecordedSettings;
 use crate::stages::checkpointer::CheckpointWriter;
+use crate::stages::evaluator::Evaluator;
 use crate::stages::publisher::Publisher;
 use crate::stages::stage::{self, Stage};
 use crate::stages::trainer::{Trained, Trainer, TrainingEnd};
@@ -32,22 +34,29 @@ pub(super) struct Handover {
     pub(super) gate: PolicyLagGate,
     pub(super) progress: Arc<Mutex<Progress>>,
     pub(super) wanted: Arc<WantedEncodings>,
+    /// Between trainer and evaluator.
+    pub(super) verification: Verification,
     /// Updates done by earlier processes of the run.
     pub(super) updates_before: u64,
+    /// Tries of theirs to verify a policy.
+    pub(super) tries_before: u32,
 }
 
 impl Handover {
     /// Of a run that stands at this progress.
-    pub(super) fn new(policy_lag_max: u64, progress: Progress, account: Account) -> Self {
-        let gate = PolicyLagGate::new(policy_lag_max);
-        let updates_before = progress.updates;
+    pub(super) fn new(config: &Config, progress: Progress, account: Account) -> Self {
+        let gate = PolicyLagGate::new(config.batching.policy_lag_max);
+        let (updates_before, tries_before) = (progress.updates, progress.tries.count);
         gate.advance(WeightsVersion(updates_before));
+        let progress = Arc::new(Mutex::new(progress));
         Self {
             ledger: Arc::new(Ledger::resumed(account)),
             gate,
-            progress: Arc::new(Mutex::new(progress)),
+            verification: Verification::new(progress.clone(), config.goal.verify_every),
+            progress,
             wanted: Arc::default(),
             updates_before,
+            tries_before,
         }
     }
 
@@ -77,6 +86,7 @@ pub(super) struct Pipeline {
     /// Publishes the weights of a large network; idle for a small one.
     pub(super) publisher: Stage<()>,
     pub(super) checkpointer: Stage<()>,
+    pub(super) evaluator: Stage<()>,
     pub(super) outlet: WeightsOutlet,
     settings: RecordedSettings,
     /// Dropped when the last one is handed over.
@@ -91,7 +101,7 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
     ) -> std::io::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, wanted, updates_before } = handover.clone();
+        let Handover { ledger, gate, progress, wanted, verification, updates_before, .. } = handover.clone();
         let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
         let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
@@ -100,6 +110,14 @@ impl Pipeline {
         let publications = Publications::new(published_sender);
         let (outlet, publisher) = publisher(config.network().parameter_count(), publications, wanted)?;
 
+        let evaluator = Evaluator {
+            verification: verification.clone(),
+            environment: config.environment().clone(),
+            network: config.network(),
+            seed: config.task.seed,
+            mode: config.goal.evaluation,
+            goal: config.solved_return(),
+        };
         let trainer = Trainer {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
@@ -114,10 +132,14 @@ impl Pipeline {
             ledger,
             actor_states,
             checkpoints: checkpoints.clone(),
+            verification,
+            waits_for_verdicts: config.task.deterministic,
+            candidate: None,
         };
         let runtime = tokio::runtime::Handle::current();
         let pipeline = Self {
             checkpointer: stage::spawn("checkpointer", move || checkpointer.run(&runtime))?,
+            evaluator: stage::spawn("evaluator", move || evaluator.run())?,
             trainer: stage::spawn("trainer", move || trainer.run())?,
             publisher,
             outlet,
@@ -127,7 +149,7 @@ impl Pipeline {
         Ok((pipeline, Ends { queue, published }))
     }
 
-    /// Hands the last checkpoint over, if there was an update in this process, and waits for the writer's end, but not for
+    /// Hands the last checkpoint over, if there was an update or a try in this process, and waits for the writer's end, but not for
     /// ever. Everything is decided by now, so nothing is in flight in it.
     pub(super) async fn write_last_checkpoint(
         &mut self,
@@ -136,11 +158,11 @@ impl Pipeline {
     ) -> Result<CheckpointReport, String> {
         let Some(checkpoints) = self.checkpoints.take() else { return Ok(CheckpointReport::default()) };
         let report = checkpoints.report();
-        let progress = handover.lock_progress().save();
+        let progress = handover.lock_progress().save_with_policy();
         let mut last = None;
         if let Some(Trained { step, actor_states, episodes }) = trained {
             let (account, actor_states) = (handover.ledger.account(), std::mem::take(actor_states));
-            let is_new = progress.updates > handover.updates_before;
+            let is_new = progress.0.updates > handover.updates_before || progress.0.tries.count > handover.tries_before;
             last = is_new.then(|| {
                 let run = Checkpoint::new(self.settings.clone(), step, progress, account, actor_states);
                 Checkpoint { episodes: episodes.take(), ..run }

@@ -10,6 +10,7 @@ use crate::report::shares::Shares;
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
+use impala_policy::evaluate::Mode;
 use std::time::Duration;
 
 /// The reports of one run.
@@ -18,6 +19,7 @@ pub(super) struct Reporting {
     reporter: Reporter,
     handover: Handover,
     time_max: Duration,
+    evaluation: Mode,
     is_lockstep: bool,
     /// Noted when the run ends, before everybody leaves.
     at_the_end: Option<Circumstances>,
@@ -35,7 +37,8 @@ impl Reporting {
         let progress = handover.lock_progress().clone();
         let reporter = Reporter::new(run_dir, resumes, shows_progress, &progress, &handover.ledger.account());
         let (time_max, is_lockstep) = (config.goal.time_max.duration(), config.task.deterministic);
-        Self { reporter, handover: handover.clone(), time_max, is_lockstep, at_the_end: None }
+        let evaluation = config.goal.evaluation;
+        Self { reporter, handover: handover.clone(), time_max, evaluation, is_lockstep, at_the_end: None }
     }
 
     /// Tells everybody how the run stands.
@@ -84,6 +87,7 @@ impl Reporting {
         let updates_before = self.handover.updates_before;
         Summary {
             checkpoints,
+            evaluation: self.evaluation,
             resumed_from: (updates_before > 0).then_some(updates_before),
             ..Summary::new(end, &progress, account, shares, &circumstances)
         }

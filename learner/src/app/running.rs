@@ -48,7 +48,7 @@ impl Running {
             take_ups.states.clear();
             episodes = None;
         }
-        let handover = Handover::new(config.batching.policy_lag_max, progress, account);
+        let handover = Handover::new(&config, progress, account);
         let reporting = Reporting::new(&config, &handover, &run_dir, resumes, shows_progress);
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
         let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer)?;
@@ -64,22 +64,37 @@ impl Running {
         let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
-            let Pipeline { trainer, publisher, checkpointer, .. } = pipeline;
+            let Pipeline { trainer, publisher, checkpointer, evaluator, .. } = pipeline;
             tokio::select! {
                 trained = trainer.ended() => return trainer_ended(trained),
                 Err(panic) = publisher.ended(), if publisher.is_running() => break failed("publisher", &panic),
                 Err(panic) = checkpointer.ended(), if checkpointer.is_running() => break failed("checkpointer", &panic),
+                Err(panic) = evaluator.ended(), if evaluator.is_running() => break failed("evaluator", &panic),
+                // A trainer without batches hears of no verdict.
+                () = handover.verification.decided() => if is_solved_to_the_end(handover, config) { break RunEnd::Solved },
                 served = &mut endpoint.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
                 Some(index) = endpoint.lockstep_broken.recv() => {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
                 }
                 () = stop.cancelled() => break RunEnd::Interrupted,
-                () = &mut deadline => break out_of_time(handover),
+                () = &mut deadline => {
+                    // What comes too late is not waited for.
+                    handover.verification.stop();
+                    break out_of_time(handover);
+                }
                 _ = tick.tick() => reporting.report(endpoint),
             }
         };
+        handover.verification.stop();
         Ended { end, trained: None }
     }
+}
+
+/// Whether the task is solved and was trained on for as long as was asked.
+fn is_solved_to_the_end(handover: &Handover, config: &Config) -> bool {
+    let progress = handover.lock_progress();
+    let end = progress.solved.map(|solved| solved.frames.saturating_add(config.goal.frames_after_solved));
+    end.is_some_and(|end| progress.frames >= end)
 }
 
 fn out_of_time(handover: &Handover) -> RunEnd {

@@ -1,9 +1,11 @@
-//! When a run ends: solved, or out of frames or time. The trainer looks at the frames, the watch over the run at the time.
+//! When a run ends: solved, or out of frames or time. The trainer looks at the frames, the evaluator at the return, the watch over
+//! the run at the time.
 
 use super::section::section;
 use super::setting::Bounds;
 use super::values::Seconds;
 use impala_env::EnvironmentKind;
+use impala_policy::evaluate::Mode;
 
 section! {
     /// When a run ends.
@@ -15,8 +17,13 @@ section! {
             "Budget, wall time: seconds, or with a unit as in 90s, 10m, 2h."
             in Bounds::SecondsUpTo(1e9);
         solved_return: f64, "the environment's: cartpole-v1 475, cartpole-v0 195, catch 0.95", "IMPALA_SOLVED_RETURN",
-            "Mean return over the last 100 training episodes from which the task counts as solved."
+            "Mean return from which the task counts as solved: first of the last 100 training episodes, then of 100 fresh episodes of the policy that came to it. If the goal lies within two standard errors below their mean, 900 more are played and the mean of all 1000 must reach it."
             in Bounds::Finite;
+        evaluation: Mode = Mode::Greedy, "greedy", "IMPALA_EVALUATION",
+            "How the policy plays the fresh episodes: greedy (the most probable action) or sampled (as in training).";
+        verify_every: u64 = 10_000, "10000", "IMPALA_VERIFY_EVERY",
+            "Frames trained between two tries to verify that the policy has reached the goal."
+            in Bounds::AtLeastOne("frame, e.g. 10000");
         frames_after_solved: u64 = 0, "0", "IMPALA_FRAMES_AFTER_SOLVED",
             "Frames to train on after solving; the summary tells the worst 100-episode mean in them.";
     }

@@ -98,6 +98,16 @@ pub const TABLE: &[Metric] = &[
     Metric::histogram("impala_learner_episode_return", "reward", "Undiscounted return of each episode that counts"),
     Metric::histogram("impala_learner_episode_length_steps", "steps", "Length of each episode that counts"),
     Metric::gauge("impala_learner_mean_return", "reward", "Mean return of the last 100 episodes that count"),
+    Metric::counter(
+        "impala_learner_verifications_total",
+        "tries",
+        "Tries to verify, in fresh episodes, that the policy has reached the goal",
+    ),
+    Metric::gauge(
+        "impala_learner_verification_mean_return",
+        "reward",
+        "Mean return of the last such try; NaN before the first",
+    ),
     Metric::counter("impala_learner_checkpoints_total", "checkpoints", "Checkpoints by what became of them")
         .by("result", &[("written", ""), ("failed", ""), ("skipped", "another was being written")]),
     Metric::gauge("impala_learner_checkpoint_update", "updates", "Update after which the newest checkpoint was made"),

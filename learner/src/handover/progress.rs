@@ -1,7 +1,9 @@
-//! What a run has reached: written by the trainer once an update, read by reports. Decides when the task is solved.
+//! What a run has reached: written by the trainer once an update, read by reports. Decides when a policy is to be verified, and so
+//! when the task is solved.
 
 mod clock;
 mod saved;
+mod tries;
 
 use crate::learn::step::StepReport;
 use clock::TrainerClock;
@@ -10,6 +12,7 @@ pub use saved::SavedProgress;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+pub use tries::{Tries, Verified, VersionedPolicy};
 
 /// Episodes in the mean that decides: what environments state their goals for.
 pub const SOLVED_EPISODES: usize = impala_env::GOAL_EPISODES;
@@ -72,10 +75,10 @@ impl LagHistogram {
     }
 }
 
-/// Where and when the task was solved.
+/// Where and when the task was solved: by the policy that was verified to have reached the goal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Solved {
-    /// Frames trained until then.
+    /// Frames that the policy was trained on.
     pub frames: u64,
     /// Seconds since the start of the run.
     pub seconds: f64,
@@ -107,10 +110,16 @@ pub struct Progress {
     pub actors: RolloutTime,
     /// Lag of every trained trajectory.
     pub lag: LagHistogram,
-    /// When the mean return first reached the goal.
+    /// When the task was solved; known once the policy of that moment is verified.
     pub solved: Option<Solved>,
-    /// The worst mean return of 100 episodes since then.
+    /// The worst mean return of 100 episodes since then, or since a policy that is being verified.
     pub worst_after_solved: Option<f64>,
+    /// The tries to verify a policy.
+    pub tries: Tries,
+    /// Whether one is under way.
+    pub is_verifying: bool,
+    /// The policy that solved the task: what the run leaves, however far training goes after it.
+    pub verified: Option<VersionedPolicy>,
     /// Mean return against frames.
     pub curve: Vec<CurvePoint>,
     curve_stride: u64,
@@ -139,6 +148,9 @@ impl Progress {
             lag: LagHistogram::default(),
             solved: None,
             worst_after_solved: None,
+            tries: Tries::default(),
+            is_verifying: false,
+            verified: None,
             curve: Vec::new(),
             curve_stride: 1,
             curve_skipped: 0,
@@ -224,10 +236,8 @@ impl Progress {
             return;
         }
         let mean = self.mean_return().unwrap_or_default();
-        if self.solved.is_some_and(|solved| solved.frames < self.frames) {
+        if self.is_verifying || self.solved.is_some() {
             self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
-        } else if self.solved.is_none() && mean >= self.solved_return {
-            self.solved = Some(Solved { frames: self.frames, seconds: self.elapsed().as_secs_f64() });
         }
     }
 
@@ -259,19 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn solved_needs_a_hundred_episodes_and_remembers_when() {
+    fn means_are_those_of_the_last_hundred_episodes() {
         let mut progress = Progress::new(475.0);
         progress.record_update(80, std::iter::repeat_n(episode(500.0), 99));
-        assert_eq!(progress.solved, None);
         assert_eq!(progress.mean_return(), Some(500.0));
-        progress.record_update(80, std::iter::once(episode(500.0)));
-        assert_eq!(progress.solved.map(|s| s.frames), Some(160));
-        // Ten episodes of 100 among the last hundred: 460.
-        progress.record_update(80, std::iter::repeat_n(episode(100.0), 10));
-        progress.record_update(80, std::iter::repeat_n(episode(500.0), 100));
-        assert_eq!(progress.worst_after_solved, Some(460.0));
-        assert_eq!((progress.mean_return(), progress.mean_length()), (Some(500.0), Some(500.0)));
-        assert_eq!(progress.solved.map(|s| s.frames), Some(160));
+        progress.record_update(80, std::iter::repeat_n(episode(100.0), 50));
+        assert_eq!((progress.mean_return(), progress.mean_length()), (Some(300.0), Some(300.0)));
     }
 
     #[test]

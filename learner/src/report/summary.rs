@@ -3,10 +3,11 @@
 use super::doctor::{Circumstances, Diagnosis, diagnose};
 use super::shares::Shares;
 use crate::handover::ledger::Account;
-use crate::handover::progress::{Progress, Solved};
+use crate::handover::progress::{Progress, Solved, Tries, Verified};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
+use impala_policy::evaluate::{Mode, Score};
 use impala_store::write_whole;
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -74,6 +75,10 @@ pub struct Summary {
     pub end: RunEnd,
     /// When it was solved.
     pub solved: Option<Solved>,
+    /// How evaluated policies choose their actions.
+    pub evaluation: Mode,
+    /// The tries to verify that the policy has reached the goal.
+    pub verification: Tries,
     /// Frames trained.
     pub frames: u64,
     /// Updates of the network.
@@ -120,13 +125,15 @@ impl Summary {
         Self {
             end,
             solved: progress.solved,
+            evaluation: Mode::default(),
+            verification: progress.tries.clone(),
             frames: progress.frames,
             updates: progress.updates,
             episodes: progress.episodes,
             seconds,
             seconds_to_first_batch: first,
             mean_return: progress.mean_return(),
-            worst_after_solved: progress.worst_after_solved,
+            worst_after_solved: progress.solved.and(progress.worst_after_solved),
             shares,
             diagnosis: diagnose(&shares, circumstances),
             policy_lag_mean: progress.lag.mean(),
@@ -138,10 +145,31 @@ impl Summary {
         }
     }
 
+    /// What came of the tries to verify the policy, in a line; nothing where none was made.
+    fn describe_tries(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tries { count, best_mean, verified, .. } = &self.verification;
+        match (verified, count) {
+            (Some(Verified { mode, score, .. }), 1) => writeln!(f, "{}", evaluation_line(*mode, score)),
+            (Some(Verified { mode, score, .. }), _) => writeln!(f, "{}, at try {count}", evaluation_line(*mode, score)),
+            (None, 0) => Ok(()),
+            (None, _) => {
+                let (mode, plural) = (self.evaluation, if *count == 1 { "" } else { "s" });
+                let best = best_mean.map_or("-".into(), |mean| format!("{mean:.2}"));
+                let did = format!("{count} {mode} evaluation{plural} did not: best {best}");
+                writeln!(f, "verification  the training mean reached the goal, but {did}")
+            }
+        }
+    }
+
     /// Frames trained a second, since the first batch was complete.
     pub fn frames_per_second(&self) -> f64 {
         self.frames as f64 / (self.seconds - self.seconds_to_first_batch).max(1e-9)
     }
+}
+
+/// What a policy reached in fresh episodes, as a line of a summary.
+pub fn evaluation_line(mode: Mode, score: &Score) -> String {
+    format!("{:<13} {score}", mode.name())
 }
 
 /// A summary, or one to which a program has added something, for people: with the directory of the run.
@@ -171,6 +199,7 @@ impl Display for Summary {
         if let Some(Solved { frames, seconds }) = self.solved {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
         }
+        self.describe_tries(f)?;
         if let Some(update) = self.resumed_from {
             writeln!(f, "resumed       after update {update}; times and counts are those of the whole run")?;
         }

@@ -5,6 +5,7 @@
 //! | `<block>` of the layout, e.g. `torso.0.weight` | the parameters, named and shaped as in `model.safetensors` |
 //! | `optimiser.first.<block>`, `optimiser.second.<block>` | the optimiser's moments |
 //! | `actor.<index>` | in deterministic runs: the actor's state after its last trained trajectory, bytes |
+//! | `verified.<block>` | the parameters of the policy that solved the task, where that is an earlier one (format 2) |
 //!
 //! The metadata has one key, `impala_checkpoint`: JSON with the format's version, a CRC-32 and the state, itself JSON:
 //! counters, learning curve, account, in deterministic runs the episodes that go on, and the resolved configuration as TOML.
@@ -18,20 +19,22 @@
 use crate::config::ConfigError;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Account;
-use crate::handover::progress::SavedProgress;
+use crate::handover::progress::{SavedProgress, VersionedPolicy};
 use crate::learn::optim::OptimiserState;
 use crate::learn::step::LearnerStep;
 use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
+use impala_common::ids::WeightsVersion;
 use impala_env::Registry;
 use impala_policy::model_file::checkpoint::{
-    Envelope, FORMAT, METADATA_KEY, PREFIXES, actor_index, actor_tensor, checksum, format_of,
+    Envelope, FORMATS, METADATA_KEY, PREFIXES, VERIFIED, actor_index, actor_tensor, checksum, format_of, format_with,
 };
 use impala_policy::network::{NetworkSpec, ParameterBlock};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// A run at one moment, between two updates.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +54,12 @@ pub struct Checkpoint {
     /// In deterministic runs: the episodes that go on. Releases before they were kept wrote none; those that ran then count
     /// for nothing.
     pub episodes: Option<SavedEpisodes>,
+    /// The parameters of the policy that solved the task, where this checkpoint's are later ones.
+    pub verified: Option<Arc<[f32]>>,
     /// The best mean return over 100 episodes of any checkpoint of the run so far; the writer's to know.
     pub best_mean_return: Option<f64>,
+    /// Whether the store's best checkpoint is that of a verified policy; the writer's to know.
+    pub is_best_verified: bool,
 }
 
 /// Why bytes are no checkpoint to go on from.
@@ -65,7 +72,7 @@ pub enum CheckpointError {
     #[error("it is no checkpoint of this program (its metadata has no `{METADATA_KEY}`)")]
     Foreign,
     /// Another release wrote it.
-    #[error("its format is {found}, this release reads {FORMAT}")]
+    #[error("its format is {found}, this release reads formats up to {}", FORMATS.end())]
     Version {
         /// The format of the file.
         found: u32,
@@ -106,6 +113,8 @@ struct State {
     best_mean_return: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     episodes: Option<SavedEpisodes>,
+    #[serde(default)]
+    is_best_verified: bool,
     config: String,
 }
 
@@ -121,10 +130,11 @@ impl Checkpoint {
     pub fn new(
         settings: RecordedSettings,
         step: &mut LearnerStep,
-        progress: SavedProgress,
+        (progress, verified): (SavedProgress, Option<VersionedPolicy>),
         account: Account,
         actor_states: BTreeMap<u32, Bytes>,
     ) -> Self {
+        let verified = verified.filter(|verified| verified.version.0 != progress.updates);
         Self {
             settings,
             parameters: step.parameters().to_vec(),
@@ -133,13 +143,28 @@ impl Checkpoint {
             account,
             actor_states,
             episodes: None,
+            verified: verified.map(|verified| verified.parameters),
             best_mean_return: None,
+            is_best_verified: false,
         }
     }
 
     /// The network of the parameters.
     pub fn network(&self) -> &NetworkSpec {
         self.settings.network()
+    }
+
+    /// Whether its own policy is the one that solved the task.
+    pub fn is_verified(&self) -> bool {
+        let updates = self.progress.updates;
+        self.progress.solved.is_some() && self.progress.tries.verified.as_ref().is_some_and(|v| v.updates == updates)
+    }
+
+    /// The policy that solved the task, if it is solved.
+    pub fn verified_policy(&self) -> Option<VersionedPolicy> {
+        let (verified, solved) = (self.progress.tries.verified.as_ref()?, self.progress.solved?);
+        let parameters = self.verified.clone().unwrap_or_else(|| self.parameters.as_slice().into());
+        Some(VersionedPolicy { version: WeightsVersion(verified.updates), frames: solved.frames, parameters })
     }
 
     /// The file's bytes.
@@ -153,13 +178,15 @@ impl Checkpoint {
             account: self.account,
             best_mean_return: self.best_mean_return,
             episodes: self.episodes.clone(),
+            is_best_verified: self.is_best_verified,
             config: self.settings.toml().to_owned(),
         })?;
         let layout = self.network().layout();
         let parts = self.parts(&layout);
         let actors = self.actor_states.keys().copied();
         let crc32 = checksum(&state, &layout, actors, |name| Some(parts.get(name)?.bytes.as_slice()));
-        let envelope = serde_json::to_string(&Envelope { format: FORMAT, crc32, state })?;
+        let format = format_with(self.verified.is_some());
+        let envelope = serde_json::to_string(&Envelope { format, crc32, state })?;
         let mut tensors = Vec::with_capacity(parts.len());
         for (name, Part { dtype, shape, bytes }) in &parts {
             tensors.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?));
@@ -170,8 +197,9 @@ impl Checkpoint {
     /// The tensors by name.
     fn parts(&self, layout: &[ParameterBlock]) -> BTreeMap<String, Part> {
         let mut parts = BTreeMap::new();
-        let numbers = [&self.parameters, &self.optimiser.first, &self.optimiser.second];
-        for (prefix, numbers) in PREFIXES.into_iter().zip(numbers) {
+        let numbers = [&self.parameters, &self.optimiser.first, &self.optimiser.second].map(Vec::as_slice);
+        let verified = self.verified.iter().map(|verified| (VERIFIED, verified.as_ref()));
+        for (prefix, numbers) in PREFIXES.into_iter().zip(numbers).chain(verified) {
             for block in layout {
                 let bytes = numbers[block.range.clone()].iter().flat_map(|x| x.to_le_bytes()).collect();
                 let part = Part { dtype: Dtype::F32, shape: block.shape.clone(), bytes };
@@ -195,7 +223,7 @@ impl Checkpoint {
         let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
         let metadata = metadata.ok_or(CheckpointError::Foreign)?;
         let format = format_of(metadata)?;
-        if format != FORMAT {
+        if !FORMATS.contains(&format) {
             return Err(CheckpointError::Version { found: format });
         }
         let Envelope { crc32, state, .. } = serde_json::from_str(metadata)?;
@@ -203,16 +231,10 @@ impl Checkpoint {
         let state: State = serde_json::from_str(&text)?;
         let settings = RecordedSettings::read(state.config, registry)?;
         let layout = settings.network().layout();
-        let [parameters, first, second] = PREFIXES.map(|prefix| {
-            let mut numbers = Vec::new();
-            for block in &layout {
-                let name = format!("{prefix}{}", block.name);
-                let view = tensor(&file, &name, Dtype::F32, Some(&block.shape))?;
-                numbers.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-            }
-            Ok::<_, CheckpointError>(numbers)
-        });
+        let [parameters, first, second] = PREFIXES.map(|prefix| numbers(&file, &layout, prefix));
         let (parameters, first, second) = (parameters?, first?, second?);
+        let is_earlier = state.progress.tries.verified.as_ref().is_some_and(|v| v.updates != state.progress.updates);
+        let verified = is_earlier.then(|| numbers(&file, &layout, VERIFIED)).transpose()?;
         let mut actor_states = BTreeMap::new();
         for name in file.names() {
             let Some(index) = actor_index(name) else { continue };
@@ -237,9 +259,21 @@ impl Checkpoint {
             account: state.account,
             actor_states,
             episodes: state.episodes,
+            verified: verified.map(Arc::from),
             best_mean_return: state.best_mean_return,
+            is_best_verified: state.is_best_verified,
         })
     }
+}
+
+/// The numbers of the tensors whose names begin with `prefix`, in the layout's order.
+fn numbers(file: &SafeTensors<'_>, layout: &[ParameterBlock], prefix: &str) -> Result<Vec<f32>, CheckpointError> {
+    let mut numbers = Vec::new();
+    for block in layout {
+        let view = tensor(file, &format!("{prefix}{}", block.name), Dtype::F32, Some(&block.shape))?;
+        numbers.extend(view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    }
+    Ok(numbers)
 }
 
 /// Bytes of a tensor of the expected type and shape (any, without one).

@@ -17,6 +17,7 @@ const PUT_INTERVAL: Duration = Duration::from_millis(2);
 pub struct CheckpointSlot {
     sender: SyncSender<Box<Checkpoint>>,
     is_busy: Arc<AtomicBool>,
+    verified: KeptCheckpoint,
     report: Arc<Mutex<CheckpointReport>>,
     metrics: CheckpointMetrics,
 }
@@ -26,8 +27,12 @@ pub struct CheckpointSlot {
 pub struct CheckpointJobs {
     jobs: Receiver<Box<Checkpoint>>,
     is_busy: Arc<AtomicBool>,
+    verified: KeptCheckpoint,
     report: Arc<Mutex<CheckpointReport>>,
 }
+
+/// A checkpoint of the policy that solved the task; at most one waits in memory.
+type KeptCheckpoint = Arc<Mutex<Option<Box<Checkpoint>>>>;
 
 /// What became of a run's checkpoints in this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -48,9 +53,10 @@ pub struct CheckpointReport {
 /// there to take it, so at most one waits in memory. A writer that has not begun counts as busy.
 pub fn channel() -> (CheckpointSlot, CheckpointJobs) {
     let (sender, jobs) = sync_channel(0);
-    let (is_busy, report) = (Arc::new(AtomicBool::new(true)), Arc::default());
-    let taken = CheckpointJobs { jobs, is_busy: Arc::clone(&is_busy), report: Arc::clone(&report) };
-    (CheckpointSlot { sender, is_busy, report, metrics: CheckpointMetrics::new() }, taken)
+    let (is_busy, verified, report) = (Arc::new(AtomicBool::new(true)), KeptCheckpoint::default(), Arc::default());
+    let taken =
+        CheckpointJobs { jobs, is_busy: is_busy.clone(), verified: verified.clone(), report: Arc::clone(&report) };
+    (CheckpointSlot { sender, is_busy, verified, report, metrics: CheckpointMetrics::new() }, taken)
 }
 
 impl CheckpointSlot {
@@ -61,6 +67,11 @@ impl CheckpointSlot {
             lock(&self.report).skipped += 1;
             self.metrics.record_skipped();
         }
+    }
+
+    /// Leaves the checkpoint of a verified policy, to be written as the best one before the next checkpoint is.
+    pub fn keep(&self, checkpoint: Box<Checkpoint>) {
+        *kept(&self.verified) = Some(checkpoint);
     }
 
     /// Hands over the last checkpoint of a run as soon as the writer has time. Without a writer, which has panicked, the
@@ -86,6 +97,17 @@ impl CheckpointJobs {
         let checkpoint = self.jobs.recv().ok()?;
         self.is_busy.store(true, Ordering::Release);
         Some(*checkpoint)
+    }
+
+    /// The checkpoint of a verified policy that is not written yet. Where it cannot be written, it is [given
+    /// back](CheckpointJobs::give_back) and tried again with the next.
+    pub fn take_verified(&self) -> Option<Box<Checkpoint>> {
+        kept(&self.verified).take()
+    }
+
+    /// Keeps a verified checkpoint that could not be written, unless there is a newer one.
+    pub fn give_back(&self, checkpoint: Box<Checkpoint>) {
+        kept(&self.verified).get_or_insert(checkpoint);
     }
 
     /// What became of all checkpoints.
@@ -116,6 +138,10 @@ impl fmt::Display for CheckpointReport {
         }
         Ok(())
     }
+}
+
+fn kept(verified: &KeptCheckpoint) -> MutexGuard<'_, Option<Box<Checkpoint>>> {
+    verified.lock().expect("no holder of the verified checkpoint panics")
 }
 
 fn lock(report: &Mutex<CheckpointReport>) -> MutexGuard<'_, CheckpointReport> {

@@ -10,9 +10,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Name of the best checkpoint.
-const BEST: &str = "best.safetensors";
+pub const BEST: &str = "best.safetensors";
 const PREFIX: &str = "update-";
-const SUFFIX: &str = ".safetensors";
+/// What every name of a checkpoint ends with.
+pub const SUFFIX: &str = ".safetensors";
 
 /// What keeps checkpoints from being found.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,18 @@ pub enum CheckpointStoreError {
         name: String,
         /// Setting, value and the environments that there are.
         reason: ConfigError,
+    },
+    /// A checkpoint that was named is not to be read.
+    #[error(
+        "{location}/{name}: {reason}; --resume takes the directory of a run, its `#best`, or the file of a checkpoint"
+    )]
+    Named {
+        /// The store.
+        location: String,
+        /// The checkpoint.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// There are checkpoints, but none to go on from.
     #[error("{location} has no usable checkpoint; {reasons}; move them away, or choose another --run-dir")]
@@ -108,8 +121,7 @@ impl CheckpointStore {
                 Ok(bytes) => match Checkpoint::decode(&bytes, registry) {
                     Ok(checkpoint) => return Ok(Some(Found { checkpoint, name, skipped })),
                     Err(CheckpointError::Config(reason @ ConfigError::Invalid { key: "environment", .. })) => {
-                        let location = self.store.to_string();
-                        return Err(CheckpointStoreError::Environment { location, name, reason });
+                        return Err(self.unknown_environment(&name, reason));
                     }
                     Err(error) => error.to_string(),
                 },
@@ -126,6 +138,39 @@ impl CheckpointStore {
                 Err(CheckpointStoreError::NoneUsable { location, reasons })
             }
         }
+    }
+
+    /// The checkpoint of this name, which somebody asked for.
+    ///
+    /// # Errors
+    /// It is not there, or not to be used; the store cannot be read.
+    pub async fn named(&self, name: &str, registry: &Registry) -> Result<Found, CheckpointStoreError> {
+        let unusable = |reason: String| {
+            let (location, name) = (self.store.to_string(), name.to_owned());
+            CheckpointStoreError::Named { location, name, reason }
+        };
+        if !self.store.names().await?.iter().any(|known| known == name) {
+            return Err(unusable("there is no such checkpoint".into()));
+        }
+        match Checkpoint::decode(&self.store.read(name).await?, registry) {
+            Ok(checkpoint) => Ok(Found { checkpoint, name: name.to_owned(), skipped: Vec::new() }),
+            Err(CheckpointError::Config(reason @ ConfigError::Invalid { key: "environment", .. })) => {
+                Err(self.unknown_environment(name, reason))
+            }
+            Err(error) => Err(unusable(error.to_string())),
+        }
+    }
+
+    /// Whether no run has left checkpoints here.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn is_empty(&self) -> Result<bool, CheckpointStoreError> {
+        Ok(self.names().await?.is_empty())
+    }
+
+    fn unknown_environment(&self, name: &str, reason: ConfigError) -> CheckpointStoreError {
+        CheckpointStoreError::Environment { location: self.store.to_string(), name: name.to_owned(), reason }
     }
 
     /// Removes what a process that was killed while it wrote has left.

@@ -1,11 +1,16 @@
-//! How a run begins: what a person gave, joined with what a checkpoint of the run recorded, before anything starts.
+//! How a run begins: what a person gave, joined with what a checkpoint of the run recorded, before anything starts. A run that is
+//! named goes on where it stopped; a checkpoint that is named begins a run of its own, so that nothing is written over.
+
+mod origin;
 
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config, ConfigError};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found};
 use impala_env::Registry;
-use impala_store::{LocationError, StoreError, StoreLocation};
+use impala_store::StoreLocation;
+use origin::{Origin, Place};
+use std::future::Future;
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration in a run's directory.
@@ -39,6 +44,16 @@ pub enum ResumeError {
         run: String,
         /// The directory of the other.
         run_dir: PathBuf,
+    },
+    /// A run that is to begin at a checkpoint has checkpoints already.
+    #[error(
+        "--resume {checkpoint} begins a run of its own, but {store} has checkpoints; leave --resume out to go on with those, or name another place: --run-dir, --checkpoint-store"
+    )]
+    Occupied {
+        /// The checkpoint, as it was given.
+        checkpoint: String,
+        /// Where the run was to keep its own.
+        store: String,
     },
     /// A setting does not fit what was trained so far.
     #[error(
@@ -74,16 +89,60 @@ pub struct Beginning {
     pub store: Option<CheckpointStore>,
     /// What to go on from.
     pub found: Option<Found>,
+    /// Where that lies, with its name.
+    source: String,
+    /// Whether that is another run's.
+    is_branch: bool,
 }
 
 impl Beginning {
-    /// Looks for checkpoints of the run that the settings or `resume` (the directory of a run, or the URL of its
-    /// checkpoints) name.
+    /// Looks for checkpoints of the run that the settings or `resume` name: the directory of a run or the URL of its checkpoints, one
+    /// of them with `#best`, or the file of a checkpoint.
     ///
     /// # Errors
     /// See [`ResumeError`].
     pub fn find(given: GivenSettings, resume: Option<&str>, registry: &Registry) -> Result<Self, ResumeError> {
-        let is_url = |text: &str| text.contains("://");
+        match resume.map(Origin::parse) {
+            Some(Origin::Checkpoint { place, name }) => {
+                Self::branch(given, resume.unwrap_or_default(), (place, name), registry)
+            }
+            Some(Origin::Run(run)) => Self::go_on(given, Some(run), registry),
+            None => Self::go_on(given, None, registry),
+        }
+    }
+
+    /// Begins a run of its own at a checkpoint, which was given as `resume`.
+    fn branch(
+        given: GivenSettings,
+        resume: &str,
+        (place, name): (Place<'_>, &str),
+        registry: &Registry,
+    ) -> Result<Self, ResumeError> {
+        let source = place.open()?;
+        let mut found = wait_for(source.named(name, registry))?;
+        let run_dir = given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty());
+        let location = given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty());
+        let store = match (&location, &run_dir) {
+            (Some(location), _) => Some(CheckpointStore::open(location)?),
+            (None, Some(run_dir)) => Some(default_store(run_dir)),
+            (None, None) => None,
+        };
+        if let Some(store) = &store
+            && !wait_for(store.is_empty())?
+        {
+            return Err(ResumeError::Occupied { checkpoint: resume.to_owned(), store: store.to_string() });
+        }
+        let mut trained = found.checkpoint.settings.given()?;
+        (trained.output.run_dir, trained.checkpoints.checkpoint_store) = (None, None);
+        // The best of the other run stays where it is.
+        (found.checkpoint.best_mean_return, found.checkpoint.is_best_verified) = (None, false);
+        let source = format!("{source}/{name}");
+        Ok(Self { given: given.or(trained), run_dir, store, found: Some(found), source, is_branch: true })
+    }
+
+    /// Goes on with a run, if there is one.
+    fn go_on(given: GivenSettings, resume: Option<&str>, registry: &Registry) -> Result<Self, ResumeError> {
+        let is_url = origin::is_url;
         let named = given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty());
         let run_dir = match (resume.filter(|run| !is_url(run)), named) {
             (Some(run), Some(run_dir)) if run_dir != Path::new(run) => {
@@ -93,7 +152,7 @@ impl Beginning {
             (None, named) => named,
         };
         let location = match resume {
-            Some(url) if is_url(url) => Some(url.parse().map_err(|reason| location_error(url, reason))?),
+            Some(url) if is_url(url) => Some(url.parse().map_err(|reason| origin::location_error(url, reason))?),
             _ => given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty()),
         };
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
@@ -102,7 +161,7 @@ impl Beginning {
             (None, Some(run_dir)) => Some(default_store(run_dir)),
             (None, None) => None,
         };
-        let found = store.as_ref().map(|store| newest(store, registry)).transpose()?.flatten();
+        let found = store.as_ref().map(|store| wait_for(store.newest(registry))).transpose()?.flatten();
         if let (Some(run), None) = (resume, &found) {
             let store = store.map_or_else(String::new, |store| store.to_string());
             return Err(ResumeError::Nothing { run: run.to_owned(), store });
@@ -116,7 +175,8 @@ impl Beginning {
             }
             None => given,
         };
-        Ok(Self { given, run_dir, store, found })
+        let source = store.iter().zip(&found).map(|(store, found)| format!("{store}/{}", found.name)).collect();
+        Ok(Self { given, run_dir, store, found, source, is_branch: false })
     }
 
     /// Checks that the run's settings fit what was trained so far.
@@ -124,7 +184,7 @@ impl Beginning {
     /// # Errors
     /// Names the setting, both values and the fix.
     pub fn check(&self, config: &Config) -> Result<(), ResumeError> {
-        let (Some(found), Some(store)) = (&self.found, &self.store) else { return Ok(()) };
+        let Some(found) = &self.found else { return Ok(()) };
         let trained = found.checkpoint.settings.config()?;
         let (mut all_given, mut all_trained) = (fixed(config), fixed(&trained));
         // Either order can follow the other; but then the states of the actors are not taken up.
@@ -134,7 +194,7 @@ impl Beginning {
         }
         for ((key, given), (_, trained)) in all_given.into_iter().zip(all_trained) {
             if given != trained {
-                let checkpoint = format!("{store}/{}", found.name);
+                let checkpoint = self.source.clone();
                 return Err(ResumeError::Conflict { key, given, trained, checkpoint });
             }
         }
@@ -148,10 +208,11 @@ impl Beginning {
 
     /// What it begins with, in a line; nothing for a new run.
     pub fn note(&self) -> Option<String> {
-        let (found, store) = (self.found.as_ref()?, self.store.as_ref()?);
+        let found = self.found.as_ref()?;
         let progress = &found.checkpoint.progress;
-        let (frames, name) = (progress.frames, &found.name);
-        let mut note = format!("resuming after update {}, {frames} frames, from {store}/{name}", progress.updates);
+        let what = if self.is_branch { "beginning a run of its own" } else { "resuming" };
+        let (frames, source) = (progress.frames, &self.source);
+        let mut note = format!("{what} after update {}, {frames} frames, from {source}", progress.updates);
         for skipped in &found.skipped {
             note.push_str(&format!("; passed over {skipped}"));
         }
@@ -191,15 +252,10 @@ pub fn default_store(run_dir: &Path) -> CheckpointStore {
     CheckpointStore::directory(run_dir.join(CHECKPOINTS))
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-fn location_error(location: &str, reason: LocationError) -> CheckpointStoreError {
-    CheckpointStoreError::Location(StoreError::Location { location: location.to_owned(), reason: reason.to_string() })
-}
-
-/// Reads the store before there is any other runtime.
-fn newest(store: &CheckpointStore, registry: &Registry) -> Result<Option<Found>, CheckpointStoreError> {
+/// Reads a store before there is any other runtime.
+fn wait_for<T>(reading: impl Future<Output = Result<T, CheckpointStoreError>>) -> Result<T, CheckpointStoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a thread can wait for a store").block_on(store.newest(registry))
+    runtime.expect("a thread can wait for a store").block_on(reading)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The checkpointer thread: writes checkpoints while the trainer goes on, keeps the newest few and the best. What it cannot
-//! write it reports and counts; training goes on without.
+//! The checkpointer thread: writes checkpoints while the trainer goes on, keeps the newest few and the best: that of the policy which
+//! was verified to solve the task, and before there is one, that with the best training mean. What it cannot write it reports and
+//! counts; training goes on without.
 
 use crate::handover::metrics::CheckpointMetrics;
 use crate::run::checkpoint::Checkpoint;
@@ -22,6 +23,7 @@ pub struct CheckpointWriter {
     /// Updates whose checkpoints may be removed, oldest first: this run's, and sound ones it began from.
     known: VecDeque<u64>,
     best_mean_return: Option<f64>,
+    is_best_verified: bool,
     jobs: CheckpointJobs,
     last_log: Option<Instant>,
 }
@@ -39,9 +41,14 @@ pub fn channel(
         kept_max,
         known: resumed.map(|checkpoint| checkpoint.progress.updates).into_iter().collect(),
         best_mean_return: resumed.and_then(|checkpoint| checkpoint.best_mean_return),
+        is_best_verified: resumed.is_some_and(|checkpoint| checkpoint.is_best_verified),
         jobs,
         last_log: None,
     };
+    if let Some(resumed) = resumed.filter(|resumed| resumed.is_verified() && !resumed.is_best_verified) {
+        // A run that branched off from a verified policy has it as its best one, too.
+        slot.keep(Box::new(resumed.clone()));
+    }
     (slot, writer)
 }
 
@@ -80,22 +87,14 @@ impl CheckpointWriter {
     /// Writes a checkpoint, the best one first: what is written after it may tell of it.
     async fn write(&mut self, mut checkpoint: Checkpoint) -> Result<usize, StoreError> {
         let update = checkpoint.progress.updates;
-        let mean_return = checkpoint.progress.mean_return();
-        let is_best = mean_return.is_some_and(|mean| self.best_mean_return.is_none_or(|best| mean > best));
-        checkpoint.best_mean_return = if is_best { mean_return } else { self.best_mean_return };
-        let mut bytes = encoded(&checkpoint);
-        let mut without_best = None;
-        if is_best {
-            match self.store.write_best(bytes.clone()).await {
-                Ok(()) => self.best_mean_return = mean_return,
-                Err(error) => {
-                    without_best = Some(error);
-                    // It must not tell of a best one that is not there.
-                    checkpoint.best_mean_return = self.best_mean_return;
-                    bytes = encoded(&checkpoint);
-                }
-            }
-        }
+        let without_best = match self.jobs.take_verified() {
+            Some(verified) => self.write_verified(verified).await.err(),
+            None if self.is_best_verified => None,
+            None => self.write_if_best(&checkpoint).await.err(),
+        };
+        // It must not tell of a best one that is not there.
+        (checkpoint.best_mean_return, checkpoint.is_best_verified) = (self.best_mean_return, self.is_best_verified);
+        let bytes = encoded(&checkpoint);
         let len = bytes.len();
         self.store.write(update, bytes).await?;
         // If neither can be written, that is one failure.
@@ -110,6 +109,29 @@ impl CheckpointWriter {
             self.known.pop_front();
         }
         Ok(len)
+    }
+
+    /// Writes the verified policy's checkpoint as the best one, whatever that was.
+    async fn write_verified(&mut self, mut verified: Box<Checkpoint>) -> Result<(), StoreError> {
+        (verified.best_mean_return, verified.is_best_verified) = (self.best_mean_return, true);
+        let written = self.store.write_best(encoded(&verified)).await;
+        match written {
+            Ok(()) => self.is_best_verified = true,
+            Err(_) => self.jobs.give_back(verified),
+        }
+        written
+    }
+
+    /// Writes a checkpoint as the best one if none before it had such a mean.
+    async fn write_if_best(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mean_return = checkpoint.progress.mean_return();
+        if mean_return.is_none_or(|mean| self.best_mean_return.is_some_and(|best| mean <= best)) {
+            return Ok(());
+        }
+        let best = Checkpoint { best_mean_return: mean_return, ..checkpoint.clone() };
+        self.store.write_best(encoded(&best)).await?;
+        self.best_mean_return = mean_return;
+        Ok(())
     }
 
     fn succeeded(&mut self, update: u64) {

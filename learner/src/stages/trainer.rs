@@ -1,5 +1,7 @@
 //! The trainer thread: owns the model, takes batches, updates, leaves or publishes new weights.
 
+mod candidates;
+
 use crate::config::goal::Goal;
 use crate::config::optimisation::LearningRate;
 use crate::config::weights::Publishing;
@@ -9,6 +11,7 @@ use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Ledger;
 use crate::handover::metrics::TrainerMetrics;
 use crate::handover::progress::Progress;
+use crate::handover::verification::Verification;
 use crate::handover::weights::WeightsOutlet;
 use crate::learn::step::{Diverged, LearnerStep};
 use crate::run::checkpoint::Checkpoint;
@@ -61,6 +64,12 @@ pub struct Trainer {
     pub actor_states: BTreeMap<u32, Bytes>,
     /// To the checkpointer.
     pub checkpoints: CheckpointSlot,
+    /// To the evaluator.
+    pub verification: Verification,
+    /// Whether training stands still while a policy is verified, as in a deterministic run.
+    pub waits_for_verdicts: bool,
+    /// The run at the moment of the policy that is being verified; none at the beginning.
+    pub candidate: Option<Box<Checkpoint>>,
 }
 
 /// What a trainer leaves.
@@ -81,12 +90,13 @@ impl Trainer {
         let metrics = TrainerMetrics::new();
         self.outlet.put(self.gate.current(), self.step.parameters());
         let end = self.train_to_the_end(&metrics);
+        self.settle();
         self.lock_progress().end_work();
         (end, Trained { step: self.step, actor_states: self.actor_states, episodes: self.queue.episodes() })
     }
 
     fn train_to_the_end(&mut self, metrics: &TrainerMetrics) -> TrainingEnd {
-        // A resumed run may be over already.
+        // A resumed run may be over already, or its policy may be due to be verified.
         if let Some(end) = self.end() {
             return end;
         }
@@ -145,15 +155,18 @@ impl Trainer {
         let Self { settings, step, queue, progress, ledger, actor_states, .. } = self;
         self.checkpoints.offer(|| {
             // Not held while an accelerator is waited for: reports and the service read it.
-            let progress = progress.lock().expect("no holder of the progress panics").save();
+            let progress = progress.lock().expect("no holder of the progress panics").save_with_policy();
             let run = Checkpoint::new(settings.clone(), step, progress, ledger.account(), actor_states.clone());
             Checkpoint { episodes: queue.episodes(), ..run }
         });
     }
 
-    fn end(&self) -> Option<TrainingEnd> {
+    fn end(&mut self) -> Option<TrainingEnd> {
+        if !self.verify() {
+            return Some(TrainingEnd::Stopped);
+        }
         let progress = self.lock_progress();
-        let goal = progress.solved.map(|solved| solved.frames + self.goal.frames_after_solved);
+        let goal = progress.solved.map(|solved| solved.frames.saturating_add(self.goal.frames_after_solved));
         match goal {
             Some(goal) if progress.frames >= goal => Some(TrainingEnd::Solved),
             None if progress.frames >= self.goal.frames_max => Some(TrainingEnd::FramesBudget),
@@ -165,3 +178,6 @@ impl Trainer {
         self.progress.lock().expect("no holder of the progress panics")
     }
 }
+
+#[cfg(test)]
+mod tests;

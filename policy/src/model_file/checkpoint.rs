@@ -8,9 +8,11 @@ use crate::network::ParameterBlock;
 use impala_env::spec::EnvironmentName;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
-/// Version of the format; raised when an older release could not read a newer file.
-pub const FORMAT: u32 = 1;
+/// Versions of the format that this release reads; a new one where an older release could not read a newer file. A file is
+/// written in the oldest that can hold it.
+pub const FORMATS: RangeInclusive<u32> = 1..=2;
 /// The one key of a checkpoint's metadata; its value is an [`Envelope`].
 pub const METADATA_KEY: &str = "impala_checkpoint";
 /// What stands before a block's name in the names of the tensors that have the network's layout: those of the parameters, of the
@@ -18,12 +20,15 @@ pub const METADATA_KEY: &str = "impala_checkpoint";
 pub const PREFIXES: [&str; 3] = ["", FIRST, SECOND];
 const FIRST: &str = "optimiser.first.";
 const SECOND: &str = "optimiser.second.";
+/// What stands before a block's name in the names of the tensors with the parameters of the policy that solved the task, in a
+/// checkpoint of a later version of it.
+pub const VERIFIED: &str = "verified.";
 const ACTOR: &str = "actor.";
 
 /// What the metadata holds, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// The file's [`FORMAT`].
+    /// The file's version of the format; see [`format_with`].
     pub format: u32,
     /// The [`checksum`].
     pub crc32: u32,
@@ -65,6 +70,11 @@ pub fn format_of(metadata: &str) -> serde_json::Result<u32> {
     serde_json::from_str(metadata).map(|Version { format }| format)
 }
 
+/// The format of a file with or without the tensors of a verified policy, which came with format 2.
+pub fn format_with(has_verified: bool) -> u32 {
+    if has_verified { 2 } else { 1 }
+}
+
 /// Name of the tensor with an actor's state.
 pub fn actor_tensor(index: u32) -> String {
     format!("{ACTOR}{index}")
@@ -77,7 +87,8 @@ pub fn actor_index(name: &str) -> Option<u32> {
 }
 
 /// CRC-32 over the state's text and then the bytes of the tensors: parameters, first moments, second moments, each in the order
-/// of the layout, then the states of the actors, whose indices ascend. A tensor that `bytes` does not know adds nothing.
+/// of the layout, then the states of the actors, whose indices ascend, then the verified policy's parameters. A tensor that `bytes`
+/// does not know adds nothing.
 pub fn checksum<'a>(
     state: &str,
     layout: &[ParameterBlock],
@@ -91,12 +102,13 @@ pub fn checksum<'a>(
         layout.iter().for_each(|block| add(&format!("{prefix}{}", block.name)));
     }
     actors.into_iter().for_each(|index| add(&actor_tensor(index)));
+    layout.iter().for_each(|block| add(&format!("{VERIFIED}{}", block.name)));
     hasher.finalize()
 }
 
 /// Whether a tensor is one that a checkpoint has besides the weights.
 pub(super) fn is_beside_the_weights(name: &str) -> bool {
-    name.starts_with(FIRST) || name.starts_with(SECOND) || actor_index(name).is_some()
+    [FIRST, SECOND, VERIFIED].iter().any(|prefix| name.starts_with(prefix)) || actor_index(name).is_some()
 }
 
 /// The metadata of a checkpoint of this format.
@@ -105,7 +117,7 @@ pub(super) fn is_beside_the_weights(name: &str) -> bool {
 /// It is of another format, or not what this program writes.
 pub(super) fn open(metadata: &str) -> Result<Envelope, ModelError> {
     match format_of(metadata).map_err(unreadable)? {
-        FORMAT => serde_json::from_str(metadata).map_err(unreadable),
+        known if FORMATS.contains(&known) => serde_json::from_str(metadata).map_err(unreadable),
         found => Err(ModelError::CheckpointFormat { found }),
     }
 }

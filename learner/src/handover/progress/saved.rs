@@ -1,7 +1,7 @@
 //! Progress as a checkpoint keeps it: all that decides or reports of a run across processes, not how long this process
 //! worked and waited.
 
-use super::{CurvePoint, LagHistogram, Progress, Solved};
+use super::{CurvePoint, LagHistogram, Progress, Solved, Tries, VersionedPolicy};
 use impala_common::trajectory::{Episode, MAGNITUDE_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -23,7 +23,10 @@ pub struct SavedProgress {
     pub solved: Option<Solved>,
     /// The worst mean return of 100 episodes since then.
     pub worst_after_solved: Option<f64>,
-    /// `(return, length)` of the newest 100 episodes that count, oldest first: what decides whether the task is solved.
+    /// The tries to verify a policy; earlier releases made none.
+    #[serde(default)]
+    pub tries: Tries,
+    /// `(return, length)` of the newest 100 episodes that count, oldest first: what decides when a policy is verified.
     pub recent_episodes: Vec<(f32, u32)>,
     /// Trained trajectories by policy lag.
     lag: LagHistogram,
@@ -49,6 +52,10 @@ impl SavedProgress {
                 return Err(format!("{field} = {count}, at most {COUNT_MAX}"));
             }
         }
+        if let Some(solved) = self.solved.filter(|solved| solved.frames > *frames) {
+            return Err(format!("solved after {} frames, at most {frames}", solved.frames));
+        }
+        self.tries.validate(*updates)?;
         for (field, seconds) in [("seconds", Some(*seconds)), ("seconds_to_first_batch", *seconds_to_first_batch)] {
             if let Some(seconds) = seconds.filter(|seconds| !(0.0..=SECONDS_MAX).contains(seconds)) {
                 return Err(format!("{field} = {seconds}, from 0 to {SECONDS_MAX}"));
@@ -60,7 +67,8 @@ impl SavedProgress {
         }
         let max = f64::from(MAGNITUDE_MAX);
         let returns = self.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return));
-        let means = self.curve.iter().map(|point| point.mean_return).chain(*worst_after_solved);
+        let means = self.curve.iter().map(|point| point.mean_return);
+        let means = means.chain(*worst_after_solved).chain(self.tries.best_mean);
         // No comparison holds of a number that is none.
         match returns.chain(means).find(|value| !(-max..=max).contains(value)) {
             None => Ok(()),
@@ -85,7 +93,9 @@ impl Progress {
             seconds: self.elapsed().as_secs_f64(),
             seconds_to_first_batch: self.first_batch.map(|time| time.as_secs_f64()),
             solved: self.solved,
-            worst_after_solved: self.worst_after_solved,
+            // A try that is under way is none for who resumes.
+            worst_after_solved: self.solved.and(self.worst_after_solved),
+            tries: self.tries.clone(),
             recent_episodes: self.recent.iter().map(|episode| (episode.episode_return, episode.length)).collect(),
             lag: self.lag.clone(),
             curve: self.curve.clone(),
@@ -94,10 +104,15 @@ impl Progress {
         }
     }
 
-    /// Goes on from what a checkpoint kept. A task that counted as solved by another goal than `solved_return` does not
-    /// any more.
+    /// What a checkpoint keeps, and the verified policy.
+    pub fn save_with_policy(&self) -> (SavedProgress, Option<VersionedPolicy>) {
+        (self.save(), self.verified.clone())
+    }
+
+    /// Goes on from what a checkpoint kept. A task that counted as solved by another goal than now, or in a release that verified
+    /// no policy, does not any more: it has no `verified` policy.
     #[must_use]
-    pub fn resume(self, saved: SavedProgress, is_same_goal: bool) -> Self {
+    pub fn resume(self, saved: SavedProgress, verified: Option<VersionedPolicy>) -> Self {
         let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let episode = |(episode_return, length)| Episode { episode_return, length };
         Self {
@@ -106,8 +121,10 @@ impl Progress {
             episodes: saved.episodes,
             before: seconds(saved.seconds),
             first_batch: saved.seconds_to_first_batch.map(seconds),
-            solved: saved.solved.filter(|_| is_same_goal),
-            worst_after_solved: saved.worst_after_solved.filter(|_| is_same_goal),
+            solved: saved.solved.filter(|_| verified.is_some()),
+            worst_after_solved: saved.worst_after_solved.filter(|_| verified.is_some()),
+            tries: saved.tries,
+            verified,
             recent: saved.recent_episodes.into_iter().map(episode).collect(),
             lag: saved.lag,
             curve: saved.curve,

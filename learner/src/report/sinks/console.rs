@@ -72,12 +72,13 @@ pub fn note(text: &str) {
 fn describe(view: &View<'_>) -> String {
     let View { progress, account, actors_connected, frames_per_second, busy, time_left, .. } = view;
     let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
+    let verifying = if progress.is_verifying { " solved?" } else { "" };
     let refused = match account.refused().saturating_add(account.lost) {
         0 => String::new(),
         count => format!(", {count} refused or lost"),
     };
     format!(
-        "{} frames, {:.0}k/s, return {mean}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
+        "{} frames, {:.0}k/s, return {mean}{verifying}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
         HumanCount(progress.frames),
         frames_per_second / 1e3,
         progress.lag.mean(),
@@ -114,5 +115,9 @@ mod tests {
         {
             assert!(line.contains(part), "{part}: {line}");
         }
+        let mut verifying = progress.clone();
+        verifying.is_verifying = true;
+        let line = describe(&View { progress: &verifying, ..view });
+        assert!(line.contains("return - solved?, lag"), "{line}");
     }
 }

@@ -40,6 +40,8 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     gauge!("impala_learner_queue_depth_trajectories").set(account.in_flight() as f64);
     gauge!("impala_learner_weights_version").set(gate.current().0 as f64);
     gauge!("impala_learner_actors_connected").set(view.actors_connected as f64);
+    counter!("impala_learner_verifications_total").absolute(progress.tries.count.into());
+    gauge!("impala_learner_verification_mean_return").set(progress.tries.last.map_or(f64::NAN, |score| score.mean));
     if let Some(mean) = progress.mean_return() {
         gauge!("impala_learner_mean_return").set(mean);
     }

@@ -24,7 +24,9 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
         episodes: None,
+        verified: None,
         best_mean_return: Some(0.1 + f64::from(mean_return)),
+        is_best_verified: false,
         settings: RecordedSettings::of(&config),
     }
 }
@@ -33,6 +35,53 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
 fn a_checkpoint_comes_back_as_it_was() {
     let checkpoint = checkpoint(3, 20.5);
     assert_eq!(Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin()).unwrap(), checkpoint);
+}
+
+/// The same, of a run whose policy after `verified` updates solved the task.
+pub(crate) fn solved(updates: u64, verified: u64) -> Checkpoint {
+    use crate::handover::progress::{Solved, Verified};
+    use impala_policy::evaluate::{Mode, Score};
+    let mut solved = checkpoint(updates, 480.0);
+    let score = Score { episodes: 100, mean: 481.25, min: 400.0, max: 500.0, cut: 0 };
+    let tries = &mut solved.progress.tries;
+    (tries.count, tries.next, tries.best_mean, tries.last) = (2, 10_000, Some(481.25), Some(score));
+    tries.verified = Some(Verified { updates: verified, mode: Mode::Greedy, score });
+    solved.progress.solved = Some(Solved { frames: 80 * verified, seconds: 1.25 });
+    let other = solved.parameters.iter().map(|x| 3.0 - x).collect();
+    Checkpoint { verified: (updates != verified).then_some(other), ..solved }
+}
+
+#[test]
+fn the_checkpoint_of_a_solved_run_has_the_verified_policy_beside_a_later_one() {
+    let (itself, later) = (solved(3, 3), solved(3, 2));
+    let bytes = [&itself, &later].map(|checkpoint| checkpoint.encode().unwrap());
+    let format = |bytes: &[u8]| {
+        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+        format_of(&header.metadata().as_ref().unwrap()[METADATA_KEY]).unwrap()
+    };
+    // The older format where it can hold it, so that older releases read it.
+    assert_eq!(bytes.each_ref().map(|bytes| format(bytes)), [1, 2]);
+    for (bytes, written) in bytes.iter().zip([&itself, &later]) {
+        let read = Checkpoint::decode(bytes, &builtin()).unwrap();
+        assert_eq!((&read, read.verified_policy()), (written, written.verified_policy()));
+        // Without a learner it is the checkpoint's own policy.
+        assert_eq!(model_file::decode(bytes).unwrap().parameters, written.parameters);
+    }
+    assert_eq!([&itself, &later].map(Checkpoint::is_verified), [true, false]);
+    assert_eq!(&itself.verified_policy().unwrap().parameters[..], &itself.parameters);
+    let verified = later.verified_policy().unwrap();
+    assert_eq!((verified.version.0, verified.frames, verified.parameters[0]), (2, 160, 3.0 - later.parameters[0]));
+    assert_eq!(checkpoint(3, 480.0).verified_policy(), None);
+    // Its numbers are needed, and covered by the checksum.
+    let without = Checkpoint { verified: None, ..later.clone() }.encode().unwrap();
+    let error = Checkpoint::decode(&without, &builtin()).unwrap_err().to_string();
+    assert!(error.contains("its tensor `verified.torso.0.weight` is missing"), "{error}");
+    let mut damaged = bytes[1].clone();
+    let number = later.verified.as_ref().unwrap()[5].to_le_bytes();
+    let place = damaged.windows(4).rposition(|window| window == number).unwrap();
+    damaged[place] ^= 1;
+    assert!(Checkpoint::decode(&damaged, &builtin()).unwrap_err().to_string().contains("its checksum is"));
+    assert!(model_file::decode(&damaged).unwrap_err().to_string().contains("its checksum is"));
 }
 
 #[test]
@@ -179,7 +228,7 @@ fn what_is_no_checkpoint_is_said_to_be_none() {
     let tensors = SafeTensors::deserialize(&sound).unwrap().tensors();
     let foreign = safetensors::serialize(tensors, None).unwrap();
     assert!(refusal(&foreign).contains("no checkpoint of this program"));
-    assert!(refusal(&with_envelope(|e| e.format = 9)).contains("its format is 9, this release reads 1"));
+    assert!(refusal(&with_envelope(|e| e.format = 9)).contains("its format is 9, this release reads formats up to 2"));
     assert!(refusal(&with_envelope(|e| e.crc32 ^= 1)).contains("its checksum is"));
     assert!(refusal(&with_envelope(|e| e.state = "{}".into())).contains("metadata cannot be read"));
     let other_network = with_envelope(|e| e.state = e.state.replace("hidden = [64, 64]", "hidden = [64, 32]"));

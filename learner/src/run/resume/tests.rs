@@ -100,3 +100,68 @@ fn a_run_elsewhere_is_found_by_its_configuration() {
     let beginning = Beginning::find(GivenSettings::default(), Some(&url), &builtin()).unwrap();
     assert!(beginning.checkpoint().is_some() && beginning.run_dir.is_none());
 }
+
+/// Adds a best checkpoint after `updates` to a run.
+fn with_best(run: &Path, updates: u64) {
+    let best = Checkpoint { is_best_verified: true, ..checkpoint(updates, 9.0) };
+    std::fs::write(run.join(CHECKPOINTS).join("best.safetensors"), best.encode().unwrap()).unwrap();
+}
+
+#[test]
+fn a_named_checkpoint_begins_a_run_of_its_own_and_leaves_the_first_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    with_best(&run, 3);
+    let name = run.to_str().unwrap();
+    for named in [format!("{name}#best"), format!("{name}/checkpoints/best.safetensors")] {
+        let beginning = Beginning::find(settings("frames_max = 77"), Some(&named), &builtin()).unwrap();
+        let found = beginning.checkpoint().unwrap();
+        assert_eq!((found.progress.updates, beginning.run_dir.as_ref()), (3, None), "{named}");
+        assert!(beginning.store.is_none(), "its own directory is a new one");
+        assert_eq!((found.best_mean_return, found.is_best_verified), (None, false), "the best is the first run's");
+        let config = Config::complete(beginning.given.clone(), &builtin()).unwrap();
+        assert_eq!((config.task.seed, config.goal.frames_max), (3, 77));
+        let note = beginning.note().unwrap();
+        assert!(
+            note.starts_with("beginning a run of its own after update 3, ") && note.contains("best.safe"),
+            "{note}"
+        );
+    }
+    let older = format!("{name}/checkpoints/{}", crate::run::checkpoint_store::name_of(5));
+    let beginning = Beginning::find(GivenSettings::default(), Some(&older), &builtin()).unwrap();
+    assert_eq!((beginning.checkpoint().unwrap().progress.updates, beginning.is_branch), (5, true));
+    // The run itself goes on from its newest, also by that name.
+    for named in [name.to_owned(), format!("{name}#last")] {
+        let beginning = Beginning::find(GivenSettings::default(), Some(&named), &builtin()).unwrap();
+        assert_eq!((beginning.checkpoint().unwrap().progress.updates, beginning.run_dir.as_ref()), (5, Some(&run)));
+    }
+}
+
+#[test]
+fn a_named_checkpoint_never_begins_among_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    with_best(&run, 3);
+    let best = format!("{}#best", run.display());
+    let error = Beginning::find(in_directory(&run), Some(&best), &builtin()).unwrap_err().to_string();
+    assert!(error.contains("#best begins a run of its own, but ") && error.contains("leave --resume out"), "{error}");
+    let other = directory.path().join("other");
+    let beginning = Beginning::find(in_directory(&other), Some(&best), &builtin()).unwrap();
+    assert_eq!(beginning.run_dir.as_ref(), Some(&other));
+    assert!(beginning.checkpoint().is_some());
+}
+
+#[test]
+fn a_named_checkpoint_that_is_not_there_or_damaged_is_refused_with_the_fix() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let refusal = |name: &str| {
+        let named = format!("{}/checkpoints/{name}", run.display());
+        Beginning::find(GivenSettings::default(), Some(&named), &builtin()).unwrap_err().to_string()
+    };
+    let error = refusal("best.safetensors");
+    assert!(error.contains("best.safetensors: there is no such checkpoint; --resume takes"), "{error}");
+    std::fs::write(run.join(CHECKPOINTS).join("update-000000000009.safetensors"), b"half").unwrap();
+    let error = refusal("update-000000000009.safetensors");
+    assert!(error.contains("it is damaged or no safetensors file"), "{error}");
+}

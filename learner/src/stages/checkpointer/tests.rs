@@ -1,7 +1,7 @@
 //! The writer as a thread, driven by one slot.
 
 use super::*;
-use crate::run::checkpoint::tests::checkpoint;
+use crate::run::checkpoint::tests::{checkpoint, solved};
 use crate::run::checkpoint_slot::CheckpointReport;
 use impala_env::builtin;
 
@@ -12,11 +12,23 @@ fn write(
     resumed: Option<&Checkpoint>,
     checkpoints: impl IntoIterator<Item = Checkpoint>,
 ) -> CheckpointReport {
+    write_after(store, kept_max, resumed, None, checkpoints)
+}
+
+/// The same where a verified policy waits to be written before them.
+fn write_after(
+    store: &CheckpointStore,
+    kept_max: usize,
+    resumed: Option<&Checkpoint>,
+    verified: Option<Checkpoint>,
+    checkpoints: impl IntoIterator<Item = Checkpoint>,
+) -> CheckpointReport {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (slot, writer) = channel(store.clone(), kept_max, resumed);
     let handle = runtime.handle().clone();
     let thread = std::thread::Builder::new().spawn(move || writer.run(&handle)).unwrap();
     let report = slot.report();
+    verified.into_iter().for_each(|verified| slot.keep(Box::new(verified)));
     checkpoints.into_iter().for_each(|checkpoint| runtime.block_on(slot.put(checkpoint)));
     drop(slot);
     thread.join().unwrap();
@@ -125,4 +137,48 @@ fn halves_that_a_killed_process_left_are_removed() {
     }
     write(&CheckpointStore::directory(directory.path()), 2, None, [checkpoint(1, 5.0)]);
     assert_eq!(files(directory.path()), ["best.safetensors".into(), "mine.tmp".into(), name_of(1)]);
+}
+
+#[test]
+fn a_verified_policy_is_the_best_whatever_its_training_mean() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::directory(directory.path());
+    write(&store, 2, None, [checkpoint(1, 499.0)]);
+    write_after(&store, 2, Some(&read(directory.path(), &name_of(1))), Some(solved(2, 2)), [solved(3, 2)]);
+    let best = read(directory.path(), "best.safetensors");
+    assert_eq!((best.progress.updates, best.is_verified(), best.is_best_verified), (2, true, true));
+    // Neither now nor by a process that goes on, also with another goal, is it replaced by an unverified one.
+    let newest = read(directory.path(), &name_of(3));
+    assert!(newest.is_best_verified);
+    let report = write(&store, 2, Some(&newest), [checkpoint(4, 500.0), checkpoint(5, 500.0)]);
+    assert_eq!(report.written, 2);
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 2);
+    assert!(read(directory.path(), &name_of(5)).is_best_verified);
+    // By another verified one it is.
+    write_after(&store, 2, Some(&newest), Some(solved(6, 6)), [solved(7, 6)]);
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 6);
+}
+
+#[test]
+fn a_verified_policy_that_cannot_be_written_is_tried_again_with_the_next_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let in_the_way = directory.path().join("best.safetensors");
+    std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+    let (slot, mut writer) = channel(CheckpointStore::directory(directory.path()), 3, None);
+    slot.keep(Box::new(solved(2, 2)));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(writer.write(solved(3, 2))).unwrap();
+    assert!(!read(directory.path(), &name_of(3)).is_best_verified, "it would tell of a file that is not there");
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    runtime.block_on(writer.write(solved(4, 2))).unwrap();
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 2);
+    assert!(read(directory.path(), &name_of(4)).is_best_verified);
+}
+
+#[test]
+fn a_run_that_branched_off_from_a_verified_policy_has_it_as_its_best() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::directory(directory.path());
+    write(&store, 2, Some(&solved(2, 2)), [solved(3, 2)]);
+    assert_eq!(read(directory.path(), "best.safetensors").progress.updates, 2);
 }
