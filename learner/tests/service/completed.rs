@@ -69,47 +69,47 @@ async fn a_completed_run_has_its_results_written_and_serves_its_final_model() {
     assert_eq!(ended.outcome.parameters, parameters);
 }
 
-/// A learner whose goal any policy reaches that plays CartPole, after a hundred episodes, which are a hundred updates of 6 frames.
+/// A learner whose goal any policy reaches that plays CartPole, after a hundred episodes, which are fifty updates of 6 frames.
 fn easy(toml: &str) -> GivenSettings {
-    given(toml, given("frames_max = 1000000\nsolved_return = 5.0", serving()))
+    given(toml, given("frames_max = 1000000\nsolved_return = 2.5", serving()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_model_that_is_left_is_the_verified_one_however_far_training_went() {
     let learner = TestLearner::start(easy("frames_after_solved = 60")).await;
     let mut actor = learner.actor("a", 1).await;
-    for version in 0..100 {
+    for version in 0..50 {
         actor.train(u64::saturating_sub(version, 1)).await;
     }
     // The verdict takes its time; nobody trains meanwhile.
     while !learner.status_in(RunState::Training).await.solved {}
-    for version in 100..110 {
+    for version in 50..60 {
         actor.train(u64::saturating_sub(version, 1)).await;
     }
     assert_eq!(actor.told_to_wait().await, "solved");
     actor.leave().await;
     let status = learner.status_in(RunState::Completed).await;
-    assert_eq!((status.frames, status.updates, status.solved), (660, 110, true));
+    assert_eq!((status.frames, status.updates, status.solved), (360, 60, true));
     let (version, parameters) = model(&learner).await;
-    assert_eq!(version, 100);
+    assert_eq!(version, 50);
     let file = model_file::load(&learner.file("model.safetensors")).unwrap();
-    assert_eq!((file.description.updates, file.description.frames, &file.parameters), (100, 600, &parameters));
+    assert_eq!((file.description.updates, file.description.frames, &file.parameters), (50, 300, &parameters));
     let checkpoint = |name| model_file::load(&learner.file("checkpoints").join(name)).unwrap();
     assert_eq!(checkpoint("best.safetensors"), file);
-    let last = checkpoint("update-000000000110.safetensors");
-    assert!(last.description.updates == 110 && last.parameters != parameters);
+    let last = checkpoint("update-000000000060.safetensors");
+    assert!(last.description.updates == 60 && last.parameters != parameters);
 
     learner.request_stop();
     let Outcome { summary, parameters: left, .. } = learner.ended().await.outcome;
     assert_eq!((summary.end, left), (RunEnd::Solved, parameters));
-    assert_eq!((summary.solved.map(|solved| solved.frames), summary.verification.count), (Some(600), 1));
+    assert_eq!((summary.solved.map(|solved| solved.frames), summary.verification.count), (Some(300), 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_whose_actors_have_fallen_silent_ends_at_the_verdict() {
     let learner = TestLearner::start(easy("")).await;
     let mut actor = learner.actor("a", 1).await;
-    for version in 0..100 {
+    for version in 0..50 {
         actor.train(u64::saturating_sub(version, 1)).await;
     }
     assert_eq!(actor.told_to_wait().await, "solved");
@@ -117,7 +117,7 @@ async fn a_run_whose_actors_have_fallen_silent_ends_at_the_verdict() {
     learner.status_in(RunState::Completed).await;
     learner.request_stop();
     let summary = learner.ended().await.outcome.summary;
-    assert_eq!((summary.frames, summary.solved.map(|solved| solved.frames)), (600, Some(600)));
+    assert_eq!((summary.frames, summary.solved.map(|solved| solved.frames)), (300, Some(300)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
