@@ -271,6 +271,8 @@ impl Config {
             reward_clip: (reward_clip > 0.0).then_some(reward_clip),
             gradient_norm_max: self.optimisation.gradient_norm_max,
             optimiser: self.optimisation.kind(),
+            divisor: self.optimisation.divisor(),
+            noise_columns: None,
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::section::section;
 use super::setting::Bounds;
 use super::{ConfigError, invalid};
-use crate::learn::optim::{OptimiserKind, OptimiserName};
+use crate::learn::optim::{Divisor, OptimiserKind, OptimiserName};
+use clap::builder::BoolishValueParser;
 
 section! {
     /// How a gradient changes the parameters.
@@ -32,6 +33,9 @@ section! {
         epsilon: f32 = 1e-5, "0.00001", "IMPALA_EPSILON",
             "The optimiser's epsilon: inside the root for rmsprop, beside it for rmsprop-torch and adam."
             in Bounds::Positive;
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        amsgrad: bool = true, "true", "IMPALA_AMSGRAD",
+            "Divide by the largest running mean of squares so far, not by the present one (AMSGrad, Reddi et al. 2018): keeps a solved policy.";
         gradient_norm_max: f32 = 0.5, "0.5", "IMPALA_GRADIENT_NORM_MAX",
             "Global norm to which gradients are clipped."
             in Bounds::Positive;
@@ -47,6 +51,11 @@ impl Optimisation {
             OptimiserName::RmsPropTorch => OptimiserKind::RmsPropTorch { decay, momentum, epsilon },
             OptimiserName::Adam => OptimiserKind::Adam { beta1: self.adam_beta1, beta2: self.adam_beta2, epsilon },
         }
+    }
+
+    /// Which mean of squares divides.
+    pub fn divisor(&self) -> Divisor {
+        if self.amsgrad { Divisor::Largest } else { Divisor::Present }
     }
 
     /// The learning rate over a run of so many frames.

@@ -17,8 +17,8 @@ pub(super) fn is_split(len: usize) -> bool {
     len > PART && rayon::current_num_threads() > 1
 }
 
-/// Scales the gradient so that its norm over all parameters is at most `norm_max`; returns the norm before.
-pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
+/// Scales the gradient so that its norm over all parameters is at most `norm_max`, then by `scale`; returns the norm before.
+pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32, scale: f32) -> f32 {
     let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
     // Part by part in any case: the sum is then the same to the bit on any number of threads.
     let sum = match is_split(gradient.len()) {
@@ -26,8 +26,8 @@ pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32) -> f32 {
         false => gradient.chunks(PART).map(squares).sum(),
     };
     let norm = sum.sqrt() as f32;
-    if norm > norm_max {
-        let scale = norm_max / norm;
+    let scale = if norm > norm_max { norm_max / norm * scale } else { scale };
+    if scale != 1.0 {
         gradient.iter_mut().for_each(|g| *g *= scale);
     }
     norm
@@ -108,12 +108,14 @@ mod tests {
     #[test]
     fn clipping_scales_the_whole_gradient() {
         let mut gradient = [3.0, 4.0];
-        assert_eq!(clip_by_global_norm(&mut gradient, 10.0), 5.0);
+        assert_eq!(clip_by_global_norm(&mut gradient, 10.0, 1.0), 5.0);
         assert_eq!(gradient, [3.0, 4.0]);
-        assert_eq!(clip_by_global_norm(&mut gradient, 0.5), 5.0);
+        assert_eq!(clip_by_global_norm(&mut gradient, 0.5, 1.0), 5.0);
         assert!((gradient[0] - 0.3).abs() < 1e-6 && (gradient[1] - 0.4).abs() < 1e-6);
+        assert_eq!(clip_by_global_norm(&mut gradient, 0.25, 4.0), 0.5);
+        assert!((gradient[0] - 0.6).abs() < 1e-6 && (gradient[1] - 0.8).abs() < 1e-6);
         let mut broken = [f32::NAN, 1.0];
-        assert!(clip_by_global_norm(&mut broken, 1.0).is_nan());
+        assert!(clip_by_global_norm(&mut broken, 1.0, 1.0).is_nan());
     }
 
     #[test]
@@ -124,9 +126,9 @@ mod tests {
         add_all(&mut sum, &[&numbers[..], &numbers].into_iter());
         assert_eq!(sum, numbers.iter().map(|x| x + x + x).collect::<Vec<_>>());
         let squares: f64 = numbers.iter().map(|x| f64::from(*x).powi(2)).sum();
-        let norm = clip_by_global_norm(&mut sum, 1.0);
+        let norm = clip_by_global_norm(&mut sum, 1.0, 1.0);
         assert!((f64::from(norm) / (3.0 * squares.sqrt()) - 1.0).abs() < 1e-6);
-        assert!((clip_by_global_norm(&mut sum, 1.0) - 1.0).abs() < 1e-6);
+        assert!((clip_by_global_norm(&mut sum, 1.0, 1.0) - 1.0).abs() < 1e-6);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::learn::loss::{LossCosts, Losses};
 use crate::learn::model::ActorCritic;
 pub use crate::learn::objective::Correction;
 use crate::learn::objective::{Objective, ReturnScale};
-use crate::learn::optim::{OptimiserKind, OptimiserState};
+use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
 use crate::learn::perceptron::Perceptron;
 use crate::learn::vtrace::VtraceClipping;
 use device::DeviceStep;
@@ -43,9 +43,24 @@ pub struct StepConfig {
     pub gradient_norm_max: f32,
     /// Update rule.
     pub optimiser: OptimiserKind,
+    /// Which mean of squares divides in it.
+    pub divisor: Divisor,
+    /// Columns of the batch in whose noise gradients are measured, where batches have different sizes; see
+    /// [`StepConfig::gradient_scale`].
+    pub noise_columns: Option<usize>,
 }
 
 impl StepConfig {
+    /// Factor on the clipped gradient of a batch of so many columns: `sqrt(columns / noise_columns)`, 1 without the latter.
+    ///
+    /// A mean over more columns has less noise, in proportion to the root of their number. In these units the noise of a
+    /// gradient, and with it the optimiser's mean of squares, is the same for every size: the size may change from one update
+    /// to the next and none of the statistics has to be learned anew. What stands out of the noise grows with the root of the
+    /// size, and so do the steps in its direction; a factor on the learning rate besides made runs worse.
+    pub fn gradient_scale(&self, columns: usize) -> f32 {
+        self.noise_columns.map_or(1.0, |noise_columns| (columns as f32 / noise_columns as f32).sqrt())
+    }
+
     /// The part of the numbers that decides the gradient.
     pub fn objective(&self) -> Objective {
         let StepConfig { correction, clipping, costs, discount, reward_scale, reward_clip, .. } = *self;
@@ -165,7 +180,7 @@ impl LearnerStep {
         }
     }
 
-    /// The gradient of the last step, flat, after clipping.
+    /// The gradient of the last step, flat, after clipping and scaling.
     pub fn gradient(&mut self) -> &[f32] {
         match &mut self.engine {
             Engine::Host(step) => step.gradient(),

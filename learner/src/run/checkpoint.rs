@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `<block>` of the layout, e.g. `torso.0.weight` | the parameters, named and shaped as in `model.safetensors` |
 //! | `optimiser.first.<block>`, `optimiser.second.<block>` | the optimiser's moments |
+//! | `optimiser.largest.<block>` | the largest that its second moments have been; format 1 lacks it |
 //! | `actor.<index>` | in deterministic runs: the actor's state after its last trained trajectory, bytes |
-//! | `verified.<block>` | the parameters of the policy that solved the task, where that is an earlier one (format 2) |
+//! | `verified.<block>` | the parameters of the policy that solved the task, where that is an earlier one; format 1 lacks it |
 //!
 //! The metadata has one key, `impala_checkpoint`: JSON with the format's version, a CRC-32 and the state, itself JSON:
 //! counters, learning curve, account, in deterministic runs the episodes that go on, and the resolved configuration as TOML.
@@ -27,7 +28,7 @@ use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use impala_env::Registry;
 use impala_policy::model_file::checkpoint::{
-    Envelope, FORMATS, METADATA_KEY, PREFIXES, VERIFIED, actor_index, actor_tensor, checksum, format_of, format_with,
+    Envelope, FORMATS, METADATA_KEY, PREFIXES, VERIFIED, actor_index, actor_tensor, checksum, format_of,
 };
 use impala_policy::network::{NetworkSpec, ParameterBlock};
 use safetensors::SafeTensors;
@@ -185,8 +186,7 @@ impl Checkpoint {
         let parts = self.parts(&layout);
         let actors = self.actor_states.keys().copied();
         let crc32 = checksum(&state, &layout, actors, |name| Some(parts.get(name)?.bytes.as_slice()));
-        let format = format_with(self.verified.is_some());
-        let envelope = serde_json::to_string(&Envelope { format, crc32, state })?;
+        let envelope = serde_json::to_string(&Envelope { format: *FORMATS.end(), crc32, state })?;
         let mut tensors = Vec::with_capacity(parts.len());
         for (name, Part { dtype, shape, bytes }) in &parts {
             tensors.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?));
@@ -197,7 +197,8 @@ impl Checkpoint {
     /// The tensors by name.
     fn parts(&self, layout: &[ParameterBlock]) -> BTreeMap<String, Part> {
         let mut parts = BTreeMap::new();
-        let numbers = [&self.parameters, &self.optimiser.first, &self.optimiser.second].map(Vec::as_slice);
+        let OptimiserState { first, second, largest, .. } = &self.optimiser;
+        let numbers = [&self.parameters, first, second, largest].map(Vec::as_slice);
         let verified = self.verified.iter().map(|verified| (VERIFIED, verified.as_ref()));
         for (prefix, numbers) in PREFIXES.into_iter().zip(numbers).chain(verified) {
             for block in layout {
@@ -231,8 +232,10 @@ impl Checkpoint {
         let state: State = serde_json::from_str(&text)?;
         let settings = RecordedSettings::read(state.config, registry)?;
         let layout = settings.network().layout();
-        let [parameters, first, second] = PREFIXES.map(|prefix| numbers(&file, &layout, prefix));
+        let [parameters, first, second, largest] = PREFIXES.map(|prefix| numbers(&file, &layout, prefix));
         let (parameters, first, second) = (parameters?, first?, second?);
+        // How large they have been before is not known of a run of format 1: they only grow from here on.
+        let largest = if format == 1 { second.clone() } else { largest? };
         let is_earlier = state.progress.tries.verified.as_ref().is_some_and(|v| v.updates != state.progress.updates);
         let verified = is_earlier.then(|| numbers(&file, &layout, VERIFIED)).transpose()?;
         let mut actor_states = BTreeMap::new();
@@ -253,7 +256,7 @@ impl Checkpoint {
         }
         Ok(Self {
             parameters,
-            optimiser: OptimiserState { first, second, steps: state.optimiser_steps },
+            optimiser: OptimiserState { first, second, largest, steps: state.optimiser_steps },
             settings,
             progress: state.progress,
             account: state.account,

@@ -10,16 +10,17 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
-/// Versions of the format that this release reads; a new one where an older release could not read a newer file. A file is
-/// written in the oldest that can hold it.
+/// Versions of the format that this release reads, of which it writes the newest; a new one where an older release could not read
+/// a newer file. Format 1 lacks the largest second moments and the verified policy.
 pub const FORMATS: RangeInclusive<u32> = 1..=2;
 /// The one key of a checkpoint's metadata; its value is an [`Envelope`].
 pub const METADATA_KEY: &str = "impala_checkpoint";
 /// What stands before a block's name in the names of the tensors that have the network's layout: those of the parameters, of the
-/// optimiser's first moments and of its second moments.
-pub const PREFIXES: [&str; 3] = ["", FIRST, SECOND];
+/// optimiser's first moments, of its second moments and of the largest that these have been.
+pub const PREFIXES: [&str; 4] = ["", FIRST, SECOND, LARGEST];
 const FIRST: &str = "optimiser.first.";
 const SECOND: &str = "optimiser.second.";
+const LARGEST: &str = "optimiser.largest.";
 /// What stands before a block's name in the names of the tensors with the parameters of the policy that solved the task, in a
 /// checkpoint of a later version of it.
 pub const VERIFIED: &str = "verified.";
@@ -28,7 +29,7 @@ const ACTOR: &str = "actor.";
 /// What the metadata holds, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
-    /// The file's version of the format; see [`format_with`].
+    /// The file's version of the format, one of [`FORMATS`].
     pub format: u32,
     /// The [`checksum`].
     pub crc32: u32,
@@ -70,11 +71,6 @@ pub fn format_of(metadata: &str) -> serde_json::Result<u32> {
     serde_json::from_str(metadata).map(|Version { format }| format)
 }
 
-/// The format of a file with or without the tensors of a verified policy, which came with format 2.
-pub fn format_with(has_verified: bool) -> u32 {
-    if has_verified { 2 } else { 1 }
-}
-
 /// Name of the tensor with an actor's state.
 pub fn actor_tensor(index: u32) -> String {
     format!("{ACTOR}{index}")
@@ -86,9 +82,9 @@ pub fn actor_index(name: &str) -> Option<u32> {
     (actor_tensor(index) == name).then_some(index)
 }
 
-/// CRC-32 over the state's text and then the bytes of the tensors: parameters, first moments, second moments, each in the order
-/// of the layout, then the states of the actors, whose indices ascend, then the verified policy's parameters. A tensor that `bytes`
-/// does not know adds nothing.
+/// CRC-32 over the state's text and then the bytes of the tensors: those of each of [`PREFIXES`] in the order of the layout, then
+/// the states of the actors, whose indices ascend, then the verified policy's parameters. A tensor that `bytes` does not know adds
+/// nothing.
 pub fn checksum<'a>(
     state: &str,
     layout: &[ParameterBlock],
@@ -108,7 +104,7 @@ pub fn checksum<'a>(
 
 /// Whether a tensor is one that a checkpoint has besides the weights.
 pub(super) fn is_beside_the_weights(name: &str) -> bool {
-    [FIRST, SECOND, VERIFIED].iter().any(|prefix| name.starts_with(prefix)) || actor_index(name).is_some()
+    PREFIXES[1..].iter().chain([&VERIFIED]).any(|prefix| name.starts_with(prefix)) || actor_index(name).is_some()
 }
 
 /// The metadata of a checkpoint of this format.

@@ -38,7 +38,7 @@ pub(super) struct DeviceStep {
     constants: Constants,
     /// `[P]`, in the network's device order.
     parameters: Tensor<1>,
-    /// `[P]`, of the newest update, before clipping, with the factor `[1]` that clips it.
+    /// `[P]`, of the newest update, before clipping, with the factor `[1]` that clips and scales it.
     gradient: Option<(Tensor<1>, Tensor<1>)>,
     /// Made for the unroll length of the newest batch.
     scan: Option<Scan>,
@@ -54,7 +54,7 @@ impl DeviceStep {
         let device = device.plain().clone();
         let network = DeviceNetwork::new(spec);
         let parameters = network.upload(parameters, &device);
-        let optimiser = DeviceOptimiser::new(config.optimiser, network.len(), &device);
+        let optimiser = DeviceOptimiser::new(config.optimiser, config.divisor, network.len(), &device);
         Self {
             config,
             constants: Constants::new(spec.action_count, config.costs, &device),
@@ -88,7 +88,7 @@ impl DeviceStep {
         self.optimiser.restore(state, |moments| self.network.upload(moments, &self.device));
     }
 
-    /// The gradient of the newest update, flat, after clipping; read back on every call.
+    /// The gradient of the newest update, flat, after clipping and scaling; read back on every call.
     pub(super) fn gradient(&mut self) -> &[f32] {
         if let Some((gradient, clip)) = &self.gradient {
             self.gradient_read = self.network.download(&(gradient.clone() * clip.clone()));
@@ -156,6 +156,7 @@ impl DeviceStep {
         join_up_to_here(&squares);
         // A norm of 0 gives infinity, and no clipping.
         let clip = squares.clone().sqrt().recip().mul_scalar(self.config.gradient_norm_max).clamp_max(1.0);
+        let clip = clip.mul_scalar(self.config.gradient_scale(upload.columns));
         let is_finite = optimiser::is_finite(squares.clone()) * optimiser::is_finite(total.clone());
         join_up_to_here(&is_finite);
         let clipped = gradient.clone() * clip.clone();

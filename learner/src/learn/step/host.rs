@@ -29,10 +29,10 @@ const GRADIENT_NUMBERS_MAX: usize = 1 << 26;
 pub(super) struct HostStep<N: Network> {
     network: N,
     objective: Objective,
-    gradient_norm_max: f32,
+    config: StepConfig,
     parameters: Vec<f32>,
     optimiser: Optimiser,
-    /// Of the newest update, after clipping.
+    /// Of the newest update, after clipping and scaling.
     gradient: Gradient,
     /// The gradient of each block.
     parts: Vec<Gradient>,
@@ -58,8 +58,8 @@ impl<N: Network> HostStep<N> {
         Self {
             network,
             objective: config.objective(),
-            gradient_norm_max: config.gradient_norm_max,
-            optimiser: Optimiser::new(config.optimiser, parameters.len()),
+            optimiser: Optimiser::new(config.optimiser, config.divisor, parameters.len()),
+            config,
             parameters,
             gradient: Gradient::default(),
             parts: Vec::new(),
@@ -92,7 +92,7 @@ impl<N: Network> HostStep<N> {
     pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
         let mut gradient = std::mem::take(&mut self.gradient);
         self.gradient_of(batch, &mut gradient);
-        let report = self.apply(&mut gradient, learning_rate);
+        let report = self.apply(&mut gradient, self.config.gradient_scale(batch.columns()), learning_rate);
         self.gradient = gradient;
         report
     }
@@ -127,14 +127,14 @@ impl<N: Network> HostStep<N> {
         self.times.sum += lap.end();
     }
 
-    /// One step against the gradient, which is clipped.
+    /// One step against the gradient, which is clipped, then multiplied by `scale`.
     ///
     /// # Errors
     /// The losses, the gradient or the new parameters are not finite; the parameters stay as they were.
-    pub(super) fn apply(&mut self, gradient: &mut Gradient, learning_rate: f32) -> Result<StepReport, Diverged> {
+    pub(super) fn apply(&mut self, gradient: &mut Gradient, scale: f32, learning_rate: f32) -> Result<StepReport, Diverged> {
         let mut lap = Lap::begin();
         let Gradient { losses, numbers } = gradient;
-        let gradient_norm = clip_by_global_norm(numbers, self.gradient_norm_max);
+        let gradient_norm = clip_by_global_norm(numbers, self.config.gradient_norm_max, scale);
         let diverged = Err(Diverged { gradient_norm, loss: losses.total });
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
             return diverged;

@@ -20,6 +20,8 @@ pub(super) fn config() -> StepConfig {
         reward_clip: None,
         gradient_norm_max: 1e9,
         optimiser: OptimiserKind::RmsProp { decay: 0.9, momentum: 0.0, epsilon: 0.1 },
+        divisor: Divisor::Largest,
+        noise_columns: Some(2),
     }
 }
 

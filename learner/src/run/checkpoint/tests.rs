@@ -19,7 +19,7 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
     progress.seconds = 1.5;
     Checkpoint {
         parameters: numbers(1.0),
-        optimiser: OptimiserState { first: numbers(-0.5), second: numbers(1e-3), steps: 7 },
+        optimiser: OptimiserState { first: numbers(-0.5), second: numbers(1e-3), largest: numbers(2e-3), steps: 7 },
         progress,
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
@@ -108,6 +108,7 @@ fn the_golden_checkpoint_of_format_1_is_read() {
     assert_eq!(checkpoint.parameters[..2], [0.176_970_62, -0.627_557_5]);
     assert_eq!(checkpoint.parameters.last(), Some(&0.091_941_06));
     assert_eq!(checkpoint.optimiser.second.last(), Some(&0.004_155_913));
+    assert_eq!(checkpoint.optimiser.largest, checkpoint.optimiser.second);
     assert_eq!(checkpoint.optimiser.steps, 10);
     let states = checkpoint.actor_states.iter().map(|(actor, state)| (*actor, state.len()));
     assert_eq!(states.collect::<Vec<_>>(), [(0, 687), (1, 685)]);
@@ -156,9 +157,12 @@ fn the_reference_reader_finds_weights_and_moments_under_their_names() {
     let bytes = checkpoint.encode().unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let optimiser = &checkpoint.optimiser;
-    for (prefix, expected) in
-        [("", &checkpoint.parameters), ("optimiser.first.", &optimiser.first), ("optimiser.second.", &optimiser.second)]
-    {
+    for (prefix, expected) in [
+        ("", &checkpoint.parameters),
+        ("optimiser.first.", &optimiser.first),
+        ("optimiser.second.", &optimiser.second),
+        ("optimiser.largest.", &optimiser.largest),
+    ] {
         for block in checkpoint.network().layout() {
             let tensor = file.tensor(&format!("{prefix}{}", block.name)).unwrap();
             assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F32, block.shape.as_slice()));

@@ -2,23 +2,27 @@
 //! out of it.
 
 use super::join_up_to_here;
-use crate::learn::optim::{OptimiserKind, OptimiserState};
+use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
 use burn::tensor::{Device, Tensor};
 
 /// An optimiser with its moments, one number a parameter each.
 #[derive(Debug)]
 pub(super) struct DeviceOptimiser {
     kind: OptimiserKind,
+    divisor: Divisor,
     /// `[P]`, running mean of squares.
     second: Tensor<1>,
+    /// `[P]`, the largest that each of these has been.
+    largest: Tensor<1>,
     /// `[P]`, momentum buffer or running mean.
     first: Tensor<1>,
     steps: i32,
 }
 
 impl DeviceOptimiser {
-    pub(super) fn new(kind: OptimiserKind, len: usize, device: &Device) -> Self {
-        Self { kind, second: Tensor::zeros([len], device), first: Tensor::zeros([len], device), steps: 0 }
+    pub(super) fn new(kind: OptimiserKind, divisor: Divisor, len: usize, device: &Device) -> Self {
+        let zeros = || Tensor::zeros([len], device);
+        Self { kind, divisor, second: zeros(), largest: zeros(), first: zeros(), steps: 0 }
     }
 
     /// One update of `parameters` against `gradient`, if `is_sound` is 1 and all new parameters are finite; else everything
@@ -35,7 +39,8 @@ impl DeviceOptimiser {
         is_sound: Tensor<1>,
     ) -> Tensor<1> {
         self.steps = self.steps.saturating_add(1);
-        let (new, first, second) = self.updated(parameters.clone(), gradient, learning_rate);
+        let Updated { parameters: new, first, second, largest } =
+            self.updated(parameters.clone(), gradient, learning_rate);
         // A sum of ones, not of the numbers: large ones may well add up to infinity.
         let unfit = is_finite(new.clone()).neg().add_scalar(1.0).sum();
         join_up_to_here(&unfit);
@@ -46,19 +51,21 @@ impl DeviceOptimiser {
         *parameters = choose(new, parameters);
         self.first = choose(first, &self.first);
         self.second = choose(second, &self.second);
+        self.largest = choose(largest, &self.largest);
         accepted
     }
 
     /// What it has gathered; `download` brings an array to the host in the layout's order.
     pub(super) fn state(&self, download: impl Fn(&Tensor<1>) -> Vec<f32>) -> OptimiserState {
         let steps = self.steps.unsigned_abs();
-        OptimiserState { first: download(&self.first), second: download(&self.second), steps }
+        let [first, second, largest] = [&self.first, &self.second, &self.largest].map(download);
+        OptimiserState { first, second, largest, steps }
     }
 
     /// Goes on from what another had gathered; `upload` is the inverse of the download.
     pub(super) fn restore(&mut self, state: &OptimiserState, upload: impl Fn(&[f32]) -> Tensor<1>) {
         self.steps = i32::try_from(state.steps).unwrap_or(i32::MAX);
-        (self.first, self.second) = (upload(&state.first), upload(&state.second));
+        [self.first, self.second, self.largest] = [&state.first, &state.second, &state.largest].map(|x| upload(x));
     }
 
     /// The last step was not done after all.
@@ -66,31 +73,48 @@ impl DeviceOptimiser {
         self.steps -= 1;
     }
 
-    /// New parameters, first and second moments.
-    fn updated(&self, p: Tensor<1>, g: Tensor<1>, learning_rate: f32) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+    /// New parameters and moments.
+    fn updated(&self, p: Tensor<1>, g: Tensor<1>, learning_rate: f32) -> Updated {
         let (m, v) = (self.first.clone(), self.second.clone());
+        let largest = |v: &Tensor<1>| match self.divisor {
+            Divisor::Largest => v.clone().max_pair(self.largest.clone()),
+            Divisor::Present => v.clone(),
+        };
+        let updated = |parameters, first, second, largest| Updated { parameters, first, second, largest };
         let mean = |of: Tensor<1>, with: Tensor<1>, decay: f32| of.mul_scalar(decay) + with.mul_scalar(1.0 - decay);
         let squares = g.clone() * g.clone();
         match self.kind {
             OptimiserKind::RmsProp { decay, momentum, epsilon } => {
                 let v = mean(v, squares, decay);
-                let m = m.mul_scalar(momentum) + g.mul_scalar(learning_rate) / v.clone().add_scalar(epsilon).sqrt();
-                (p - m.clone(), m, v)
+                let largest = largest(&v);
+                let root = largest.clone().add_scalar(epsilon).sqrt();
+                let m = m.mul_scalar(momentum) + g.mul_scalar(learning_rate) / root;
+                updated(p - m.clone(), m, v, largest)
             }
             OptimiserKind::RmsPropTorch { decay, momentum, epsilon } => {
                 let v = mean(v, squares, decay);
-                let m = m.mul_scalar(momentum) + g / v.clone().sqrt().add_scalar(epsilon);
-                (p - m.clone().mul_scalar(learning_rate), m, v)
+                let largest = largest(&v);
+                let m = m.mul_scalar(momentum) + g / largest.clone().sqrt().add_scalar(epsilon);
+                updated(p - m.clone().mul_scalar(learning_rate), m, v, largest)
             }
             OptimiserKind::Adam { beta1, beta2, epsilon } => {
                 let m = mean(m, g, beta1);
                 let v = mean(v, squares, beta2);
+                let largest = largest(&v);
                 let first = m.clone().div_scalar(1.0 - beta1.powi(self.steps)).mul_scalar(learning_rate);
-                let second = v.clone().div_scalar(1.0 - beta2.powi(self.steps)).sqrt().add_scalar(epsilon);
-                (p - first / second, m, v)
+                let second = largest.clone().div_scalar(1.0 - beta2.powi(self.steps)).sqrt().add_scalar(epsilon);
+                updated(p - first / second, m, v, largest)
             }
         }
     }
+}
+
+/// What a step makes, each `[P]`.
+struct Updated {
+    parameters: Tensor<1>,
+    first: Tensor<1>,
+    second: Tensor<1>,
+    largest: Tensor<1>,
 }
 
 /// 1 where a number is finite, else 0. By comparison, which is false for what is not a number: shader compilers may assume
