@@ -7,4 +7,5 @@ pub mod ledger;
 pub mod metrics;
 pub mod progress;
 pub mod run_state;
+pub mod tally;
 pub mod weights;

@@ -2,7 +2,7 @@
 
 use super::{WireError, pb};
 use crate::account::Account;
-use crate::status::{RunState, Status};
+use crate::status::{ActorLag, RunState, Status};
 
 impl From<Status> for pb::StatusReply {
     fn from(status: Status) -> Self {
@@ -24,6 +24,7 @@ impl From<Status> for pb::StatusReply {
             solved: status.solved,
             actors_connected: status.actors_connected,
             account: Some(pb::Account { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost }),
+            oldest_actors: status.oldest_actors.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -53,7 +54,22 @@ impl TryFrom<pb::StatusReply> for Status {
             solved: reply.solved,
             actors_connected: reply.actors_connected,
             account: Account { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost },
+            oldest_actors: reply.oldest_actors.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+impl From<ActorLag> for pb::ActorLag {
+    fn from(actor: ActorLag) -> Self {
+        let ActorLag { name, policy_lag_mean, refused, trajectory_seconds } = actor;
+        Self { name, policy_lag_mean, refused, trajectory_seconds }
+    }
+}
+
+impl From<pb::ActorLag> for ActorLag {
+    fn from(actor: pb::ActorLag) -> Self {
+        let pb::ActorLag { name, policy_lag_mean, refused, trajectory_seconds } = actor;
+        Self { name, policy_lag_mean, refused, trajectory_seconds }
     }
 }
 
@@ -73,6 +89,12 @@ mod tests {
             solved: true,
             actors_connected: 3,
             account: Account { produced: 3, trained: 1, lost: 1, ..Account::default() },
+            oldest_actors: vec![ActorLag {
+                name: "pod-7".into(),
+                policy_lag_mean: 41.5,
+                refused: 0.95,
+                trajectory_seconds: 2.0,
+            }],
         }
     }
 
@@ -82,6 +104,9 @@ mod tests {
             let status = status(state);
             assert_eq!(Status::try_from(pb::StatusReply::from(status.clone())), Ok(status));
         }
+        // A learner of before tells of no actors.
+        let reply = pb::StatusReply { oldest_actors: vec![], ..status(RunState::Training).into() };
+        assert!(Status::try_from(reply).unwrap().oldest_actors.is_empty());
         let reply = pb::StatusReply { state: 99, ..status(RunState::Training).into() };
         let error = Status::try_from(reply).unwrap_err();
         assert_eq!(error, WireError::Unknown { field: "state", value: "99".into() });

@@ -3,6 +3,7 @@
 
 use crate::handover::ledger::{Disposition, Ledger};
 use crate::handover::run_state::Finish;
+use crate::handover::tally::{ActorTally, Age};
 use crate::handover::weights::Delivery;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
@@ -67,18 +68,27 @@ pub struct Ticket {
     window: Option<OwnedSemaphorePermit>,
     /// Older weights may not make the actor's next trajectory.
     oldest: WeightsVersion,
+    /// Where its actor's trajectories are counted, and how old this one is; of those that came to the trainer or its gate.
+    tally: Option<Arc<ActorTally>>,
+    age: Option<Age>,
     is_settled: bool,
 }
 
 impl Ticket {
     /// A ticket for a trajectory that the ledger has seen arrive.
     pub fn new(actor: ActorIndex, sequence: Sequence, ledger: Arc<Ledger>, replies: mpsc::Sender<Reply>) -> Self {
-        Self { actor, sequence, ledger, replies, window: None, oldest: WeightsVersion(0), is_settled: false }
+        let oldest = WeightsVersion(0);
+        Self { actor, sequence, ledger, replies, window: None, oldest, tally: None, age: None, is_settled: false }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
     pub fn hold(&mut self, place: OwnedSemaphorePermit) {
         self.window = Some(place);
+    }
+
+    /// Counts it among its actor's trajectories when it is decided.
+    pub fn count_in(&mut self, tally: Arc<ActorTally>) {
+        self.tally = Some(tally);
     }
 
     /// The actor that made the trajectory.
@@ -100,6 +110,14 @@ impl Ticket {
         ticket
     }
 
+    /// How old the trajectory is now that it is about to be decided.
+    #[must_use]
+    pub fn aged(self, age: Age) -> Self {
+        let mut ticket = self;
+        ticket.age = Some(age);
+        ticket
+    }
+
     /// Decides the trajectory: counts it and sends the receipt. An invalid one has none: its stream ends with the reason.
     pub fn settle(mut self, disposition: Disposition) {
         self.decide(disposition);
@@ -108,6 +126,9 @@ impl Ticket {
     fn decide(&mut self, disposition: Disposition) {
         self.is_settled = true;
         self.ledger.settle(disposition);
+        if let (Some(tally), Some(age)) = (&self.tally, self.age) {
+            tally.record(disposition, age);
+        }
         // Before the receipt: the actor may use the place as soon as it reads that.
         self.window = None;
         if disposition == Disposition::Invalid {

@@ -3,6 +3,7 @@
 
 use crate::handover::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
 use crate::handover::ledger::Disposition;
+use crate::handover::tally::Age;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
 use impala_common::agreement::Lockstep;
@@ -36,12 +37,15 @@ pub struct Taken {
 pub struct Stale {
     ticket: Ticket,
     version: WeightsVersion,
+    age: Age,
 }
 
 /// The trajectories of one update, to be decided.
 #[derive(Debug)]
 pub struct WholeBatch {
     trajectories: Vec<Admitted>,
+    /// The version that they are trained at.
+    current: WeightsVersion,
     actors: RolloutTime,
 }
 
@@ -82,7 +86,9 @@ impl Batcher {
     pub fn insert(&mut self, admitted: Admitted) -> Option<Stale> {
         self.actors += admitted.trajectory.time();
         match &mut self.order {
-            Order::Arrival if !self.gate.admits(admitted.trajectory.weights_version) => return Some(admitted.into()),
+            Order::Arrival if !self.gate.admits(admitted.trajectory.weights_version) => {
+                return Some(Stale::new(admitted, self.gate.current()));
+            }
             Order::Arrival => self.ready.push_back(admitted),
             Order::Lockstep { lockstep, next, waiting } => {
                 let position = lockstep.position(admitted.ticket.actor(), admitted.ticket.sequence());
@@ -111,12 +117,14 @@ impl Batcher {
             if self.ready.iter().any(is_stale) {
                 let (stale, ready): (VecDeque<_>, _) = std::mem::take(&mut self.ready).into_iter().partition(is_stale);
                 self.ready = ready;
-                taken.stale = stale.into_iter().map(Stale::from).collect();
+                let current = self.gate.current();
+                taken.stale = stale.into_iter().map(|admitted| Stale::new(admitted, current)).collect();
             }
         }
         if self.has_enough() {
             let trajectories = self.ready.drain(..self.trajectories_per_batch).collect();
-            taken.batch = Some(WholeBatch { trajectories, actors: std::mem::take(&mut self.actors) });
+            let (current, actors) = (self.gate.current(), std::mem::take(&mut self.actors));
+            taken.batch = Some(WholeBatch { trajectories, current, actors });
         }
         taken
     }
@@ -134,27 +142,31 @@ impl Taken {
     }
 }
 
-impl From<Admitted> for Stale {
-    fn from(admitted: Admitted) -> Self {
-        Self { version: admitted.trajectory.weights_version, ticket: admitted.ticket }
-    }
-}
-
 impl Stale {
+    fn new(Admitted { trajectory, ticket }: Admitted, current: WeightsVersion) -> Self {
+        Self { version: trajectory.weights_version, age: age(&trajectory, current), ticket }
+    }
+
     /// Refuses it. Its actor waits for newer weights than it had, else one whose weights are held up would make one refused
     /// trajectory after the other.
     pub fn refuse(self) {
-        self.ticket.asking_for(WeightsVersion(self.version.0.saturating_add(1))).settle(Disposition::Stale);
+        let ticket = self.ticket.asking_for(WeightsVersion(self.version.0.saturating_add(1)));
+        ticket.aged(self.age).settle(Disposition::Stale);
     }
+}
+
+/// How old a trajectory is at the version `current`.
+fn age(trajectory: &Trajectory, current: WeightsVersion) -> Age {
+    Age { lag: trajectory.weights_version.lag_behind(current), time: trajectory.time().total() }
 }
 
 impl WholeBatch {
     /// Decides its trajectories: sends the receipts, which ask for weights that are `oldest` or newer. Takes no time.
     pub fn settle(self, oldest: WeightsVersion) -> SettledBatch {
-        let Self { trajectories, actors } = self;
+        let Self { trajectories, current, actors } = self;
         let settle = |Admitted { trajectory, ticket }: Admitted| {
             let actor = ticket.actor();
-            ticket.asking_for(oldest).settle(Disposition::Trained);
+            ticket.asking_for(oldest).aged(age(&trajectory, current)).settle(Disposition::Trained);
             (actor, trajectory)
         };
         SettledBatch { trajectories: trajectories.into_iter().map(settle).collect(), actors }

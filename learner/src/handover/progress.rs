@@ -2,6 +2,7 @@
 
 mod clock;
 mod saved;
+mod vitals;
 
 use crate::learn::step::StepReport;
 use clock::TrainerClock;
@@ -10,6 +11,7 @@ pub use saved::SavedProgress;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+pub use vitals::{ReturnRange, Vitals};
 
 /// Episodes in the mean that decides: what environments state their goals for.
 pub const SOLVED_EPISODES: usize = impala_env::GOAL_EPISODES;
@@ -98,6 +100,8 @@ pub struct Progress {
     pub episodes: u64,
     /// The last update.
     pub last_step: StepReport,
+    /// The updates and returns of this process.
+    pub vitals: Vitals,
     /// Learning rate of the last update.
     pub learning_rate: f32,
     /// The trainer's time, at work and waiting.
@@ -133,6 +137,7 @@ impl Progress {
             updates: 0,
             episodes: 0,
             last_step: StepReport::default(),
+            vitals: Vitals::default(),
             learning_rate: 0.0,
             clock: TrainerClock::new(started),
             actors: RolloutTime::default(),
@@ -224,6 +229,7 @@ impl Progress {
             return;
         }
         let mean = self.recent_sum / SOLVED_EPISODES as f64;
+        self.vitals.record_return(mean);
         if self.solved.is_some_and(|solved| solved.frames < self.frames) {
             self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
         } else if self.solved.is_none() && mean >= self.solved_return {
