@@ -192,6 +192,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::handover::admission::Reply;
     use crate::handover::ledger::Ledger;
+    use crate::handover::tally::{ActorTally, Laggards};
     use impala_common::ids::{ActorIndex, Sequence};
     use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
     use impala_env::Outcome;
@@ -293,6 +294,28 @@ pub(crate) mod tests {
         assert_eq!(bench.ledger.account().refused_stale, 3);
         bench.insert(0, 3, 12);
         assert_eq!(bench.take(), Some(vec![12.0, 3.0]));
+    }
+
+    #[test]
+    fn what_is_decided_counts_with_its_age_among_its_actors() {
+        let mut bench = bench(None, 0);
+        let tally = Arc::new(ActorTally::default());
+        bench.gate.advance(WeightsVersion(9));
+        // Two updates behind and trained, then four and refused, at once and when the next batch is taken.
+        for (sequence, version) in [(0, 7), (1, 7), (2, 5), (3, 6)] {
+            let mut admitted = admitted(0, sequence, version, &bench.ledger, &bench.replies.0);
+            admitted.ticket.count_in(tally.clone());
+            if let Some(stale) = bench.batcher.insert(admitted) {
+                stale.refuse();
+            }
+            if sequence == 1 {
+                assert!(bench.take().is_some());
+            }
+        }
+        bench.gate.advance(WeightsVersion(10));
+        assert_eq!(bench.take(), None);
+        let found = Laggards::among([("a", tally.as_ref())].into_iter()).worst;
+        assert_eq!((found[0].policy_lag_mean, found[0].refused), (3.0, 0.5));
     }
 
     #[test]
