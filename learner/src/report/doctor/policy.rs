@@ -78,17 +78,13 @@ fn in_vain(circumstances: &Circumstances) -> Option<Diagnosis> {
         percent(*refused)
     );
     let brief_name: String = name.chars().take(BRIEF_NAME_MAX).collect();
-    Some(told(
-        Limit::ActorInVain,
-        format!("actor {brief_name}{others}: {} refused as too old", percent(*refused)),
-        sentence,
-    ))
+    Some(told(Limit::ActorInVain, format!("actor {brief_name}{others}: {} too old", percent(*refused)), sentence))
 }
 
 /// Characters of an actor's name in a sentence.
 const NAME_MAX: usize = 64;
 /// And in the line of the display.
-const BRIEF_NAME_MAX: usize = 16;
+const BRIEF_NAME_MAX: usize = 24;
 
 /// Policies that differ too much from the one that is trained.
 fn too_old(circumstances: &Circumstances) -> Option<Diagnosis> {

@@ -187,7 +187,7 @@ fn an_actor_that_works_in_vain_is_named_with_what_to_do() {
         diagnose(&Shares { stale: 0.2, ..shares(0.97, 0.4, 0.6) }, &Circumstances { laggards, ..circumstances(4, 1) })
     };
     let found = told(slow.clone(), 1);
-    assert_eq!((found.limit, found.brief.as_str()), (Limit::ActorInVain, "actor pod-7: 95 % refused as too old"));
+    assert_eq!((found.limit, found.brief.as_str()), (Limit::ActorInVain, "actor pod-7: 95 % too old"));
     assert_eq!(
         found.sentence,
         "actor pod-7, in vain (95 % refused as too old, 140 updates behind, 2.500 s a trajectory): take it off or to a \
