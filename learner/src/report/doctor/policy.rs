@@ -12,7 +12,8 @@
 //! | 32 | 29 | 40 % | 23,000 to 27,000 frames | 121,000 to 176,000 |
 //! | 64 | 61 | 32 % | 7,000 to 32,000 frames | 156,000 to 284,000 |
 //!
-//! A lag alone says little: with a small learning rate an old policy is nearly the new one. The share of clipped ratios says less: of
+//! A lag alone says little: with 32 actors and a rate of 0.0003 (lag 28, never below 91 %), and with 32 actors on `catch` (28, 97 %),
+//! everything was learned; with one actor and a rate of 0.02 (lag 1, 73 %) all was lost. The share of clipped ratios says less: of
 //! some 45 % with 8 actors as with 64, since half of the ratios are above 1 however near the policies are.
 
 use super::{Circumstances, Diagnosis, Limit, percent, told};
