@@ -42,12 +42,24 @@ impl RunEnd {
         matches!(self, Self::Solved | Self::SolvedTimeBudget | Self::FramesBudget | Self::TimeBudget)
     }
 
-    /// What would let an unsolved run go on, as long as its policy learns.
+    /// How it ended, without advice.
+    fn verdict(&self) -> String {
+        match self {
+            Self::Solved => "solved".into(),
+            Self::SolvedTimeBudget => "solved; the time budget ended before --frames-after-solved".into(),
+            Self::FramesBudget => "not solved: the frame budget ended".into(),
+            Self::TimeBudget => "not solved: the time budget ended".into(),
+            Self::Interrupted => "interrupted".into(),
+            Self::Failed(reason) => format!("failed: {reason}"),
+        }
+    }
+
+    /// What would let the run go further, as long as its policy learns.
     fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::FramesBudget => Some("raise --frames-max"),
-            Self::TimeBudget => Some("raise --time-max"),
-            _ => None,
+            Self::TimeBudget | Self::SolvedTimeBudget => Some("raise --time-max"),
+            Self::Solved | Self::Interrupted | Self::Failed(_) => None,
         }
     }
 
@@ -63,16 +75,8 @@ impl RunEnd {
 
 impl Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Solved => f.write_str("solved"),
-            Self::SolvedTimeBudget => {
-                f.write_str("solved; the time budget ended before --frames-after-solved (raise --time-max)")
-            }
-            Self::FramesBudget => f.write_str("not solved: the frame budget ended"),
-            Self::TimeBudget => f.write_str("not solved: the time budget ended"),
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::Failed(reason) => write!(f, "failed: {reason}"),
-        }
+        f.write_str(&self.verdict())?;
+        self.remedy().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
     }
 }
 
@@ -229,11 +233,12 @@ pub fn write(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::R
 impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mean = |mean: Option<f64>| mean.map_or("-".into(), |mean| format!("{mean:.2}"));
-        match (self.end.remedy(), self.diagnosis.limit) {
-            (None, _) => writeln!(f, "result        {}", self.end)?,
+        match (&self.end, self.diagnosis.limit) {
             // More of the same data would teach it nothing.
-            (Some(_), Limit::DeadPolicy) => writeln!(f, "result        {}, and the policy is dead", self.end)?,
-            (Some(remedy), _) => writeln!(f, "result        {} ({remedy})", self.end)?,
+            (RunEnd::FramesBudget | RunEnd::TimeBudget, Limit::DeadPolicy) => {
+                writeln!(f, "result        {}, and the policy is dead", self.end.verdict())?;
+            }
+            _ => writeln!(f, "result        {}", self.end)?,
         }
         if let Some(Solved { frames, seconds }) = self.solved {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
