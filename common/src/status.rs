@@ -64,6 +64,28 @@ pub struct Status {
     pub actors_connected: u32,
     /// Every trajectory.
     pub account: Account,
+    /// The connected actors whose policies are oldest, the worst first; empty if the learner does not tell.
+    pub oldest_actors: Vec<ActorLag>,
+}
+
+/// How old an actor's trajectories are when they come to be trained, over its last twenty or as many as there are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ActorLag {
+    /// The actor's name.
+    pub name: String,
+    /// Mean policy lag, updates.
+    pub policy_lag_mean: f64,
+    /// Share of them that was refused as too old, 0 to 1.
+    pub refused: f64,
+    /// Seconds between two of them, of the actor's own time; 0 if it does not tell.
+    pub trajectory_seconds: f64,
+}
+
+impl fmt::Display for ActorLag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.1}", self.name, self.policy_lag_mean)?;
+        if self.refused > 0.0 { write!(f, " ({:.0} % refused)", self.refused * 100.0) } else { Ok(()) }
+    }
 }
 
 impl fmt::Display for Status {
@@ -80,6 +102,10 @@ impl fmt::Display for Status {
         writeln!(f, "actors        {} connected", self.actors_connected)?;
         writeln!(f, "trained       {} frames in {} updates, {} episodes", self.frames, self.updates, self.episodes)?;
         writeln!(f, "mean return   {mean} over the last 100 episodes{solved}")?;
+        if !self.oldest_actors.is_empty() {
+            let actors: Vec<_> = self.oldest_actors.iter().map(ToString::to_string).collect();
+            writeln!(f, "policy lag    {} updates, the oldest actors' means", actors.join(", "))?;
+        }
         write!(f, "trajectories  {}", self.account)
     }
 }
@@ -102,12 +128,22 @@ mod tests {
             verifying: false,
             actors_connected: 3,
             account: Account { produced: 3, trained: 1, lost: 1, ..Account::default() },
+            oldest_actors: vec![
+                ActorLag { name: "pod-7".into(), policy_lag_mean: 41.26, refused: 0.95, trajectory_seconds: 2.0 },
+                ActorLag { name: "pod-2".into(), policy_lag_mean: 3.0, refused: 0.0, trajectory_seconds: 0.1 },
+            ],
         };
         let verifying = Status { solved: false, verifying: true, ..status.clone() }.to_string();
         assert!(verifying.contains("over the last 100 episodes, verifying that the policy has"), "{verifying}");
         let text = status.to_string();
-        for part in ["state         completed: solved", "3 connected", "80 frames in 1 updates", "20.50", "1 in flight"]
-        {
+        for part in [
+            "state         completed: solved",
+            "3 connected",
+            "80 frames in 1 updates",
+            "20.50",
+            "policy lag    pod-7 41.3 (95 % refused), pod-2 3.0 updates",
+            "1 in flight",
+        ] {
             assert!(text.contains(part), "`{part}` is not in:\n{text}");
         }
     }

@@ -8,5 +8,6 @@ pub mod ledger;
 pub mod metrics;
 pub mod progress;
 pub mod run_state;
+pub mod tally;
 pub mod verification;
 pub mod weights;

@@ -11,5 +11,6 @@ pub mod network;
 pub mod objective;
 pub mod optim;
 pub mod perceptron;
+pub mod ratios;
 pub mod step;
 pub mod vtrace;

@@ -10,6 +10,7 @@ pub mod summary;
 
 use crate::handover::ledger::Account;
 use crate::handover::progress::Progress;
+use crate::handover::tally::Laggards;
 use doctor::Diagnosis;
 use shares::Shares;
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub struct View<'a> {
     pub shares: Shares,
     /// What limits the run at present.
     pub diagnosis: &'a Diagnosis,
+    /// The actors whose policies are oldest.
+    pub laggards: &'a Laggards,
     /// Until the wall time budget is used up.
     pub time_left: Duration,
 }

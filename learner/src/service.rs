@@ -144,6 +144,7 @@ impl Shared {
     /// How the run stands now.
     pub fn status(&self) -> impala_common::status::Status {
         let connected = *self.registry.connected().borrow();
+        let oldest_actors = self.registry.laggards().worst;
         let progress = self.progress.lock().expect("no holder of the progress panics");
         impala_common::status::Status {
             state: self.standing.state(connected, self.actors_needed),
@@ -157,6 +158,7 @@ impl Shared {
             verifying: progress.is_verifying,
             actors_connected: u32::try_from(connected).unwrap_or(u32::MAX),
             account: self.ledger.account(),
+            oldest_actors,
         }
     }
 }

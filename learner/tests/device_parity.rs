@@ -84,7 +84,8 @@ fn gpu_steps_equal_cpu_steps() {
             expected.iter().zip(&actual).enumerate()
         {
             let scalars = |r: &StepReport| {
-                [r.losses.total, r.losses.policy, r.losses.baseline, r.losses.entropy, r.gradient_norm]
+                let losses = [r.losses.total, r.losses.policy, r.losses.baseline, r.losses.entropy];
+                [&losses[..], &[r.gradient_norm, r.update_norm, r.ratios.effective, r.ratios.clipped]].concat()
             };
             close(&scalars(cpu), &scalars(gpu), &format!("{activation}, step {step}: losses"));
             close(cpu_gradient, gpu_gradient, &format!("{activation}, step {step}: gradient"));

@@ -2,7 +2,7 @@
 
 use super::{WireError, pb};
 use crate::account::Account;
-use crate::status::{RunState, Status};
+use crate::status::{ActorLag, RunState, Status};
 
 impl From<Status> for pb::StatusReply {
     fn from(status: Status) -> Self {
@@ -25,6 +25,7 @@ impl From<Status> for pb::StatusReply {
             verifying: Some(status.verifying),
             actors_connected: status.actors_connected,
             account: Some(pb::Account { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost }),
+            oldest_actors: status.oldest_actors.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -55,7 +56,22 @@ impl TryFrom<pb::StatusReply> for Status {
             verifying: reply.verifying.unwrap_or_default(),
             actors_connected: reply.actors_connected,
             account: Account { produced, trained, refused_stale, refused_invalid, refused_shutdown, lost },
+            oldest_actors: reply.oldest_actors.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+impl From<ActorLag> for pb::ActorLag {
+    fn from(actor: ActorLag) -> Self {
+        let ActorLag { name, policy_lag_mean, refused, trajectory_seconds } = actor;
+        Self { name, policy_lag_mean, refused, trajectory_seconds }
+    }
+}
+
+impl From<pb::ActorLag> for ActorLag {
+    fn from(actor: pb::ActorLag) -> Self {
+        let pb::ActorLag { name, policy_lag_mean, refused, trajectory_seconds } = actor;
+        Self { name, policy_lag_mean, refused, trajectory_seconds }
     }
 }
 
@@ -76,6 +92,12 @@ mod tests {
             verifying: true,
             actors_connected: 3,
             account: Account { produced: 3, trained: 1, lost: 1, ..Account::default() },
+            oldest_actors: vec![ActorLag {
+                name: "pod-7".into(),
+                policy_lag_mean: 41.5,
+                refused: 0.95,
+                trajectory_seconds: 2.0,
+            }],
         }
     }
 
@@ -85,9 +107,10 @@ mod tests {
             let status = status(state);
             assert_eq!(Status::try_from(pb::StatusReply::from(status.clone())), Ok(status));
         }
-        // A learner of before does not tell.
-        let reply = pb::StatusReply { verifying: None, ..status(RunState::Training).into() };
-        assert!(!Status::try_from(reply).unwrap().verifying);
+        // A learner of before tells neither.
+        let reply = pb::StatusReply { verifying: None, oldest_actors: vec![], ..status(RunState::Training).into() };
+        let read = Status::try_from(reply).unwrap();
+        assert!(!read.verifying && read.oldest_actors.is_empty());
         let reply = pb::StatusReply { state: 99, ..status(RunState::Training).into() };
         let error = Status::try_from(reply).unwrap_err();
         assert_eq!(error, WireError::Unknown { field: "state", value: "99".into() });

@@ -4,6 +4,7 @@ use super::endpoint::Endpoint;
 use super::pipeline::Handover;
 use crate::config::Config;
 use crate::handover::metrics;
+use crate::handover::progress::Progress;
 use crate::report::doctor::Circumstances;
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
@@ -21,6 +22,7 @@ pub(super) struct Reporting {
     time_max: Duration,
     evaluation: Mode,
     is_lockstep: bool,
+    action_count: usize,
     /// Noted when the run ends, before everybody leaves.
     at_the_end: Option<Circumstances>,
 }
@@ -36,15 +38,24 @@ impl Reporting {
     ) -> Self {
         let progress = handover.lock_progress().clone();
         let reporter = Reporter::new(run_dir, resumes, shows_progress, &progress, &handover.ledger.account());
-        let (time_max, is_lockstep) = (config.goal.time_max.duration(), config.task.deterministic);
-        let evaluation = config.goal.evaluation;
-        Self { reporter, handover: handover.clone(), time_max, evaluation, is_lockstep, at_the_end: None }
+        Self {
+            reporter,
+            handover: handover.clone(),
+            time_max: config.goal.time_max.duration(),
+            evaluation: config.goal.evaluation,
+            is_lockstep: config.task.deterministic,
+            action_count: config.network().action_count,
+            at_the_end: None,
+        }
     }
 
     /// Tells everybody how the run stands.
     pub(super) fn report(&mut self, endpoint: &Endpoint) {
         let progress = self.handover.lock_progress().clone();
-        let circumstances = self.at_the_end.unwrap_or_else(|| self.circumstances(endpoint));
+        let circumstances = match &self.at_the_end {
+            Some(at_the_end) => at_the_end.clone(),
+            None => self.circumstances(endpoint, &progress),
+        };
         let actors = endpoint.actors();
         metrics::record_state(endpoint.shared.standing.state(actors, endpoint.shared.actors_needed));
         let time_left = self.time_max.saturating_sub(progress.elapsed());
@@ -54,7 +65,7 @@ impl Reporting {
 
     /// Notes who is here when the run ends.
     pub(super) fn note_end(&mut self, end: &RunEnd, endpoint: &Endpoint) {
-        let circumstances = self.circumstances(endpoint);
+        let circumstances = self.circumstances(endpoint, &self.handover.lock_progress());
         // Who leaves with the end is not missing; who was not there when the time ran out is.
         let actors = match end {
             RunEnd::TimeBudget => circumstances.actors,
@@ -82,7 +93,7 @@ impl Reporting {
     /// The run in numbers.
     pub(super) fn summary(&self, end: RunEnd, shares: Shares, checkpoints: CheckpointReport) -> Summary {
         let progress = self.handover.lock_progress();
-        let circumstances = self.at_the_end.unwrap_or_default();
+        let circumstances = self.at_the_end.clone().unwrap_or_default();
         let account = self.handover.ledger.account();
         let updates_before = self.handover.updates_before;
         Summary {
@@ -93,8 +104,14 @@ impl Reporting {
         }
     }
 
-    fn circumstances(&self, endpoint: &Endpoint) -> Circumstances {
-        let actors_needed = endpoint.shared.actors_needed;
-        Circumstances { actors: endpoint.actors(), actors_needed, is_lockstep: self.is_lockstep }
+    fn circumstances(&self, endpoint: &Endpoint, progress: &Progress) -> Circumstances {
+        Circumstances {
+            actors: endpoint.actors(),
+            actors_needed: endpoint.shared.actors_needed,
+            is_lockstep: self.is_lockstep,
+            action_count: self.action_count,
+            vitals: progress.vitals,
+            laggards: endpoint.shared.registry.laggards(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::handover::ledger::{Disposition, Ledger};
 use crate::handover::run_state::Finish;
+use crate::handover::tally::{ActorTally, Age};
 use crate::handover::weights::Delivery;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
@@ -70,6 +71,9 @@ pub struct Ticket {
     window: Option<OwnedSemaphorePermit>,
     /// Older weights may not make the actor's next trajectory.
     oldest: WeightsVersion,
+    /// Where its actor's trajectories are counted, and how old this one is; of those that came to the trainer or its gate.
+    tally: Option<Arc<ActorTally>>,
+    age: Option<Age>,
     is_settled: bool,
 }
 
@@ -82,13 +86,18 @@ impl Ticket {
         ledger: Arc<Ledger>,
         replies: mpsc::Sender<Reply>,
     ) -> Self {
-        let oldest = WeightsVersion(0);
-        Self { actor, incarnation, sequence, ledger, replies, window: None, oldest, is_settled: false }
+        let (oldest, window, tally, age) = (WeightsVersion(0), None, None, None);
+        Self { actor, incarnation, sequence, ledger, replies, window, oldest, tally, age, is_settled: false }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
     pub fn hold(&mut self, place: OwnedSemaphorePermit) {
         self.window = Some(place);
+    }
+
+    /// Counts it among its actor's trajectories when it is decided.
+    pub fn count_in(&mut self, tally: Arc<ActorTally>) {
+        self.tally = Some(tally);
     }
 
     /// The actor that made the trajectory.
@@ -115,6 +124,14 @@ impl Ticket {
         ticket
     }
 
+    /// How old the trajectory is now that it is about to be decided.
+    #[must_use]
+    pub fn aged(self, age: Age) -> Self {
+        let mut ticket = self;
+        ticket.age = Some(age);
+        ticket
+    }
+
     /// Decides the trajectory: counts it and sends the receipt. An invalid one has none: its stream ends with the reason.
     pub fn settle(mut self, disposition: Disposition) {
         self.decide(disposition);
@@ -123,6 +140,9 @@ impl Ticket {
     fn decide(&mut self, disposition: Disposition) {
         self.is_settled = true;
         self.ledger.settle(disposition);
+        if let (Some(tally), Some(age)) = (&self.tally, self.age) {
+            tally.record(disposition, age);
+        }
         // Before the receipt: the actor may use the place as soon as it reads that.
         self.window = None;
         if disposition == Disposition::Invalid {

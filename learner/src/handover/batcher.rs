@@ -4,6 +4,7 @@
 use crate::handover::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
 use crate::handover::episodes::{EpisodeRecorder, SavedEpisodes, Source};
 use crate::handover::ledger::Disposition;
+use crate::handover::tally::Age;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
 use impala_common::agreement::Lockstep;
@@ -38,12 +39,15 @@ pub struct Taken {
 pub struct Stale {
     ticket: Ticket,
     version: WeightsVersion,
+    age: Age,
 }
 
 /// The trajectories of one update, to be decided.
 #[derive(Debug)]
 pub struct WholeBatch {
     trajectories: Vec<Admitted>,
+    /// The version that they are trained at.
+    current: WeightsVersion,
     actors: RolloutTime,
     episodes: Vec<Episode>,
 }
@@ -97,7 +101,9 @@ impl Batcher {
             self.episodes.record(Source::process(admitted.ticket.incarnation()), &admitted.trajectory);
         }
         match &mut self.order {
-            Order::Arrival if !self.gate.admits(admitted.trajectory.weights_version) => return Some(admitted.into()),
+            Order::Arrival if !self.gate.admits(admitted.trajectory.weights_version) => {
+                return Some(Stale::new(admitted, self.gate.current()));
+            }
             Order::Arrival => self.ready.push_back(admitted),
             Order::Lockstep { lockstep, next, waiting } => {
                 let position = lockstep.position(admitted.ticket.actor(), admitted.ticket.sequence());
@@ -126,7 +132,8 @@ impl Batcher {
             if self.ready.iter().any(is_stale) {
                 let (stale, ready): (VecDeque<_>, _) = std::mem::take(&mut self.ready).into_iter().partition(is_stale);
                 self.ready = ready;
-                taken.stale = stale.into_iter().map(Stale::from).collect();
+                let current = self.gate.current();
+                taken.stale = stale.into_iter().map(|admitted| Stale::new(admitted, current)).collect();
             }
         }
         if self.has_enough() {
@@ -138,7 +145,7 @@ impl Batcher {
                 }
             }
             let (actors, episodes) = (std::mem::take(&mut self.actors), self.episodes.take());
-            taken.batch = Some(WholeBatch { trajectories, actors, episodes });
+            taken.batch = Some(WholeBatch { trajectories, current: self.gate.current(), actors, episodes });
         }
         taken
     }
@@ -169,27 +176,31 @@ impl Taken {
     }
 }
 
-impl From<Admitted> for Stale {
-    fn from(admitted: Admitted) -> Self {
-        Self { version: admitted.trajectory.weights_version, ticket: admitted.ticket }
-    }
-}
-
 impl Stale {
+    fn new(Admitted { trajectory, ticket }: Admitted, current: WeightsVersion) -> Self {
+        Self { version: trajectory.weights_version, age: age(&trajectory, current), ticket }
+    }
+
     /// Refuses it. Its actor waits for newer weights than it had, else one whose weights are held up would make one refused
     /// trajectory after the other.
     pub fn refuse(self) {
-        self.ticket.asking_for(WeightsVersion(self.version.0.saturating_add(1))).settle(Disposition::Stale);
+        let ticket = self.ticket.asking_for(WeightsVersion(self.version.0.saturating_add(1)));
+        ticket.aged(self.age).settle(Disposition::Stale);
     }
+}
+
+/// How old a trajectory is at the version `current`.
+fn age(trajectory: &Trajectory, current: WeightsVersion) -> Age {
+    Age { lag: trajectory.weights_version.lag_behind(current), time: trajectory.time().total() }
 }
 
 impl WholeBatch {
     /// Decides its trajectories: sends the receipts, which ask for weights that are `oldest` or newer. Takes no time.
     pub fn settle(self, oldest: WeightsVersion) -> SettledBatch {
-        let Self { trajectories, actors, episodes } = self;
+        let Self { trajectories, current, actors, episodes } = self;
         let settle = |Admitted { trajectory, ticket }: Admitted| {
             let actor = ticket.actor();
-            ticket.asking_for(oldest).settle(Disposition::Trained);
+            ticket.asking_for(oldest).aged(age(&trajectory, current)).settle(Disposition::Trained);
             (actor, trajectory)
         };
         SettledBatch { trajectories: trajectories.into_iter().map(settle).collect(), actors, episodes }
@@ -215,6 +226,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::handover::admission::Reply;
     use crate::handover::ledger::Ledger;
+    use crate::handover::tally::{ActorTally, Laggards};
     use impala_common::ids::{ActorIndex, Sequence};
     use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
     use impala_env::Outcome;
@@ -322,6 +334,28 @@ pub(crate) mod tests {
         assert_eq!(bench.ledger.account().refused_stale, 3);
         bench.insert(0, 3, 12);
         assert_eq!(bench.take(), Some(vec![12.0, 3.0]));
+    }
+
+    #[test]
+    fn what_is_decided_counts_with_its_age_among_its_actors() {
+        let mut bench = bench(None, 0);
+        let tally = Arc::new(ActorTally::default());
+        bench.gate.advance(WeightsVersion(9));
+        // Two updates behind and trained, then four and refused, at once and when the next batch is taken.
+        for (sequence, version) in [(0, 7), (1, 7), (2, 5), (3, 6)] {
+            let mut admitted = admitted(0, sequence, version, &bench.ledger, &bench.replies.0);
+            admitted.ticket.count_in(tally.clone());
+            if let Some(stale) = bench.batcher.insert(admitted) {
+                stale.refuse();
+            }
+            if sequence == 1 {
+                assert!(bench.take().is_some());
+            }
+        }
+        bench.gate.advance(WeightsVersion(10));
+        assert_eq!(bench.take(), None);
+        let found = Laggards::among([("a", tally.as_ref())].into_iter()).worst;
+        assert_eq!((found[0].policy_lag_mean, found[0].refused), (3.0, 0.5));
     }
 
     #[test]

@@ -14,6 +14,7 @@ const RETURN_BOUNDS: &[f64] = &[-1.0, 0.0, 1.0, 10.0, 20.0, 50.0, 100.0, 150.0, 
 /// Bounds of the histograms, by name.
 pub const BUCKETS: &[(&str, &[f64])] = &[
     ("impala_learner_policy_lag_updates", LAG_BOUNDS),
+    ("impala_learner_actor_policy_lag_updates", LAG_BOUNDS),
     ("impala_learner_episode_return", RETURN_BOUNDS),
     ("impala_learner_episode_length_steps", RETURN_BOUNDS),
 ];
@@ -31,11 +32,36 @@ pub const TABLE: &[Metric] = &[
         .by("term", &[("total", ""), ("policy", ""), ("baseline", "")]),
     Metric::gauge("impala_learner_entropy_nats", "nats", "Mean entropy of the policy in the last update"),
     Metric::gauge("impala_learner_gradient_norm", "1", "Global norm of the last gradient before clipping"),
+    Metric::gauge(
+        "impala_learner_update_norm",
+        "1",
+        "Euclidean norm of the change of all parameters, mean of the recent updates",
+    ),
+    Metric::gauge(
+        "impala_learner_effective_samples_ratio",
+        "1",
+        "Effective sample size of the importance ratios over the frames of a batch, 1 on-policy; mean of the recent updates",
+    ),
+    Metric::gauge(
+        "impala_learner_clipped_ratio",
+        "1",
+        "Share of the frames whose importance ratio is above rho-bar by more than 1 %, mean of the recent updates",
+    ),
     Metric::gauge("impala_learner_learning_rate", "1", "Learning rate of the last update"),
     Metric::histogram(
         "impala_learner_policy_lag_updates",
         "updates",
         "Updates between the policy that made a trajectory and the one that trained it",
+    ),
+    Metric::histogram(
+        "impala_learner_actor_policy_lag_updates",
+        "updates",
+        "Mean policy lag of an actor over 20 of its trajectories, trained or refused; one observation for every 20",
+    ),
+    Metric::gauge(
+        "impala_learner_actor_policy_lag_max_updates",
+        "updates",
+        "Largest of the connected actors' mean policy lags over their last 20 trajectories",
     ),
     Metric::gauge(
         "impala_learner_queue_depth_trajectories",
@@ -81,6 +107,9 @@ pub const TABLE: &[Metric] = &[
             ("round_trip", ""),
             ("cores", ""),
             ("policy_lag", ""),
+            ("old_policies", ""),
+            ("dead_policy", ""),
+            ("actor_in_vain", ""),
             ("lockstep", ""),
             ("missing_actors", ""),
             ("nothing", ""),
@@ -186,6 +215,11 @@ impl Default for WeightsMetrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// An actor's mean lag over a window of its trajectories.
+pub fn record_actor_lag(mean: f64) {
+    histogram!("impala_learner_actor_policy_lag_updates").record(mean);
 }
 
 /// What the run is about.

@@ -4,6 +4,7 @@
 mod clock;
 mod saved;
 mod tries;
+mod vitals;
 
 use crate::learn::step::StepReport;
 use clock::TrainerClock;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 pub use tries::{Tries, Verified, VersionedPolicy};
+pub use vitals::{ReturnRange, Vitals};
 
 /// Episodes in the mean that decides: what environments state their goals for.
 pub const SOLVED_EPISODES: usize = impala_env::GOAL_EPISODES;
@@ -101,6 +103,8 @@ pub struct Progress {
     pub episodes: u64,
     /// The last update.
     pub last_step: StepReport,
+    /// The updates and returns of this process.
+    pub vitals: Vitals,
     /// Learning rate of the last update.
     pub learning_rate: f32,
     /// The trainer's time, at work and waiting.
@@ -142,6 +146,7 @@ impl Progress {
             updates: 0,
             episodes: 0,
             last_step: StepReport::default(),
+            vitals: Vitals::default(),
             learning_rate: 0.0,
             clock: TrainerClock::new(started),
             actors: RolloutTime::default(),
@@ -236,6 +241,7 @@ impl Progress {
             return;
         }
         let mean = self.mean_return().unwrap_or_default();
+        self.vitals.record_return(mean);
         if self.is_verifying || self.solved.is_some() {
             self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
         }

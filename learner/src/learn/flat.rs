@@ -1,4 +1,5 @@
-//! Passes over flat parameters and gradients: clipping by the global norm, sums, the guard against numbers that ran away.
+//! Passes over flat parameters and gradients: clipping by the global norm, sums, the norm of an update, which is also the guard
+//! against numbers that ran away.
 //!
 //! In vectors; where parameters are many, in parts on the threads of rayon's pool. Where the parts lie depends on the number
 //! of parameters alone, so the number of threads does not change a bit.
@@ -20,7 +21,7 @@ pub(super) fn is_split(len: usize) -> bool {
 /// Scales the gradient so that its norm over all parameters is at most `norm_max`, then by `scale`; returns the norm before.
 pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32, scale: f32) -> f32 {
     let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
-    // Part by part in any case: the sum is then the same to the bit on any number of threads.
+    // Part by part in any case: the sum is the same to the bit on any number of threads.
     let sum = match is_split(gradient.len()) {
         true => gradient.par_chunks(PART).map(squares).collect::<Vec<_>>().iter().sum::<f64>(),
         false => gradient.chunks(PART).map(squares).sum(),
@@ -47,9 +48,18 @@ pub fn add_all<'a>(sum: &mut [f32], others: &(impl ExactSizeIterator<Item = &'a 
     }
 }
 
-/// Whether every number is finite.
-pub fn all_finite(numbers: &[f32]) -> bool {
-    Arch::new().dispatch(AllFinite(numbers))
+/// The norm of what takes `before`, all finite, to `after`; not finite if and only if a number of `after` is not: the sum of the
+/// squares of any differences of f32 fits f64.
+pub fn distance(before: &[f32], after: &[f32]) -> f64 {
+    let squares = |(before, after): (&[f32], &[f32])| Arch::new().dispatch(SquaredDistance { before, after });
+    let sum = match is_split(after.len()) {
+        true => {
+            let parts = before.par_chunks(PART).zip(after.par_chunks(PART));
+            parts.map(squares).collect::<Vec<_>>().iter().sum::<f64>()
+        }
+        false => before.chunks(PART).zip(after.chunks(PART)).map(squares).sum(),
+    };
+    sum.sqrt()
 }
 
 /// Sum of squares, in eight sums.
@@ -84,20 +94,31 @@ impl WithSimd for Add<'_> {
     }
 }
 
-struct AllFinite<'a>(&'a [f32]);
+/// Sum of the squares of differences, in sixteen sums.
+struct SquaredDistance<'a> {
+    before: &'a [f32],
+    after: &'a [f32],
+}
 
-impl WithSimd for AllFinite<'_> {
-    type Output = bool;
+impl WithSimd for SquaredDistance<'_> {
+    type Output = f64;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> bool {
-        let (chunks, rest) = self.0.as_chunks::<LANES>();
-        // Zeros times what is not finite are no numbers, and stay none in a sum.
-        let mut sums = [0.0_f32; LANES];
-        for chunk in chunks {
-            sums.iter_mut().zip(chunk).for_each(|(sum, number)| *sum += 0.0 * number);
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let square = |before: f32, after: f32| {
+            let difference = f64::from(after) - f64::from(before);
+            difference * difference
+        };
+        let (before, rest_before) = self.before.as_chunks::<LANES>();
+        let (after, rest_after) = self.after.as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        for (before, after) in before.iter().zip(after) {
+            for i in 0..LANES {
+                sums[i] += square(before[i], after[i]);
+            }
         }
-        sums.iter().chain(rest).all(|number| number.is_finite())
+        let rest: f64 = rest_before.iter().zip(rest_after).map(|(before, after)| square(*before, *after)).sum();
+        sums.iter().sum::<f64>() + rest
     }
 }
 
@@ -132,13 +153,31 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_finite_is_found_anywhere() {
+    fn the_distance_is_that_of_double_precision_in_parts_as_in_one() {
+        for len in [1, 37, 2 * PART + 77] {
+            let before: Vec<f32> = (0..len).map(|i| ((i * 29 % 101) as f32 - 50.0) / 50.0).collect();
+            let after: Vec<f32> = before.iter().enumerate().map(|(i, x)| x + 1e-4 * (i % 7) as f32).collect();
+            let squares = before.iter().zip(&after).map(|(x, y)| (f64::from(*y) - f64::from(*x)).powi(2));
+            let expected = squares.sum::<f64>().sqrt();
+            let with_threads = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| distance(&before, &after))
+            };
+            assert!((with_threads(1) - expected).abs() <= 1e-12 * expected, "{len} numbers");
+            assert_eq!(with_threads(1), with_threads(3), "{len} numbers");
+            assert_eq!(distance(&before, &before), 0.0);
+        }
+    }
+
+    #[test]
+    fn a_distance_is_finite_exactly_where_every_number_is() {
         for len in [1, 16, 37] {
+            let before = vec![-f32::MAX; len];
             for (i, bad) in (0..len).zip([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().cycle()) {
-                let mut numbers = vec![f32::MAX; len];
-                assert!(all_finite(&numbers));
-                numbers[i] = bad;
-                assert!(!all_finite(&numbers));
+                let mut after = vec![f32::MAX; len];
+                assert!(distance(&before, &after).is_finite());
+                after[i] = bad;
+                assert!(!distance(&before, &after).is_finite());
             }
         }
     }

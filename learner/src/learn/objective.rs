@@ -5,6 +5,7 @@
 
 use crate::learn::batch::Columns;
 use crate::learn::loss::{LossCosts, LossInputs, Losses, TargetPolicy, loss};
+use crate::learn::ratios::RatioSums;
 use crate::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
 use impala_env::Outcome;
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,8 @@ pub struct ObjectiveMemory {
 }
 
 impl Objective {
-    /// A block's part of the losses, whose means are over `frames` frames of the whole batch, and their gradient.
+    /// A block's part of the losses, whose means are over `frames` frames of the whole batch, and their gradient; and the sums
+    /// over its importance ratios, as they are, also where nothing is corrected.
     ///
     /// # Shapes
     /// - outputs: `[A + 1, rows]` for the rows of `columns.observations`: a column of logits for each action, then values
@@ -65,13 +67,14 @@ impl Objective {
         frames: usize,
         memory: &mut ObjectiveMemory,
         gradient: &mut Vec<f32>,
-    ) -> Losses {
+    ) -> (Losses, RatioSums) {
         let rows = columns.rows();
         let action_count = outputs.len() / rows - 1;
         let values = &outputs[action_count * rows..];
         let bootstrap_end = columns.frames() + columns.columns;
         let ObjectiveMemory { policy, rewards, discounts, returns } = memory;
         policy.set(outputs, action_count, &columns.actions);
+        let ratios = RatioSums::of(&policy.action_log_probs, &columns.behaviour_log_probs, self.clipping.rho_bar);
         self.returns.apply(columns, &values[bootstrap_end..], rewards, discounts);
         let inputs = VtraceInputs {
             columns: columns.columns,
@@ -88,7 +91,7 @@ impl Objective {
         vtrace(&inputs, &self.clipping, returns);
         let VtraceReturns { vs, pg_advantages } = returns;
         let inputs = LossInputs { outputs, actions: &columns.actions, vs, pg_advantages, frames };
-        loss(&inputs, policy, self.costs, gradient)
+        (loss(&inputs, policy, self.costs, gradient), ratios)
     }
 }
 

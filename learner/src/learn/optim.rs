@@ -311,7 +311,8 @@ mod tests {
         let numbers: Vec<f32> = (0..len).map(|i| ((i * 29 % 101) as f32 - 50.0) / 50.0).collect();
         let kind = OptimiserKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
         let run = |numbers: &[f32]| {
-            let (mut optimiser, mut parameters) = (Optimiser::new(kind, Divisor::Largest, numbers.len()), numbers.to_vec());
+            let (mut optimiser, mut parameters) =
+                (Optimiser::new(kind, Divisor::Largest, numbers.len()), numbers.to_vec());
             (0..3).for_each(|_| optimiser.step(&mut parameters, numbers, 0.1));
             parameters
         };

@@ -17,6 +17,7 @@ pub use crate::learn::objective::Correction;
 use crate::learn::objective::{Objective, ReturnScale};
 use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
 use crate::learn::perceptron::Perceptron;
+use crate::learn::ratios::{RatioShares, RatioSums};
 use crate::learn::vtrace::VtraceClipping;
 use device::DeviceStep;
 use general::General;
@@ -74,6 +75,8 @@ impl StepConfig {
 pub struct Gradient {
     /// Means over the batch.
     pub losses: Losses,
+    /// Over the batch's importance ratios.
+    pub ratios: RatioSums,
     /// Flat, in the layout's order.
     pub numbers: Vec<f32>,
 }
@@ -99,6 +102,10 @@ pub struct StepReport {
     pub losses: Losses,
     /// Global norm before clipping.
     pub gradient_norm: f32,
+    /// Euclidean norm of the change of all parameters.
+    pub update_norm: f32,
+    /// How far the policy was from those that acted, before the update.
+    pub ratios: RatioShares,
 }
 
 /// The numbers ran away.

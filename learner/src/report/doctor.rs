@@ -1,7 +1,11 @@
-//! What limits a run and what to change, in words. A pure function of the shares of time: nothing here is measured, and
-//! nothing changes a run.
+//! What limits a run and what to change, in words. A pure function of the shares of time and of how the policy fares: nothing
+//! here is measured, and nothing changes a run.
+
+mod policy;
 
 use super::shares::Shares;
+use crate::handover::progress::Vitals;
+use crate::handover::tally::Laggards;
 use serde::{Serialize, Serializer};
 
 /// Share of its time from which the trainer counts as busy: what is left is the granularity of batches.
@@ -22,8 +26,14 @@ pub enum Limit {
     Unknown,
     /// A batch needs more actors than are connected.
     MissingActors,
+    /// The policy does always the same, and returns are at their lowest.
+    DeadPolicy,
+    /// Nearly all trajectories of an actor are refused as too old.
+    ActorInVain,
     /// Trajectories are refused as too old.
     PolicyLag,
+    /// What is trained is too far from the policy that learns.
+    OldPolicies,
     /// The learner waits for actors that work all the time.
     Actors,
     /// The same, or both wait, and this machine's cores are busy.
@@ -40,10 +50,13 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Unknown,
         Self::MissingActors,
+        Self::DeadPolicy,
+        Self::ActorInVain,
         Self::PolicyLag,
+        Self::OldPolicies,
         Self::Actors,
         Self::Cores,
         Self::Learner,
@@ -57,7 +70,10 @@ impl Limit {
         match self {
             Self::Unknown => "unknown",
             Self::MissingActors => "missing_actors",
+            Self::DeadPolicy => "dead_policy",
+            Self::ActorInVain => "actor_in_vain",
             Self::PolicyLag => "policy_lag",
+            Self::OldPolicies => "old_policies",
             Self::Actors => "actors",
             Self::Cores => "cores",
             Self::Learner => "learner",
@@ -75,7 +91,7 @@ impl Serialize for Limit {
 }
 
 /// What there is besides shares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Circumstances {
     /// Actors that are connected.
     pub actors: usize,
@@ -83,6 +99,12 @@ pub struct Circumstances {
     pub actors_needed: usize,
     /// Whether the run is deterministic.
     pub is_lockstep: bool,
+    /// Actions that the policy chooses among.
+    pub action_count: usize,
+    /// How the policy fares.
+    pub vitals: Vitals,
+    /// The actors whose policies are oldest.
+    pub laggards: Laggards,
 }
 
 /// What limits a run, with what to change.
@@ -107,6 +129,9 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     }
     if !shares.tell_enough() {
         return told(Limit::Unknown, String::new(), "unknown: too early to tell".into());
+    }
+    if let Some(diagnosis) = policy::diagnose(circumstances) {
+        return diagnosis;
     }
     if shares.stale >= STALE {
         let stale = percent(shares.stale);

@@ -1,6 +1,6 @@
 //! Makes the reports and hands them to every sink: metrics, the display, `metrics.csv`.
 
-use super::doctor::{Circumstances, Diagnosis, diagnose};
+use super::doctor::{Circumstances, Diagnosis, Limit, diagnose};
 use super::shares::{RecentShares, Shares, Totals};
 use super::sinks::console::Console;
 use super::sinks::csv::MetricsCsv;
@@ -10,7 +10,7 @@ use crate::handover::admission::PolicyLagGate;
 use crate::handover::ledger::Account;
 use crate::handover::progress::Progress;
 use crate::run::run_dir::RunDir;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The sinks of a run, and what the next report is compared with.
 #[derive(Debug)]
@@ -22,7 +22,12 @@ pub(crate) struct Reporter {
     console: Option<Console>,
     /// Whether training is over: then nothing limits it any more.
     is_over: bool,
+    /// When an actor that works in vain was last told of in the log.
+    warned: Option<Instant>,
 }
+
+/// Time between two lines of the log about actors that work in vain.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Reporter {
     /// For a run in this directory, which may go on with one before.
@@ -38,7 +43,7 @@ impl Reporter {
         // What earlier processes of a resumed run did is no part of what is measured here.
         let start = Totals::now(progress, account);
         let (rates, recent) = (Rates::new(progress), RecentShares::new(start));
-        Self { rates, start, recent, csv, console: shows_progress.then(Console::new), is_over: false }
+        Self { rates, start, recent, csv, console: shows_progress.then(Console::new), is_over: false, warned: None }
     }
 
     /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
@@ -75,7 +80,21 @@ impl Reporter {
         let (frames_per_second, busy) = self.rates.update(progress);
         let shares = self.recent.update(Totals::now(progress, &account));
         let diagnosis = &if self.is_over { Diagnosis::default() } else { diagnose(&shares, circumstances) };
-        let view = View { progress, account, actors_connected, frames_per_second, busy, shares, diagnosis, time_left };
+        if diagnosis.limit == Limit::ActorInVain && self.warned.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+            self.warned = Some(Instant::now());
+            tracing::warn!("{}", diagnosis.sentence);
+        }
+        let view = View {
+            progress,
+            account,
+            actors_connected,
+            frames_per_second,
+            busy,
+            shares,
+            diagnosis,
+            laggards: &circumstances.laggards,
+            time_left,
+        };
         prometheus::report(&view, gate);
         if let Some(console) = &mut self.console {
             console.show(&view);

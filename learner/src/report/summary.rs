@@ -1,9 +1,10 @@
 //! The result of a run, for people and for scripts.
 
-use super::doctor::{Circumstances, Diagnosis, diagnose};
+use super::doctor::{Circumstances, Diagnosis, Limit, diagnose};
 use super::shares::Shares;
 use crate::handover::ledger::Account;
-use crate::handover::progress::{Progress, Solved, Tries, Verified};
+use crate::handover::progress::{Progress, Solved, Tries, Verified, Vitals};
+use crate::handover::tally::ActorLag;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
@@ -42,6 +43,27 @@ impl RunEnd {
         matches!(self, Self::Solved | Self::SolvedTimeBudget | Self::FramesBudget | Self::TimeBudget)
     }
 
+    /// How it ended, without advice.
+    fn verdict(&self) -> String {
+        match self {
+            Self::Solved => "solved".into(),
+            Self::SolvedTimeBudget => "solved; the time budget ended before --frames-after-solved".into(),
+            Self::FramesBudget => "not solved: the frame budget ended".into(),
+            Self::TimeBudget => "not solved: the time budget ended".into(),
+            Self::Interrupted => "interrupted".into(),
+            Self::Failed(reason) => format!("failed: {reason}"),
+        }
+    }
+
+    /// What would let the run go further, as long as its policy learns.
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::FramesBudget => Some("raise --frames-max"),
+            Self::TimeBudget | Self::SolvedTimeBudget => Some("raise --time-max"),
+            Self::Solved | Self::Interrupted | Self::Failed(_) => None,
+        }
+    }
+
     /// What the process tells whoever started it: 0 for a solved task.
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -54,16 +76,54 @@ impl RunEnd {
 
 impl Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Solved => f.write_str("solved"),
-            Self::SolvedTimeBudget => {
-                f.write_str("solved; the time budget ended before --frames-after-solved (raise --time-max)")
-            }
-            Self::FramesBudget => f.write_str("not solved: the frame budget ended (raise --frames-max)"),
-            Self::TimeBudget => f.write_str("not solved: the time budget ended (raise --time-max)"),
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::Failed(reason) => write!(f, "failed: {reason}"),
-        }
+        f.write_str(&self.verdict())?;
+        self.remedy().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
+    }
+}
+
+/// What the updates of the recent past told of the policy, each a mean.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PolicyReport {
+    /// Effective sample size of the importance ratios over the batch's frames, 0 to 1.
+    pub effective_samples: f64,
+    /// Share of the frames whose importance ratio was clipped, 0 to 1.
+    pub clipped_ratios: f64,
+    /// Nats.
+    pub entropy: f64,
+    /// Before clipping.
+    pub gradient_norm: f64,
+    /// Of the change of all parameters.
+    pub update_norm: f64,
+    /// Updates between the policy that made a trajectory and the one that trained it.
+    pub policy_lag: f64,
+}
+
+impl PolicyReport {
+    fn of(vitals: &Vitals) -> Option<Self> {
+        let Vitals { updates, effective_samples, clipped, entropy, gradient_norm, update_norm, policy_lag, .. } =
+            *vitals;
+        let clipped_ratios = clipped;
+        (updates > 0).then_some(Self {
+            effective_samples,
+            clipped_ratios,
+            entropy,
+            gradient_norm,
+            update_norm,
+            policy_lag,
+        })
+    }
+}
+
+impl Display for PolicyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { effective_samples, clipped_ratios, entropy, gradient_norm, update_norm, .. } = self;
+        write!(
+            f,
+            "effective sample size {:.0} %, {:.0} % of the ratios clipped, entropy {entropy:.3}, gradient {gradient_norm:.3}, \
+             update {update_norm:.4}",
+            effective_samples * 100.0,
+            clipped_ratios * 100.0
+        )
     }
 }
 
@@ -103,6 +163,10 @@ pub struct Summary {
     pub policy_lag_p99: u64,
     /// Largest policy lag, updates.
     pub policy_lag_max: u64,
+    /// The actors whose policies were oldest at the end, at most three, the worst first.
+    pub oldest_actors: Vec<ActorLag>,
+    /// What the last updates told of the policy; nothing where this process made none.
+    pub policy: Option<PolicyReport>,
     /// Every trajectory.
     pub account: Account,
     /// Update from which this process took the run up.
@@ -139,6 +203,8 @@ impl Summary {
             policy_lag_mean: progress.lag.mean(),
             policy_lag_p99: progress.lag.quantile(0.99),
             policy_lag_max: progress.lag.max(),
+            oldest_actors: circumstances.laggards.worst.clone(),
+            policy: PolicyReport::of(&circumstances.vitals),
             account,
             resumed_from: None,
             checkpoints: CheckpointReport::default(),
@@ -195,7 +261,13 @@ pub fn write(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::R
 impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mean = |mean: Option<f64>| mean.map_or("-".into(), |mean| format!("{mean:.2}"));
-        writeln!(f, "result        {}", self.end)?;
+        match (&self.end, self.diagnosis.limit) {
+            // More of the same data would teach it nothing.
+            (RunEnd::FramesBudget | RunEnd::TimeBudget, Limit::DeadPolicy) => {
+                writeln!(f, "result        {}, and the policy is dead", self.end.verdict())?;
+            }
+            _ => writeln!(f, "result        {}", self.end)?,
+        }
         if let Some(Solved { frames, seconds }) = self.solved {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
         }
@@ -219,10 +291,47 @@ impl Display for Summary {
         writeln!(f, "limited by    {}", self.diagnosis.sentence)?;
         writeln!(
             f,
-            "policy lag    mean {:.2}, 99 % within {}, at most {} updates",
-            self.policy_lag_mean, self.policy_lag_p99, self.policy_lag_max
+            "policy lag    mean {:.2}, 99 % within {}, at most {} updates{}",
+            self.policy_lag_mean,
+            self.policy_lag_p99,
+            self.policy_lag_max,
+            self.oldest_actors.first().map_or(String::new(), |actor| format!("; oldest actor {actor}"))
         )?;
+        if let Some(policy) = &self.policy {
+            writeln!(f, "policy        {policy}")?;
+        }
         writeln!(f, "trajectories  {}", self.account)?;
         write!(f, "checkpoints   {}", self.checkpoints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::progress::ReturnRange;
+
+    fn summary(end: RunEnd, entropy: f64) -> String {
+        let shares = Shares { seconds: 10.0, updates: 1000, learner_busy: 0.95, ..Shares::default() };
+        let returns = Some(ReturnRange { newest: 9.4, best: 310.0, worst: 9.2 });
+        let vitals = Vitals { updates: 500, effective_samples: 0.99, entropy, returns, ..Vitals::default() };
+        let circumstances = Circumstances { actors: 2, action_count: 2, vitals, ..Circumstances::default() };
+        Summary::new(end, &Progress::new(475.0), Account::default(), shares, &circumstances).to_string()
+    }
+
+    #[test]
+    fn an_unsolved_run_is_advised_to_go_on_only_while_its_policy_lives() {
+        let lives = summary(RunEnd::FramesBudget, 0.4);
+        assert!(
+            lives.starts_with("result        not solved: the frame budget ended (raise --frames-max)\n"),
+            "{lives}"
+        );
+        assert!(lives.contains("\npolicy        effective sample size 99 %, "), "{lives}");
+        for (end, budget) in [(RunEnd::FramesBudget, "frame"), (RunEnd::TimeBudget, "time")] {
+            let dead = summary(end, 0.001);
+            let result = format!("result        not solved: the {budget} budget ended, and the policy is dead\n");
+            assert!(dead.starts_with(&result) && !dead.contains("raise"), "{dead}");
+            assert!(dead.contains("limited by    the policy is dead: entropy 0.001 of ln 2"), "{dead}");
+        }
+        assert!(summary(RunEnd::Solved, 0.4).starts_with("result        solved\n"));
     }
 }

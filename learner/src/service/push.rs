@@ -185,6 +185,7 @@ impl Connection<'_> {
         let trajectory = match self.parse(message).await {
             Ok((trajectory, place)) => {
                 ticket.hold(place);
+                ticket.count_in(self.member.tally.clone());
                 trajectory
             }
             Err(error) => {

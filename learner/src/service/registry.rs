@@ -4,6 +4,7 @@
 mod seats;
 
 use crate::handover::ledger::{Ledger, PRODUCED_MAX};
+use crate::handover::tally::{ActorTally, Laggards};
 use crate::handover::weights::{Delivery, SMALL_NETWORK_MAX};
 use bytes::Bytes;
 use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION, TakeUp};
@@ -106,6 +107,8 @@ pub struct Member {
     pub name: String,
     /// How it is sent weights.
     pub delivery: Delivery,
+    /// What becomes of its trajectories.
+    pub tally: Arc<ActorTally>,
 }
 
 /// Hands out sessions; shared by the service's tasks.
@@ -189,6 +192,11 @@ impl Registry {
         self.connected.subscribe()
     }
 
+    /// The actors whose policies are oldest, of those with an open trajectory stream.
+    pub fn laggards(&self) -> Laggards {
+        Laggards::among(self.lock().connected().map(|member| (member.name.as_str(), member.tally.as_ref())))
+    }
+
     fn check(&self, registration: &Registration) -> Result<(), RegisterError> {
         if registration.protocol_version != PROTOCOL_VERSION {
             return Err(RegisterError::Protocol { actor: registration.protocol_version, learner: PROTOCOL_VERSION });
@@ -233,6 +241,7 @@ impl Registry {
             incarnation: registration.incarnation,
             name: registration.actor_name.clone(),
             delivery,
+            tally: Arc::default(),
         };
         let now = Instant::now().into_std();
         self.lock().seat(member, wanted, bound, now).map_err(|reason| match (reason, wanted) {

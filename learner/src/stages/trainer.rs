@@ -136,7 +136,11 @@ impl Trainer {
         episodes.iter().for_each(|episode| metrics.record_episode(episode));
         let mut progress = self.lock_progress();
         // None where the first update is still under way.
-        progress.last_step = report.unwrap_or(progress.last_step);
+        if let Some(report) = report {
+            progress.last_step = report;
+            progress.vitals.record_step(&report);
+        }
+        progress.vitals.record_lags(&lags);
         progress.learning_rate = learning_rate;
         lags.iter().for_each(|lag| progress.lag.record(*lag));
         progress.record_update(frames, episodes.into_iter());

@@ -1,5 +1,6 @@
 //! Actors that come and go.
 
+use impala_common::status::RunState;
 use impala_common::wire::pb;
 use impala_harness::fake_actor::{receipt, registration, trajectory};
 use impala_harness::test_learner::{TestLearner, given, settings};
@@ -91,4 +92,25 @@ async fn an_actor_that_does_not_wait_for_receipts_is_turned_out() {
     assert!(answer.contains("came before a receipt for one of the 1 before it"), "{answer}");
     let account = learner.stop().await;
     assert_eq!((account.produced, account.refused_invalid, account.refused_shutdown), (2, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_actors_with_the_oldest_policies_are_told_and_forgotten_when_they_leave() {
+    let learner = TestLearner::start(given("policy_lag_max = 0", settings())).await;
+    let mut quick = learner.actor("quick", 1).await;
+    let mut late = learner.actor("late", 2).await;
+    quick.train(0).await;
+    quick.weights_of(1).await;
+    for _ in 0..20 {
+        let sequence = late.push(0).await;
+        assert_eq!(late.receipt().await, (sequence, pb::Disposition::Stale));
+    }
+    let oldest = learner.status_in(RunState::Training).await.oldest_actors;
+    let told: Vec<_> = oldest.iter().map(|actor| (actor.name.as_str(), actor.policy_lag_mean, actor.refused)).collect();
+    assert_eq!(told, [("late", 1.0, 1.0), ("quick", 0.0, 0.0)]);
+    late.leave().await;
+    let left = learner.status_in(RunState::Training).await.oldest_actors;
+    assert_eq!(left.iter().map(|actor| actor.name.as_str()).collect::<Vec<_>>(), ["quick"]);
+    quick.leave().await;
+    learner.stop().await;
 }

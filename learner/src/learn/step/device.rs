@@ -1,4 +1,4 @@
-//! A learner step on an accelerator: one upload of the batch, then everything on the device, then six numbers back.
+//! A learner step on an accelerator: one upload of the batch, then everything on the device, then a few numbers back, at once.
 //!
 //! Work is queued and not waited for, so a caller that comes with the next batch packs and uploads it while the device is
 //! still busy with the one before ([`DeviceStep::advance`]). The numbers of an update that ran away are kept out of the
@@ -18,11 +18,12 @@ use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::Losses;
 use crate::learn::model::floats;
 use crate::learn::optim::OptimiserState;
+use crate::learn::ratios::RatioShares;
 use burn::tensor::{Device, Tensor};
 use impala_policy::network::NetworkSpec;
 use loss::{Constants, LossTensors, Outputs};
 use network::DeviceNetwork;
-use optimiser::DeviceOptimiser;
+use optimiser::{Applied, DeviceOptimiser};
 use upload::Upload;
 use vtrace::Scan;
 
@@ -125,8 +126,8 @@ impl DeviceStep {
     pub(super) fn finish(&mut self) -> Result<Option<StepReport>, Diverged> {
         let Some(pending) = self.pending.take() else { return Ok(None) };
         let data = pending.into_data();
-        let [policy, baseline, entropy, total, squares, accepted] = floats(&data) else {
-            unreachable!("`begin` leaves six numbers")
+        let [policy, baseline, entropy, total, squares, accepted, change, effective, clipped] = floats(&data) else {
+            unreachable!("`begin` leaves nine numbers")
         };
         let losses = Losses { total: *total, policy: *policy, baseline: *baseline, entropy: *entropy };
         let gradient_norm = squares.sqrt();
@@ -134,7 +135,8 @@ impl DeviceStep {
             self.optimiser.forget_step();
             return Err(Diverged { gradient_norm, loss: *total });
         }
-        Ok(Some(StepReport { losses, gradient_norm }))
+        let ratios = RatioShares { effective: *effective, clipped: *clipped };
+        Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios }))
     }
 
     /// Queues the whole update.
@@ -146,6 +148,7 @@ impl DeviceStep {
         let layers = self.network.layers(&self.parameters);
         let pass = self.network.forward(&layers, upload.observations.clone());
         let outputs = Outputs::new(&pass, upload, self.network.action_count());
+        let ratios = outputs.ratios(upload, self.config.clipping.rho_bar);
         let returns =
             vtrace::vtrace(&outputs.vtrace_inputs(upload, self.config.correction), &self.config.clipping, &scan);
         let loss = outputs.loss(upload, &returns, self.config.costs, &self.constants);
@@ -160,12 +163,12 @@ impl DeviceStep {
         let is_finite = optimiser::is_finite(squares.clone()) * optimiser::is_finite(total.clone());
         join_up_to_here(&is_finite);
         let clipped = gradient.clone() * clip.clone();
-        let accepted = self.optimiser.step(&mut self.parameters, clipped, learning_rate, is_finite);
+        let Applied { accepted, change } = self.optimiser.step(&mut self.parameters, clipped, learning_rate, is_finite);
 
         self.gradient = Some((gradient, clip));
         self.parameters_read = None;
         self.scan = Some(scan);
-        self.pending = Some(Tensor::cat(vec![means, total, squares, accepted], 0));
+        self.pending = Some(Tensor::cat(vec![means, total, squares, accepted, change, ratios], 0));
         join_up_to_here(&self.parameters);
     }
 }

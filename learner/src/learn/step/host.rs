@@ -7,7 +7,7 @@
 
 use super::{Diverged, Gradient, StepConfig, StepReport, StepTimes};
 use crate::learn::batch::{Batch, Columns};
-use crate::learn::flat::{add_all, all_finite, clip_by_global_norm};
+use crate::learn::flat::{add_all, clip_by_global_norm, distance};
 use crate::learn::network::Network;
 use crate::learn::objective::{Objective, ObjectiveMemory};
 use crate::learn::optim::{Optimiser, OptimiserState};
@@ -118,8 +118,11 @@ impl<N: Network> HostStep<N> {
         self.times.blocks += lap.end();
 
         let (first, others) = parts.split_first_mut().expect("a batch has columns");
-        into.losses = first.losses;
-        others.iter().for_each(|part| into.losses += part.losses);
+        (into.losses, into.ratios) = (first.losses, first.ratios);
+        for part in others.iter() {
+            into.losses += part.losses;
+            into.ratios += part.ratios;
+        }
         // Summed into the first block's buffer; that of the sum before is the first block's next time.
         std::mem::swap(&mut into.numbers, &mut first.numbers);
         add_all(&mut into.numbers, &others.iter().map(|part| &part.numbers[..]));
@@ -131,9 +134,14 @@ impl<N: Network> HostStep<N> {
     ///
     /// # Errors
     /// The losses, the gradient or the new parameters are not finite; the parameters stay as they were.
-    pub(super) fn apply(&mut self, gradient: &mut Gradient, scale: f32, learning_rate: f32) -> Result<StepReport, Diverged> {
+    pub(super) fn apply(
+        &mut self,
+        gradient: &mut Gradient,
+        scale: f32,
+        learning_rate: f32,
+    ) -> Result<StepReport, Diverged> {
         let mut lap = Lap::begin();
-        let Gradient { losses, numbers } = gradient;
+        let Gradient { losses, ratios, numbers } = gradient;
         let gradient_norm = clip_by_global_norm(numbers, self.config.gradient_norm_max, scale);
         let diverged = Err(Diverged { gradient_norm, loss: losses.total });
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
@@ -141,12 +149,14 @@ impl<N: Network> HostStep<N> {
         }
         self.before.clone_from(&self.parameters);
         self.optimiser.step(&mut self.parameters, numbers, learning_rate);
-        if !all_finite(&self.parameters) {
+        let update_norm = distance(&self.before, &self.parameters);
+        if !update_norm.is_finite() {
             self.parameters.clone_from(&self.before);
             return diverged;
         }
         self.times.apply += lap.end();
-        Ok(StepReport { losses: *losses, gradient_norm })
+        let update_norm = update_norm as f32;
+        Ok(StepReport { losses: *losses, gradient_norm, update_norm, ratios: ratios.shares() })
     }
 
     /// Columns of each block; the last has what is left.
@@ -164,7 +174,8 @@ impl<N: Network> HostStep<N> {
         let BlockMemory { columns: gathered, pass, outputs, output_gradient, objective } = &mut memory;
         batch.gather(columns, gathered);
         self.network.forward(&gathered.observations, pass, outputs);
-        part.losses = self.objective.evaluate(gathered, outputs, batch.frames(), objective, output_gradient);
+        (part.losses, part.ratios) =
+            self.objective.evaluate(gathered, outputs, batch.frames(), objective, output_gradient);
         part.numbers.resize(self.parameters.len(), 0.0);
         self.network.backward(&gathered.observations, pass, output_gradient, &mut part.numbers);
         self.lock_memory().push(memory);

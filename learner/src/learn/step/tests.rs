@@ -170,6 +170,41 @@ fn without_correction_the_behaviour_policy_does_not_matter() {
     assert_eq!(first.parameters(), second.parameters());
 }
 
+/// Effective and clipped share of the batch in plain double precision.
+fn ratio_shares(spec: &NetworkSpec, parameters: &[f32], batch: &Batch) -> [f64; 2] {
+    let parameters: Vec<f64> = parameters.iter().map(|p| f64::from(*p)).collect();
+    let batch = gathered(batch);
+    let (logits, _) = forward(spec, &parameters, &batch.observations);
+    let ratios = (0..batch.frames()).map(|i| {
+        let row = &logits[2 * i..2 * i + 2];
+        let log_sum = (row[0].exp() + row[1].exp()).ln();
+        (row[usize::from(batch.actions[i])] - log_sum - f64::from(batch.behaviour_log_probs[i])).exp()
+    });
+    let ratios: Vec<f64> = ratios.collect();
+    let (sum, squares) = (ratios.iter().sum::<f64>(), ratios.iter().map(|w| w * w).sum::<f64>());
+    let clipped = ratios.iter().filter(|w| **w > 1.01).count() as f64;
+    [sum * sum / (ratios.len() as f64 * squares), clipped / ratios.len() as f64]
+}
+
+#[test]
+fn the_age_of_the_policies_and_the_size_of_the_update_are_told_whatever_corrects_them() {
+    // One block, and many.
+    for (batch, correction) in
+        [(batch(), Correction::Vtrace), (batch(), Correction::None), (large_batch(1500), Correction::Vtrace)]
+    {
+        let mut learner = learner(Activation::Tanh, StepConfig { correction, ..config() });
+        let before = learner.parameters().to_vec();
+        let report = learner.run(&batch, 1e-2).unwrap();
+        let [effective, clipped] = ratio_shares(&spec(Activation::Tanh), &before, &batch);
+        assert!(effective < 0.99 && clipped > 0.0, "the batch is off-policy: {effective}, {clipped}");
+        assert!((f64::from(report.ratios.effective) - effective).abs() < 1e-5, "{report:?}, not {effective}");
+        assert!((f64::from(report.ratios.clipped) - clipped).abs() < 1e-6, "{report:?}, not {clipped}");
+        let squares = before.iter().zip(learner.parameters()).map(|(b, a)| (f64::from(*a) - f64::from(*b)).powi(2));
+        let norm = squares.sum::<f64>().sqrt();
+        assert!((f64::from(report.update_norm) / norm - 1.0).abs() < 1e-6, "{report:?}, not {norm}");
+    }
+}
+
 #[test]
 fn a_gradient_that_is_not_finite_leaves_the_parameters() {
     let mut learner = learner(Activation::Tanh, StepConfig { reward_scale: f32::MAX, ..config() });

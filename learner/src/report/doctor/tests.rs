@@ -1,4 +1,6 @@
 use super::*;
+use crate::handover::progress::ReturnRange;
+use impala_common::status::ActorLag;
 
 fn shares(learner_busy: f64, actors_blocked: f64, machine_busy: f64) -> Shares {
     Shares {
@@ -12,8 +14,12 @@ fn shares(learner_busy: f64, actors_blocked: f64, machine_busy: f64) -> Shares {
     }
 }
 
+fn circumstances(actors: usize, actors_needed: usize) -> Circumstances {
+    Circumstances { actors, actors_needed, action_count: 2, ..Circumstances::default() }
+}
+
 fn of(shares: &Shares) -> Diagnosis {
-    diagnose(shares, &Circumstances { actors: 2, actors_needed: 1, is_lockstep: false })
+    diagnose(shares, &circumstances(2, 1))
 }
 
 #[test]
@@ -50,7 +56,7 @@ fn actors_that_wait_for_a_busy_learner_are_too_many() {
         "the learner (busy 97 %, actors blocked 40 %): larger --batch-size, more --learner-threads or a smaller network; \
          fewer actors would do"
     );
-    let alone = diagnose(&shares(0.97, 0.4, 0.6), &Circumstances { actors: 1, actors_needed: 1, is_lockstep: false });
+    let alone = diagnose(&shares(0.97, 0.4, 0.6), &circumstances(1, 1));
     assert!(!alone.sentence.contains("fewer") && alone.brief.ends_with(": larger batch"), "{alone:?}");
     assert!(!of(&shares(0.97, 0.4, 1.0)).sentence.contains("threads"), "no core is free for them");
 }
@@ -94,7 +100,7 @@ fn few_updates_tell_nothing_but_missing_actors_are_told_at_once() {
     let early = Shares { seconds: 0.1, updates: 3, ..shares(0.1, 0.1, 0.1) };
     let found = of(&early);
     assert_eq!((found.limit, found.brief.as_str()), (Limit::Unknown, ""));
-    let found = diagnose(&early, &Circumstances { actors: 2, actors_needed: 3, is_lockstep: false });
+    let found = diagnose(&early, &circumstances(2, 3));
     assert_eq!((found.limit, found.brief.as_str()), (Limit::MissingActors, "a batch needs 1 more actor"));
     // Two long updates tell.
     assert_eq!(of(&Shares { seconds: 4.0, updates: 2, ..shares(1.0, 0.6, 0.6) }).limit, Limit::Learner);
@@ -118,4 +124,76 @@ fn every_brief_fits_a_line() {
             }
         }
     }
+}
+
+fn vitals(effective_samples: f64, entropy: f64, returns: [f64; 3]) -> Vitals {
+    let [newest, best, worst] = returns;
+    let returns = Some(ReturnRange { newest, best, worst });
+    Vitals { updates: 500, effective_samples, entropy, policy_lag: 52.3, returns, ..Vitals::default() }
+}
+
+/// A learner and actors that suit each other.
+fn of_policy(vitals: Vitals) -> Diagnosis {
+    diagnose(&shares(0.95, 0.1, 1.0), &Circumstances { vitals, ..circumstances(64, 1) })
+}
+
+#[test]
+fn policies_that_are_too_old_are_told_before_returns_fall() {
+    let found = of_policy(vitals(0.61, 0.4, [300.0, 300.0, 20.0]));
+    assert_eq!((found.limit, found.limit.name()), (Limit::OldPolicies, "old_policies"));
+    assert_eq!(found.brief, "policies are too old: 52 updates behind; larger batch");
+    assert_eq!(
+        found.sentence,
+        "policies that are too old (52 updates behind, effective sample size 61 % of the frames): larger --batch-size, \
+         lower --learning-rate or fewer --actors"
+    );
+    // As with eight actors, which learn.
+    assert_eq!(of_policy(vitals(0.88, 0.4, [300.0, 300.0, 20.0])).limit, Limit::Nothing);
+    let early = Vitals { updates: 19, ..vitals(0.61, 0.4, [300.0, 300.0, 20.0]) };
+    assert_eq!(of_policy(early).limit, Limit::Nothing);
+}
+
+#[test]
+fn a_dead_policy_is_named_and_a_sure_one_that_is_good_is_not() {
+    let found = of_policy(vitals(1.0, 0.001, [9.4, 310.0, 9.2]));
+    assert_eq!(found.limit, Limit::DeadPolicy);
+    assert_eq!(
+        found.sentence,
+        "the policy is dead: entropy 0.001 of ln 2, returns at the floor: start again with a lower --learning-rate, a \
+         higher --entropy-cost, or --resume the best checkpoint"
+    );
+    // Never better than chance.
+    assert_eq!(of_policy(vitals(1.0, 0.001, [9.4, 22.0, 9.3])).limit, Limit::DeadPolicy);
+    // Sure of itself and right; nearly always the same returns; on its way up again; and merely bad.
+    for (entropy, returns) in [
+        (0.001, [500.0, 500.0, 9.0]),
+        (0.001, [498.0, 500.0, 498.0]),
+        (0.001, [80.0, 310.0, 9.2]),
+        (0.3, [9.4, 310.0, 9.2]),
+    ] {
+        assert_eq!(of_policy(vitals(1.0, entropy, returns)).limit, Limit::Nothing, "{entropy}, {returns:?}");
+    }
+    // Returns below zero have a floor too.
+    assert_eq!(of_policy(vitals(1.0, 0.0, [-1580.0, -180.0, -1600.0])).limit, Limit::DeadPolicy);
+    let untold = Vitals { returns: None, ..vitals(1.0, 0.0, [0.0; 3]) };
+    assert_eq!(of_policy(untold).limit, Limit::Nothing);
+}
+
+#[test]
+fn an_actor_that_works_in_vain_is_named_with_what_to_do() {
+    let slow = ActorLag { name: "pod-7".into(), policy_lag_mean: 140.2, refused: 0.95, trajectory_seconds: 2.5 };
+    let told = |in_vain: ActorLag, in_vain_count| {
+        let laggards = Laggards { in_vain: Some(in_vain), in_vain_count, ..Laggards::default() };
+        diagnose(&Shares { stale: 0.2, ..shares(0.97, 0.4, 0.6) }, &Circumstances { laggards, ..circumstances(4, 1) })
+    };
+    let found = told(slow.clone(), 1);
+    assert_eq!((found.limit, found.brief.as_str()), (Limit::ActorInVain, "actor pod-7: 95 % too old"));
+    assert_eq!(
+        found.sentence,
+        "actor pod-7, in vain (95 % refused as too old, 140 updates behind, 2.500 s a trajectory): take it off or to a \
+         faster machine, shorten --unroll-length, enlarge --batch-size or raise --policy-lag-max"
+    );
+    let many = told(ActorLag { name: "x".repeat(256), trajectory_seconds: 0.0, ..slow }, 1000);
+    assert!(many.brief.len() < 60 && many.brief.contains(" and 999 more"), "{many:?}");
+    assert!(!many.sentence.contains("s a trajectory") && many.sentence.len() < 300, "{many:?}");
 }

@@ -70,19 +70,23 @@ pub fn note(text: &str) {
 }
 
 fn describe(view: &View<'_>) -> String {
-    let View { progress, account, actors_connected, frames_per_second, busy, time_left, .. } = view;
+    let View { progress, account, actors_connected, frames_per_second, time_left, .. } = view;
     let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
     let verifying = if progress.is_verifying { " solved?" } else { "" };
+    let effective = match progress.vitals.updates {
+        0 => String::new(),
+        // How busy the learner is, the doctor tells where it matters.
+        _ => format!(", ess {:.0}%", progress.vitals.effective_samples * 100.0),
+    };
     let refused = match account.refused().saturating_add(account.lost) {
         0 => String::new(),
         count => format!(", {count} refused or lost"),
     };
     format!(
-        "{} frames, {:.0}k/s, return {mean}{verifying}, lag {:.1}, busy {:.0}%, {actors_connected} actors, {}s left{refused}",
+        "{} frames, {:.0}k/s, return {mean}{verifying}, lag {:.1}{effective}, {actors_connected} actors, {}s left{refused}",
         HumanCount(progress.frames),
         frames_per_second / 1e3,
-        progress.lag.mean(),
-        busy * 100.0,
+        progress.vitals.policy_lag,
         time_left.as_secs(),
     )
 }
@@ -92,32 +96,40 @@ mod tests {
     use super::*;
     use crate::handover::ledger::Account;
     use crate::handover::progress::Progress;
+    use crate::handover::tally::Laggards;
+    use crate::learn::ratios::RatioShares;
+    use crate::learn::step::StepReport;
     use crate::report::doctor::Diagnosis;
     use crate::report::shares::Shares;
 
     #[test]
     fn the_line_tells_what_a_person_asks_for() {
-        let progress = Progress::new(475.0);
+        let mut progress = Progress::new(475.0);
+        let untrained = progress.clone();
         let view = View {
-            progress: &progress,
+            progress: &untrained,
             account: Account { produced: 3, lost: 3, ..Account::default() },
             actors_connected: 2,
             frames_per_second: 12_345.6,
             busy: 0.5,
             shares: Shares::default(),
             diagnosis: &Diagnosis::default(),
+            laggards: &Laggards::default(),
             time_left: Duration::from_secs(90),
         };
         let line = describe(&view);
         assert!(line.split(", 3 refused").next().unwrap().len() < 80, "{line}");
-        for part in
-            ["0 frames", "12k/s", "return -", "lag 0.0", "busy 50%", "2 actors", "3 refused or lost", "90s left"]
-        {
+        for part in ["0 frames", "12k/s", "return -", "lag 0.0,", "2 actors", "3 refused or lost", "90s left"] {
             assert!(line.contains(part), "{part}: {line}");
         }
         let mut verifying = progress.clone();
         verifying.is_verifying = true;
         let line = describe(&View { progress: &verifying, ..view });
         assert!(line.contains("return - solved?, lag"), "{line}");
+        let ratios = RatioShares { effective: 0.934, clipped: 0.4 };
+        progress.vitals.record_step(&StepReport { ratios, ..StepReport::default() });
+        progress.vitals.record_lags(&[2, 3]);
+        let line = describe(&View { progress: &progress, account: Account::default(), ..view });
+        assert!(line.contains("lag 2.5, ess 93%,") && line.len() < 80, "{line}");
     }
 }

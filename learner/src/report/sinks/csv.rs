@@ -1,5 +1,7 @@
 //! `metrics.csv`: one row a report interval.
 
+mod earlier;
+
 use crate::report::View;
 use serde::Serialize;
 use std::fs::File;
@@ -11,7 +13,7 @@ pub struct MetricsCsv {
     writer: csv::Writer<File>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Row {
     seconds: f64,
     frames: u64,
@@ -40,14 +42,25 @@ struct Row {
     refused: u64,
     lost: u64,
     in_flight: u64,
+    effective_samples: f64,
+    clipped_ratios: f64,
+    update_norm: f64,
+    policy_lag_recent_updates: f64,
+    entropy_recent_nats: f64,
+    gradient_norm_recent: f64,
+    actor_policy_lag_max_updates: f64,
 }
 
 impl MetricsCsv {
-    /// Creates the file, or appends to the rows that the earlier processes of a resumed run wrote.
+    /// Creates the file, or appends to the rows that the earlier processes of a resumed run wrote, perhaps of an earlier release
+    /// with fewer columns.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub fn open(path: &Path, resumes: bool) -> csv::Result<Self> {
+        if resumes {
+            earlier::bring_under(&columns()?.iter().collect::<Vec<_>>(), path)?;
+        }
         let mut options = File::options();
         let file = options.create(true).write(true).append(resumes).truncate(!resumes).open(path)?;
         let has_header = file.metadata()?.len() > 0;
@@ -89,8 +102,44 @@ impl MetricsCsv {
             refused: account.refused(),
             lost: account.lost,
             in_flight: account.in_flight(),
+            effective_samples: progress.vitals.effective_samples,
+            clipped_ratios: progress.vitals.clipped,
+            update_norm: progress.vitals.update_norm,
+            policy_lag_recent_updates: progress.vitals.policy_lag,
+            entropy_recent_nats: progress.vitals.entropy,
+            gradient_norm_recent: progress.vitals.gradient_norm,
+            actor_policy_lag_max_updates: view.laggards.lag_max(),
         })?;
         self.writer.flush()?;
         Ok(())
+    }
+}
+
+/// The header.
+fn columns() -> csv::Result<csv::StringRecord> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.serialize(Row::default())?;
+    let bytes = writer.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(csv::Reader::from_reader(&bytes[..]).headers()?.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_an_earlier_release_goes_on_in_one_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        std::fs::write(&path, "seconds,frames\n1.5,80\n").unwrap();
+        let mut csv = MetricsCsv::open(&path, true).unwrap();
+        csv.writer.serialize(Row { frames: 160, effective_samples: 0.75, ..Row::default() }).unwrap();
+        csv.writer.flush().unwrap();
+        let mut reader = csv::Reader::from_path(&path).unwrap();
+        let place = reader.headers().unwrap().iter().position(|name| name == "effective_samples").unwrap();
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        let told: Vec<_> = rows.iter().map(|row| (&row[1], &row[place])).collect();
+        assert_eq!(told, [("80", ""), ("160", "0.75")]);
+        assert_eq!(columns().unwrap().len(), rows[1].len());
     }
 }

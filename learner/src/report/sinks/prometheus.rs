@@ -36,6 +36,11 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     gauge!("impala_learner_frames_per_second").set(view.frames_per_second);
     gauge!("impala_learner_entropy_nats").set(losses.entropy);
     gauge!("impala_learner_gradient_norm").set(progress.last_step.gradient_norm);
+    let vitals = progress.vitals;
+    gauge!("impala_learner_update_norm").set(vitals.update_norm);
+    gauge!("impala_learner_effective_samples_ratio").set(vitals.effective_samples);
+    gauge!("impala_learner_clipped_ratio").set(vitals.clipped);
+    gauge!("impala_learner_actor_policy_lag_max_updates").set(view.laggards.lag_max());
     gauge!("impala_learner_learning_rate").set(progress.learning_rate);
     gauge!("impala_learner_queue_depth_trajectories").set(account.in_flight() as f64);
     gauge!("impala_learner_weights_version").set(gate.current().0 as f64);

@@ -92,6 +92,11 @@ impl Seats {
         self.sessions.get(&session).map(|seat| &seat.member)
     }
 
+    /// Everybody with an open stream.
+    pub(super) fn connected(&self) -> impl Iterator<Item = &Member> {
+        self.sessions.values().filter(|seat| seat.is_connected).map(|seat| &seat.member)
+    }
+
     /// Its stream is open; nothing if the session is unknown or has one already.
     pub(super) fn connect(&mut self, session: Session) -> Option<&Member> {
         let seat = self.sessions.get_mut(&session).filter(|seat| !seat.is_connected)?;
@@ -158,6 +163,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             name: name.into(),
             delivery: Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: true },
+            tally: std::sync::Arc::default(),
         }
     }
 

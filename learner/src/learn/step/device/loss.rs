@@ -6,6 +6,7 @@ use super::network::Pass;
 use super::upload::Upload;
 use super::vtrace::{ReturnsTensors, VtraceTensors};
 use crate::learn::loss::LossCosts;
+use crate::learn::ratios::CLIPPED_FROM;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// Policy and values of a batch.
@@ -88,6 +89,20 @@ impl Outputs {
             values: self.values(0, frames).reshape([steps, columns]),
             next_values: self.values(columns, frames).reshape([steps, columns]),
         }
+    }
+
+    /// Effective and clipped share, `[2]`: see [`crate::learn::ratios`]. The ratios are taken relative to the largest, so that
+    /// no square leaves the range of f32; the effective share does not depend on it.
+    pub(super) fn ratios(&self, upload: &Upload, rho_bar: f32) -> Tensor<1> {
+        let frames = upload.frames();
+        let log_ratios = (self.action_log_probs.clone() - upload.behaviour_log_probs.clone()).reshape([frames]);
+        let bound = f64::from(CLIPPED_FROM * rho_bar).ln() as f32;
+        let clipped = log_ratios.zeros_like().mask_fill(log_ratios.clone().greater_elem(bound), 1.0).sum();
+        let largest = log_ratios.clone().max();
+        let weights = (log_ratios - largest.expand([frames])).exp();
+        let (sum, squares) = (weights.clone().sum(), (weights.clone() * weights).sum());
+        let effective = sum.clone() * sum / squares;
+        Tensor::cat(vec![effective, clipped], 0).mul_scalar(1.0 / frames as f32)
     }
 
     /// The losses and the gradient of the whole one with respect to the outputs.

@@ -5,6 +5,15 @@ use super::join_up_to_here;
 use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
 use burn::tensor::{Device, Tensor};
 
+/// What became of a step, both `[1]`.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// Whether it was done, 1 or 0.
+    pub(super) accepted: Tensor<1>,
+    /// Sum of the squares of the parameters' changes.
+    pub(super) change: Tensor<1>,
+}
+
 /// An optimiser with its moments, one number a parameter each.
 #[derive(Debug)]
 pub(super) struct DeviceOptimiser {
@@ -26,18 +35,18 @@ impl DeviceOptimiser {
     }
 
     /// One update of `parameters` against `gradient`, if `is_sound` is 1 and all new parameters are finite; else everything
-    /// stays as it was. Returns whether it was done, 1 or 0.
+    /// stays as it was.
     ///
     /// # Shapes
     /// - parameters, gradient: `[P]`
-    /// - is_sound, result: `[1]`
+    /// - is_sound: `[1]`
     pub(super) fn step(
         &mut self,
         parameters: &mut Tensor<1>,
         gradient: Tensor<1>,
         learning_rate: f32,
         is_sound: Tensor<1>,
-    ) -> Tensor<1> {
+    ) -> Applied {
         self.steps = self.steps.saturating_add(1);
         let Updated { parameters: new, first, second, largest } =
             self.updated(parameters.clone(), gradient, learning_rate);
@@ -48,11 +57,14 @@ impl DeviceOptimiser {
         let keeps_old = accepted.clone().lower_elem(0.5).expand(parameters.dims());
         join_up_to_here(&accepted);
         let choose = |new: Tensor<1>, old: &Tensor<1>| new.mask_where(keeps_old.clone(), old.clone());
+        let before = parameters.clone();
         *parameters = choose(new, parameters);
         self.first = choose(first, &self.first);
         self.second = choose(second, &self.second);
         self.largest = choose(largest, &self.largest);
-        accepted
+        join_up_to_here(parameters);
+        let difference = parameters.clone() - before;
+        Applied { accepted, change: (difference.clone() * difference).sum() }
     }
 
     /// What it has gathered; `download` brings an array to the host in the layout's order.

@@ -45,9 +45,11 @@ fn assert_close(expected: &[f32], actual: &[f32], what: &str) {
     assert!(worst <= TOLERANCE, "{what}: differ by {worst:e}");
 }
 
-fn numbers(report: &StepReport) -> [f32; 5] {
+fn numbers(report: &StepReport) -> [f32; 8] {
     let losses = report.losses;
-    [losses.total, losses.policy, losses.baseline, losses.entropy, report.gradient_norm]
+    let RatioShares { effective, clipped } = report.ratios;
+    let norms = [report.gradient_norm, report.update_norm];
+    [losses.total, losses.policy, losses.baseline, losses.entropy, norms[0], norms[1], effective, clipped]
 }
 
 /// Runs both for some steps and compares everything after each.

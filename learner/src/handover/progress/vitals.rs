@@ -1,0 +1,111 @@
+//! How the policy fares: what the updates of the recent past told, and how far mean returns have come up and gone down. What is
+//! told of a single batch is noise; the doctor judges by these.
+//!
+//! Written by the trainer through the progress, read by reports. Of a process, not of a run: a checkpoint does not keep it.
+
+use crate::learn::step::StepReport;
+
+/// Updates that the means look back on: a batch of 80 frames is some 2 % off, two hundred of them are not.
+const UPDATES: u64 = 200;
+
+/// Means over the recent updates, each with a weight that falls by a 200th with every later one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Vitals {
+    /// Updates that were told of.
+    pub updates: u64,
+    /// Effective sample size of the importance ratios over the batch's frames, 0 to 1.
+    pub effective_samples: f64,
+    /// Share of the frames whose importance ratio was clipped, 0 to 1.
+    pub clipped: f64,
+    /// Of the policy, nats.
+    pub entropy: f64,
+    /// Before clipping.
+    pub gradient_norm: f64,
+    /// Of the change of all parameters.
+    pub update_norm: f64,
+    /// Updates between the policy that made a trajectory and the one that trained it.
+    pub policy_lag: f64,
+    /// Updates whose lags were told of: on an accelerator one more, whose report is still to come.
+    pub lags: u64,
+    /// Nothing before the first hundred episodes.
+    pub returns: Option<ReturnRange>,
+}
+
+/// Between which the mean return of the last hundred episodes has moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReturnRange {
+    /// The newest.
+    pub newest: f64,
+    /// The highest.
+    pub best: f64,
+    /// The lowest.
+    pub worst: f64,
+}
+
+impl Vitals {
+    /// An update is done.
+    pub fn record_step(&mut self, report: &StepReport) {
+        self.updates += 1;
+        let weight = weight(self.updates);
+        for (mean, newest) in [
+            (&mut self.effective_samples, report.ratios.effective),
+            (&mut self.clipped, report.ratios.clipped),
+            (&mut self.entropy, report.losses.entropy),
+            (&mut self.gradient_norm, report.gradient_norm),
+            (&mut self.update_norm, report.update_norm),
+        ] {
+            *mean += weight * (f64::from(newest) - *mean);
+        }
+    }
+
+    /// The lags of the trajectories of an update.
+    pub fn record_lags(&mut self, lags: &[u64]) {
+        self.lags += 1;
+        let newest = lags.iter().map(|lag| *lag as f64).sum::<f64>() / lags.len().max(1) as f64;
+        self.policy_lag += weight(self.lags) * (newest - self.policy_lag);
+    }
+
+    /// The mean return of the last hundred episodes.
+    pub fn record_return(&mut self, newest: f64) {
+        let ReturnRange { best, worst, .. } =
+            self.returns.unwrap_or(ReturnRange { newest, best: newest, worst: newest });
+        self.returns = Some(ReturnRange { newest, best: best.max(newest), worst: worst.min(newest) });
+    }
+}
+
+/// Of the newest of so many: the first ones count alike.
+fn weight(count: u64) -> f64 {
+    1.0 / count.min(UPDATES) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::loss::Losses;
+    use crate::learn::ratios::RatioShares;
+
+    fn report(effective: f32) -> StepReport {
+        let losses = Losses { entropy: 0.5, ..Losses::default() };
+        StepReport { losses, ratios: RatioShares { effective, clipped: 0.25 }, ..StepReport::default() }
+    }
+
+    #[test]
+    fn the_first_updates_count_alike_and_older_ones_are_forgotten() {
+        let mut vitals = Vitals::default();
+        [1.0, 0.5, 0.75].into_iter().for_each(|effective| vitals.record_step(&report(effective)));
+        assert!((vitals.effective_samples - 0.75).abs() < 1e-12 && vitals.updates == 3);
+        assert_eq!((vitals.clipped, vitals.entropy), (0.25, 0.5));
+        (0..2000).for_each(|_| vitals.record_step(&report(0.25)));
+        assert!((vitals.effective_samples - 0.25).abs() < 1e-3, "{vitals:?}");
+        vitals.record_lags(&[1, 4]);
+        vitals.record_lags(&[3]);
+        assert_eq!(vitals.policy_lag, 2.75);
+    }
+
+    #[test]
+    fn returns_are_told_with_the_best_and_the_worst() {
+        let mut vitals = Vitals::default();
+        [20.0, 300.0, 9.5, 10.0].into_iter().for_each(|mean| vitals.record_return(mean));
+        assert_eq!(vitals.returns, Some(ReturnRange { newest: 10.0, best: 300.0, worst: 9.5 }));
+    }
+}

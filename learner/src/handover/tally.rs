@@ -1,0 +1,178 @@
+//! What becomes of each connected actor's trajectories, and how old they are: the newest whole window of them. Tickets count here
+//! when they are decided; the registry holds one tally for each actor that is here and forgets it with the actor, so memory is
+//! bounded by the open streams. Reports read it.
+
+use crate::handover::ledger::Disposition;
+use crate::handover::metrics;
+pub use impala_common::status::ActorLag;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Trajectories of a window: fewer tell nothing of an actor.
+pub const WINDOW: u32 = 20;
+/// Share of a window from which its actor counts as one that works in vain.
+const IN_VAIN: f64 = 0.9;
+/// Actors that are told of by name.
+const NAMED_MAX: usize = 3;
+
+/// How old a trajectory was when it was decided, and what it took to make it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age {
+    /// Updates since the weights that it was made with.
+    pub lag: u64,
+    /// From the end of the trajectory before to the end of this one; zero if the actor does not tell.
+    pub time: Duration,
+}
+
+/// The tally of one actor.
+#[derive(Debug, Default)]
+pub struct ActorTally {
+    windows: Mutex<Windows>,
+}
+
+#[derive(Debug, Default)]
+struct Windows {
+    growing: Window,
+    whole: Option<Window>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    decided: u32,
+    refused: u32,
+    /// Sum, as a real number: peers choose the versions they name.
+    lags: f64,
+    time: Duration,
+}
+
+/// The actors whose policies are oldest, of those that are here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Laggards {
+    /// Those with the largest mean lag, at most three, the worst first.
+    pub worst: Vec<ActorLag>,
+    /// The worst of those whose trajectories are nearly all refused as too old.
+    pub in_vain: Option<ActorLag>,
+    /// How many of those there are.
+    pub in_vain_count: usize,
+}
+
+impl ActorTally {
+    /// A trajectory of the actor is decided.
+    pub fn record(&self, disposition: Disposition, age: Age) {
+        let mut windows = self.lock();
+        let window = &mut windows.growing;
+        window.decided += 1;
+        window.refused += u32::from(disposition == Disposition::Stale);
+        window.lags += age.lag as f64;
+        window.time = window.time.saturating_add(age.time);
+        if window.decided < WINDOW {
+            return;
+        }
+        let whole = std::mem::take(window);
+        windows.whole = Some(whole);
+        drop(windows);
+        metrics::record_actor_lag(whole.lags / f64::from(whole.decided));
+    }
+
+    /// The newest whole window, or what there is of the first; nothing before the first trajectory.
+    fn newest(&self) -> Option<Window> {
+        let windows = self.lock();
+        windows.whole.or((windows.growing.decided > 0).then_some(windows.growing))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Windows> {
+        self.windows.lock().expect("no holder of a tally panics")
+    }
+}
+
+impl Window {
+    fn of(self, name: &str) -> ActorLag {
+        let decided = f64::from(self.decided);
+        ActorLag {
+            name: name.to_owned(),
+            policy_lag_mean: self.lags / decided,
+            refused: f64::from(self.refused) / decided,
+            trajectory_seconds: self.time.as_secs_f64() / decided,
+        }
+    }
+
+    fn is_in_vain(self) -> bool {
+        self.decided >= WINDOW && f64::from(self.refused) > IN_VAIN * f64::from(self.decided)
+    }
+}
+
+impl Laggards {
+    /// The largest mean lag, updates; 0 without actors.
+    pub fn lag_max(&self) -> f64 {
+        self.worst.first().map_or(0.0, |actor| actor.policy_lag_mean)
+    }
+
+    /// Among these actors, by name.
+    pub fn among<'a>(actors: impl Iterator<Item = (&'a str, &'a ActorTally)>) -> Self {
+        let mut looks: Vec<(f64, &str, Window)> = actors
+            .filter_map(|(name, tally)| {
+                tally.newest().map(|window| (window.lags / f64::from(window.decided), name, window))
+            })
+            .collect();
+        looks.sort_by(|(a, a_name, _), (b, b_name, _)| b.total_cmp(a).then_with(|| a_name.cmp(b_name)));
+        let mut in_vain = looks.iter().filter(|(_, _, window)| window.is_in_vain());
+        let first = in_vain.next();
+        Self {
+            worst: looks.iter().take(NAMED_MAX).map(|(_, name, window)| window.of(name)).collect(),
+            in_vain: first.map(|(_, name, window)| window.of(name)),
+            in_vain_count: usize::from(first.is_some()) + in_vain.count(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(decided: u32, refused: u32, lag: u64) -> ActorTally {
+        let tally = ActorTally::default();
+        for i in 0..decided {
+            let disposition = if i < refused { Disposition::Stale } else { Disposition::Trained };
+            tally.record(disposition, Age { lag, time: Duration::from_millis(500) });
+        }
+        tally
+    }
+
+    fn among(actors: &[(&str, ActorTally)]) -> Laggards {
+        Laggards::among(actors.iter().map(|(name, tally)| (*name, tally)))
+    }
+
+    #[test]
+    fn the_oldest_are_named_and_those_that_work_in_vain() {
+        let actors = [
+            ("new", ActorTally::default()),
+            ("quick", tally(60, 0, 1)),
+            ("slow", tally(20, 19, 90)),
+            ("stuck", tally(20, 20, 300)),
+            ("late", tally(19, 19, 80)),
+            ("half", tally(20, 10, 7)),
+        ];
+        let found = among(&actors);
+        let names: Vec<_> = found.worst.iter().map(|actor| (actor.name.as_str(), actor.policy_lag_mean)).collect();
+        assert_eq!(names, [("stuck", 300.0), ("slow", 90.0), ("late", 80.0)]);
+        let worst = found.in_vain.unwrap();
+        assert_eq!((worst.name.as_str(), worst.refused, worst.trajectory_seconds), ("stuck", 1.0, 0.5));
+        assert_eq!(found.in_vain_count, 2);
+        assert_eq!(among(&actors[..2]).in_vain, None);
+        assert_eq!(among(&[]), Laggards::default());
+    }
+
+    #[test]
+    fn what_is_told_is_the_newest_whole_window() {
+        let tally = tally(20, 20, 50);
+        for _ in 0..19 {
+            tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO });
+        }
+        assert_eq!(tally.newest().unwrap().refused, 20);
+        tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO });
+        assert_eq!(tally.newest().unwrap().of("x").policy_lag_mean, 2.0);
+        // Numbers that no honest peer names.
+        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX });
+        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX });
+    }
+}

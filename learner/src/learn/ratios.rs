@@ -1,0 +1,166 @@
+//! How far the policy that learns has moved from those that acted, told by the importance ratios of a batch.
+//!
+//! With the unclipped ratio `w_i = pi(a_i | x_i) / mu(a_i | x_i)` of each of the M frames, whatever the correction does with it:
+//!
+//! ```text
+//! effective share = (sum_i w_i)^2 / (M sum_i w_i^2)
+//! clipped share   = 1/M sum_i [ w_i > (1 + tolerance) rho_bar ]
+//! ```
+//!
+//! The first is Kish's effective sample size (Kish 1965, "Survey Sampling", section 11.7; of importance weights: Kong 1992,
+//! "A note on importance sampling using standardized weights") as a share of the frames: 1 where every frame counts alike, as
+//! on-policy, and 1/M where one frame decides everything. Sums of blocks add up to those of the batch.
+
+use impala_policy::activation::exp;
+use pulp::{Arch, Simd, WithSimd};
+
+/// A ratio counts as clipped from this much above its bound. Half of the ratios lie above the usual bound of 1 in any batch,
+/// by rounding alone where actor and learner have the same policy; clipping such changes nothing.
+pub(super) const CLIPPED_FROM: f32 = 1.01;
+/// Sums that are kept side by side, and so in vectors.
+const LANES: usize = 8;
+
+/// Sums over the ratios of a block or of several, in double precision: a ratio is at most e^88, and its square does not fit f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RatioSums {
+    frames: usize,
+    ratios: f64,
+    squares: f64,
+    clipped: u32,
+}
+
+/// What is told of the ratios of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RatioShares {
+    /// Effective sample size over the number of frames, 0 to 1; 1 on-policy.
+    pub effective: f32,
+    /// Share of the frames whose ratio is above rho_bar, by more than 1 %.
+    pub clipped: f32,
+}
+
+impl RatioSums {
+    /// The sums over a block's frames.
+    ///
+    /// # Shapes
+    /// - target, behaviour: `[M]`, log-probabilities of the actions that were taken
+    pub fn of(target: &[f32], behaviour: &[f32], rho_bar: f32) -> Self {
+        Arch::new().dispatch(Sum { target, behaviour, bound: CLIPPED_FROM * rho_bar })
+    }
+
+    /// As shares of the frames; zeros without frames.
+    pub fn shares(&self) -> RatioShares {
+        let frames = self.frames.max(1) as f64;
+        let effective = self.ratios * self.ratios / (frames * self.squares).max(f64::MIN_POSITIVE);
+        RatioShares { effective: effective as f32, clipped: (f64::from(self.clipped) / frames) as f32 }
+    }
+}
+
+impl std::ops::AddAssign for RatioSums {
+    /// Adds the sums of two blocks of one batch.
+    fn add_assign(&mut self, other: Self) {
+        self.frames += other.frames;
+        self.ratios += other.ratios;
+        self.squares += other.squares;
+        self.clipped += other.clipped;
+    }
+}
+
+struct Sum<'a> {
+    target: &'a [f32],
+    behaviour: &'a [f32],
+    bound: f32,
+}
+
+impl WithSimd for Sum<'_> {
+    type Output = RatioSums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> RatioSums {
+        let Self { target, behaviour, bound } = self;
+        let frames = target.len().min(behaviour.len());
+        let (target, rest_t) = target[..frames].as_chunks::<LANES>();
+        let (behaviour, rest_b) = behaviour[..frames].as_chunks::<LANES>();
+        let (mut ratios, mut squares, mut clipped) = ([0.0_f64; LANES], [0.0_f64; LANES], [0_u32; LANES]);
+        for (target, behaviour) in target.iter().zip(behaviour) {
+            for i in 0..LANES {
+                // Between e^-87 and e^88: no square leaves the range of f64.
+                let ratio = exp(target[i] - behaviour[i]);
+                clipped[i] += u32::from(ratio > bound);
+                let ratio = f64::from(ratio);
+                ratios[i] += ratio;
+                squares[i] += ratio * ratio;
+            }
+        }
+        let mut sums = RatioSums {
+            frames,
+            ratios: ratios.iter().sum(),
+            squares: squares.iter().sum(),
+            clipped: clipped.iter().sum(),
+        };
+        for (target, behaviour) in rest_t.iter().zip(rest_b) {
+            let ratio = exp(target - behaviour);
+            sums.clipped += u32::from(ratio > bound);
+            sums.ratios += f64::from(ratio);
+            sums.squares += f64::from(ratio) * f64::from(ratio);
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition in double precision.
+    fn by_definition(target: &[f32], behaviour: &[f32], rho_bar: f32) -> (f64, f64) {
+        let ratios: Vec<f64> =
+            target.iter().zip(behaviour).map(|(t, b)| (f64::from(*t) - f64::from(*b)).exp()).collect();
+        let frames = ratios.len() as f64;
+        let sum: f64 = ratios.iter().sum();
+        let squares: f64 = ratios.iter().map(|w| w * w).sum();
+        let clipped = ratios.iter().filter(|w| **w > f64::from(CLIPPED_FROM * rho_bar)).count() as f64;
+        (sum * sum / (frames * squares), clipped / frames)
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_those_of_the_definition_in_blocks_as_in_one(
+            frames in prop::collection::vec((-6.0_f32..0.0, -6.0_f32..0.0), 1..200),
+            rho_bar in 0.3_f32..4.0,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (target, behaviour): (Vec<f32>, Vec<f32>) = frames.into_iter().unzip();
+            // What lies at the bound itself may fall to either side by rounding.
+            let is_clear = |(t, b): (&f32, &f32)| ((t - b).exp() / (CLIPPED_FROM * rho_bar) - 1.0).abs() > 1e-5;
+            prop_assume!(target.iter().zip(&behaviour).all(is_clear));
+            let (effective, clipped) = by_definition(&target, &behaviour, rho_bar);
+            let cut = cut.index(target.len());
+            let mut parts = RatioSums::of(&target[..cut], &behaviour[..cut], rho_bar);
+            parts += RatioSums::of(&target[cut..], &behaviour[cut..], rho_bar);
+            for shares in [RatioSums::of(&target, &behaviour, rho_bar).shares(), parts.shares()] {
+                prop_assert!((f64::from(shares.effective) - effective).abs() < 1e-5, "{shares:?}, not {effective}");
+                prop_assert!((f64::from(shares.clipped) - clipped).abs() < 1e-6, "{shares:?}, not {clipped}");
+            }
+        }
+    }
+
+    #[test]
+    fn on_policy_every_frame_counts_and_rounding_clips_none() {
+        let behaviour: Vec<f32> = (0..37).map(|i| -0.1 * (i % 9) as f32).collect();
+        let target: Vec<f32> = behaviour.iter().map(|b| b + 2e-7).collect();
+        let shares = RatioSums::of(&target, &behaviour, 1.0).shares();
+        assert!((shares.effective - 1.0).abs() < 1e-6 && shares.clipped == 0.0, "{shares:?}");
+    }
+
+    #[test]
+    fn one_frame_that_decides_everything_is_one_of_many_and_nothing_overflows() {
+        // A ratio without end, and 19 that vanish beside it.
+        let behaviour: Vec<f32> = (0..20).map(|i| if i == 3 { -1e9 } else { 0.0 }).collect();
+        let shares = RatioSums::of(&[-200.0; 20], &behaviour, f32::MAX).shares();
+        assert!((shares.effective - 0.05).abs() < 1e-6 && shares.clipped == 0.0, "{shares:?}");
+        let vanishing = RatioSums::of(&[-1e9; 20], &[0.0; 20], 1.0).shares();
+        assert_eq!(vanishing, RatioShares { effective: 1.0, clipped: 0.0 });
+        assert_eq!(RatioSums::default().shares(), RatioShares { effective: 0.0, clipped: 0.0 });
+    }
+}
