@@ -14,6 +14,7 @@ use impala_learner::app::{self, Keepalive};
 use impala_learner::config::Config;
 use impala_learner::handover::admission::PolicyLagGate;
 use impala_learner::handover::batch_queue::BatchQueue;
+use impala_learner::handover::batch_size::BatchSize;
 use impala_learner::handover::batcher::Batcher;
 use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
@@ -54,8 +55,8 @@ impl LoopbackLearner {
         let ledger = Arc::new(Ledger::default());
         let gate = PolicyLagGate::new(config.batching.policy_lag_max);
         // Each is settled alone.
-        let places = 2 * config.trajectories_per_batch() + 16;
-        let queue = Arc::new(BatchQueue::new(Batcher::new(1, gate.clone(), None, 0), places));
+        let places = 2 * config.fixed_trajectories().unwrap_or(1) + 16;
+        let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), places));
         let (published_sender, published) = watch::channel(None);
         let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
         let publications = Publications::new(published_sender);

@@ -50,7 +50,7 @@ pub(crate) struct Costs {
 /// What a run asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Demand {
-    /// Trajectories in an update.
+    /// Trajectories in an update, with few actors.
     pub(crate) trajectories_per_batch: usize,
     /// Frames in a trajectory.
     pub(crate) frames: usize,
@@ -123,7 +123,7 @@ pub(crate) fn measure(config: &Config, device: &ComputeDevice, open: OpenSplit, 
     let frames = config.rollout.frames_per_trajectory() as f64;
     let seconds = |work: f64| Duration::from_secs_f64(work / WORK_PER_SECOND);
     // Forward, and backward twice as much.
-    let work = 3.0 * parameters * (config.rollout.unroll_length * config.batching.batch_size) as f64;
+    let work = 3.0 * parameters * (config.rollout.unroll_length * config.few_columns()) as f64;
     let is_estimated = work > MEASURED_WORK_MAX;
     let candidates = match (open.learner_threads && device.is_cpu(), config.compute.learner_threads) {
         (true, _) => thread_counts(cores),

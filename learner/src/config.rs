@@ -24,7 +24,7 @@ pub mod weights;
 
 use crate::learn::step::StepConfig;
 use architecture::Architecture;
-use batching::Batching;
+use batching::{Batching, FEW_COLUMNS};
 use checkpoints::Checkpoints;
 use compute::Compute;
 use goal::Goal;
@@ -172,14 +172,14 @@ impl Config {
     /// # Errors
     /// They are not; the message says what to change.
     pub fn check_actors(&self) -> Result<(), ConfigError> {
-        self.batching.check_actors(&self.rollout)
+        self.batching.check_actors(&self.rollout, self.task.deterministic)
     }
 
     /// Actors that must be connected for training to go on.
     pub fn actors_needed(&self) -> usize {
         match self.lockstep() {
             Some(lockstep) => lockstep.actors as usize,
-            None => self.trajectories_per_batch().div_ceil(self.rollout.in_flight_max),
+            None => self.fixed_trajectories().unwrap_or(1).div_ceil(self.rollout.in_flight_max),
         }
     }
 
@@ -217,9 +217,14 @@ impl Config {
         self.architecture.network(self.environment.spec())
     }
 
-    /// Trajectories in one batch.
-    pub fn trajectories_per_batch(&self) -> usize {
-        self.batching.trajectories(&self.rollout)
+    /// Trajectories in one batch; nothing where their number follows the actors.
+    pub fn fixed_trajectories(&self) -> Option<usize> {
+        self.batching.fixed_trajectories(&self.rollout, self.task.deterministic)
+    }
+
+    /// Columns in a batch with few actors, fixed or not.
+    pub fn few_columns(&self) -> usize {
+        self.batching.few_trajectories(&self.rollout) * self.rollout.environments_per_actor
     }
 
     /// Mean return from which the task counts as solved.
@@ -239,8 +244,11 @@ impl Config {
 
     /// The order of a deterministic run.
     pub fn lockstep(&self) -> Option<Lockstep> {
-        let trajectories_per_batch = u32::try_from(self.trajectories_per_batch()).unwrap_or(u32::MAX);
-        self.task.deterministic.then_some(Lockstep { actors: self.rollout.actors, trajectories_per_batch })
+        if !self.task.deterministic {
+            return None;
+        }
+        let trajectories_per_batch = u32::try_from(self.fixed_trajectories()?).unwrap_or(u32::MAX);
+        Some(Lockstep { actors: self.rollout.actors, trajectories_per_batch })
     }
 
     /// What every actor of the run agrees to, but for session and index, which the registry fills in.
@@ -272,7 +280,7 @@ impl Config {
             gradient_norm_max: self.optimisation.gradient_norm_max,
             optimiser: self.optimisation.kind(),
             divisor: self.optimisation.divisor(),
-            noise_columns: None,
+            noise_columns: self.fixed_trajectories().is_none().then_some(FEW_COLUMNS),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod batch_queue;
+pub mod batch_size;
 pub mod batcher;
 pub mod episodes;
 pub mod ledger;

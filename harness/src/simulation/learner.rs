@@ -9,6 +9,7 @@ use impala_learner::app::{self, Keepalive};
 use impala_learner::config::Config;
 use impala_learner::handover::admission::PolicyLagGate;
 use impala_learner::handover::batch_queue::BatchQueue;
+use impala_learner::handover::batch_size::BatchSize;
 use impala_learner::handover::batcher::Batcher;
 use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
@@ -55,7 +56,7 @@ impl SimulatedLearners {
             1000 * ledgers.len() as u64
         };
         let gate = PolicyLagGate::new(config.batching.policy_lag_max);
-        let queue = Arc::new(BatchQueue::new(Batcher::new(1, gate.clone(), None, 0), 16));
+        let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), 16));
         let (newest, published) = watch::channel(None);
         let shared = Arc::new(Shared {
             registry: Registry::new(config.agreement(), TakeUps::default(), Arc::clone(&ledger), first_session),

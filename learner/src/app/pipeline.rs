@@ -4,6 +4,7 @@ use super::LAST_CHECKPOINT_MAX;
 use crate::config::Config;
 use crate::handover::admission::PolicyLagGate;
 use crate::handover::batch_queue::BatchQueue;
+use crate::handover::batch_size::{BatchSize, FollowPlan};
 use crate::handover::batcher::Batcher;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::{Account, Ledger};
@@ -195,12 +196,35 @@ fn batch_queue(
     updates_before: u64,
     episodes: Option<&SavedEpisodes>,
 ) -> BatchQueue {
-    let per_batch = config.trajectories_per_batch();
+    let size = batch_size(config);
+    let most = match config.fixed_trajectories() {
+        Some(trajectories) => trajectories,
+        None => *config.batching.trajectories_within(&config.rollout).end(),
+    };
     let lockstep = config.lockstep();
     // A deterministic run holds back what comes early: that must never keep out the one that is next.
     let early = lockstep.map_or(0, |lockstep| lockstep.actors as usize * config.rollout.in_flight_max);
-    let batcher = Batcher::new(per_batch, gate, lockstep, updates_before).with_episodes(episodes);
-    BatchQueue::new(batcher, 3 * per_batch + 16 + early)
+    let batcher = Batcher::new(size, gate, lockstep, updates_before).with_episodes(episodes);
+    BatchQueue::new(batcher, 3 * most + 16 + early)
+}
+
+/// How many trajectories an update takes.
+fn batch_size(config: &Config) -> BatchSize {
+    match config.fixed_trajectories() {
+        Some(trajectories) => BatchSize::Fixed(trajectories),
+        None => BatchSize::following(follow_plan(config)),
+    }
+}
+
+/// How a batch follows the actors.
+fn follow_plan(config: &Config) -> FollowPlan {
+    let within = config.batching.trajectories_within(&config.rollout);
+    FollowPlan {
+        lag_target: config.batching.policy_lag_target,
+        in_flight_max: config.rollout.in_flight_max,
+        least: *within.start(),
+        most: *within.end(),
+    }
 }
 
 /// Where the trainer leaves its weights, and the thread that publishes those of a large network.

@@ -38,6 +38,10 @@ impl Config {
     fn followed(&self, key: &str) -> Option<String> {
         match key {
             "solved_return" => line(key, &self.solved_return()),
+            "batch_size" => {
+                let columns = self.fixed_trajectories()? * self.rollout.environments_per_actor;
+                line(key, &columns)
+            }
             "learning_rate_end" => line(key, &self.optimisation.end()),
             _ => None,
         }

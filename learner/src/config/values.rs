@@ -124,6 +124,12 @@ impl Omissible for StoreLocation {
     }
 }
 
+impl Omissible for usize {
+    fn is_none(&self) -> bool {
+        false
+    }
+}
+
 impl Omissible for f32 {
     fn is_none(&self) -> bool {
         self.is_nan()

@@ -34,7 +34,7 @@ impl Workload {
             network: config.network(),
             step: config.step(),
             unroll_length: config.rollout.unroll_length,
-            batch_size: config.batching.batch_size,
+            batch_size: config.few_columns(),
             publishes_each: config.weights.publish_every == 1,
         }
     }

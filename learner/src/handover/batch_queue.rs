@@ -4,13 +4,28 @@
 //! Receipts go out when a batch is taken, before the work: the next trajectories are on their way meanwhile. Where the
 //! trainer waits already, whoever brings the last trajectory takes the batch in its stead and sends the receipts, so that
 //! they do not wait for the trainer's thread to wake.
+//!
+//! Where the size of a batch follows the actors, no batch waits for long: an actor that was counted on may have died, or be held
+//! up. After [`PATIENCE`] times the usual time between two batches the trainer takes what is there.
 
 use crate::handover::admission::{Admitted, StagedBatch};
 use crate::handover::batcher::{Batcher, SettledBatch, Stale, Taken};
 use crate::handover::episodes::SavedEpisodes;
 use impala_common::ids::{Incarnation, WeightsVersion};
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+
+/// How often the mean time between two batches the trainer waits for the last trajectories of one.
+pub const PATIENCE: u32 = 3;
+/// Within this, whatever the mean.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// Within this, whatever the mean.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
+/// Batches that the mean looks back on.
+const PACE_BATCHES: u32 = 8;
+/// What a wait without a bound is cut up into.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Admitted trajectories, until they are trained or refused.
 #[derive(Debug)]
@@ -27,6 +42,28 @@ struct State {
     /// What a checkpoint keeps of a deterministic run's episodes, after the end.
     last_episodes: Option<SavedEpisodes>,
     trainer: Trainer,
+    pace: Pace,
+}
+
+/// The time between two batches.
+#[derive(Debug, Default)]
+struct Pace {
+    newest: Option<Instant>,
+    mean: Option<Duration>,
+}
+
+impl Pace {
+    /// The trainer has a batch.
+    fn mark(&mut self, now: Instant) {
+        let since = self.newest.replace(now).map(|newest| now.duration_since(newest));
+        // A pause, in which nobody was here, says nothing of the pace.
+        let Some(since) = since.map(|since| since.min(PATIENCE_MAX)) else { return };
+        self.mean = Some(self.mean.map_or(since, |mean| (mean * (PACE_BATCHES - 1) + since) / PACE_BATCHES));
+    }
+
+    fn patience(&self) -> Duration {
+        self.mean.map_or(PATIENCE_MAX, |mean| (mean * PATIENCE).clamp(PATIENCE_MIN, PATIENCE_MAX))
+    }
 }
 
 /// What the trainer is about, as seen from here.
@@ -44,7 +81,7 @@ enum Trainer {
 impl BatchQueue {
     /// A queue for so many trajectories at a time.
     pub fn new(batcher: Batcher, places: usize) -> Self {
-        let state = State { batcher: Some(batcher), last_episodes: None, trainer: Trainer::Works };
+        let state = State { batcher: Some(batcher), last_episodes: None, trainer: Trainer::Works, pace: Pace::default() };
         Self { state: Mutex::new(state), handed_over: Condvar::new(), places: Semaphore::new(places) }
     }
 
@@ -56,19 +93,17 @@ impl BatchQueue {
             let mut state = self.lock();
             let State { batcher: Some(batcher), trainer, .. } = &mut *state else { return };
             let stale = batcher.insert(admitted);
-            let served = match *trainer {
-                Trainer::Waits(oldest) if batcher.has_enough() => {
-                    *trainer = Trainer::IsServed;
-                    Some((batcher.take(), oldest))
-                }
-                _ => None,
-            };
-            (stale, served)
+            (stale, served(batcher, trainer))
         };
         if let Some(stale) = stale {
             self.places.add_permits(1);
             stale.refuse();
         }
+        self.serve(served);
+    }
+
+    /// Hands over what was taken for a trainer that waits.
+    fn serve(&self, served: Option<(Taken, WeightsVersion)>) {
         if let Some((taken, oldest)) = served {
             let settled = self.settle(taken, oldest);
             self.lock().trainer = settled.map_or(Trainer::Works, Trainer::Has);
@@ -85,23 +120,37 @@ impl BatchQueue {
             if !taken.is_empty() {
                 drop(state);
                 if let Some(settled) = self.settle(taken, oldest) {
+                    self.lock().pace.mark(Instant::now());
                     return Some(settled.stage());
                 }
                 state = self.lock();
                 continue;
             }
             state.trainer = Trainer::Waits(oldest);
-            let waits = |state: &mut State| match state.trainer {
-                Trainer::Waits(_) => state.batcher.is_some(),
-                Trainer::IsServed => true,
-                Trainer::Works | Trainer::Has(_) => false,
-            };
-            state = self.handed_over.wait_while(state, waits).expect("no holder of the queue panics");
+            state = self.wait(state)?;
             if let Trainer::Has(settled) = std::mem::replace(&mut state.trainer, Trainer::Works) {
+                state.pace.mark(Instant::now());
                 drop(state);
                 return Some(settled.stage());
             }
         }
+    }
+
+    /// Waits until there may be a batch; nothing after the end. When patience ends, the rest of one is done without.
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
+        let patience = match state.batcher.as_ref()?.can_do_without_the_rest() {
+            true => state.pace.patience(),
+            false => LONG,
+        };
+        let waits = |state: &mut State| matches!(state.trainer, Trainer::Waits(_)) && state.batcher.is_some();
+        let waited = self.handed_over.wait_timeout_while(state, patience, waits);
+        let is_served = |state: &mut State| matches!(state.trainer, Trainer::IsServed);
+        let waited = self.handed_over.wait_while(waited.expect("no holder of the queue panics").0, is_served);
+        let mut state = waited.expect("no holder of the queue panics");
+        if let State { trainer: Trainer::Waits(_), batcher: Some(batcher), .. } = &mut *state {
+            batcher.do_without_the_rest();
+        }
+        Some(state)
     }
 
     /// A batch if there is one now: for who must not wait on a thread, as in a simulation.
@@ -126,9 +175,14 @@ impl BatchQueue {
 
     /// A process has gone, and its last trajectory was put before this.
     pub fn leave(&self, incarnation: Incarnation) {
-        if let Some(batcher) = &mut self.lock().batcher {
+        let served = {
+            let mut state = self.lock();
+            let State { batcher: Some(batcher), trainer, .. } = &mut *state else { return };
             batcher.leave(incarnation);
-        }
+            // Without it what is here may be enough.
+            served(batcher, trainer)
+        };
+        self.serve(served);
     }
 
     /// What a checkpoint keeps of a deterministic run's episodes, as of the batch that was taken last: until the trainer asks
@@ -151,9 +205,21 @@ impl BatchQueue {
     }
 }
 
+/// Takes what there is for a trainer that waits, if it is enough; to be decided outside of the lock.
+fn served(batcher: &mut Batcher, trainer: &mut Trainer) -> Option<(Taken, WeightsVersion)> {
+    match *trainer {
+        Trainer::Waits(oldest) if batcher.has_enough() => {
+            *trainer = Trainer::IsServed;
+            Some((batcher.take(), oldest))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handover::batch_size::{BatchSize, FollowPlan};
     use crate::handover::admission::{PolicyLagGate, Reply};
     use crate::handover::batcher::tests::admitted;
     use crate::handover::ledger::{Disposition, Ledger};
@@ -171,13 +237,17 @@ mod tests {
     /// Two trajectories a batch, three places.
     fn bench() -> Bench {
         let gate = PolicyLagGate::new(3);
-        let queue = Arc::new(BatchQueue::new(Batcher::new(2, gate.clone(), None, 0), 3));
+        let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(2), gate.clone(), None, 0), 3));
         Bench { queue, ledger: Arc::default(), replies: mpsc::channel(16), gate }
     }
 
     impl Bench {
         async fn put(&self, sequence: u64, version: u64) {
-            self.queue.put(admitted(0, sequence, version, &self.ledger, &self.replies.0)).await;
+            self.put_of(0, sequence, version).await;
+        }
+
+        async fn put_of(&self, actor: u32, sequence: u64, version: u64) {
+            self.queue.put(admitted(actor, sequence, version, &self.ledger, &self.replies.0)).await;
         }
 
         fn receipt(&mut self) -> (u64, Disposition, u64) {
@@ -248,6 +318,52 @@ mod tests {
         }
     }
 
+    /// Four actors with one trajectory each, of which an update takes two.
+    fn following(bench: &mut Bench) {
+        let plan = FollowPlan { lag_target: 2.0, in_flight_max: 1, least: 1, most: 8 };
+        let batcher = Batcher::new(BatchSize::following(plan), bench.gate.clone(), None, 0);
+        bench.queue = Arc::new(BatchQueue::new(batcher, 16));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_follows_the_actors_is_not_held_up_by_one_that_left_or_that_does_not_come() {
+        let mut bench = bench();
+        following(&mut bench);
+        for actor in 0..4 {
+            bench.put_of(actor, 0, 0).await;
+        }
+        let trained = |staged: Option<StagedBatch>| staged.unwrap().batch.trajectories().len();
+        assert_eq!([0, 1].map(|_| trained(bench.queue.take(WeightsVersion(0)))), [2, 2]);
+        // One comes; two of the others leave while the trainer waits for one more.
+        let trainer = bench.trainer();
+        bench.put_of(0, 1, 0).await;
+        [1, 2].into_iter().for_each(|actor| bench.queue.leave(Incarnation(actor)));
+        assert_eq!(trained(trainer.join().unwrap()), 1);
+        // Of four that came one comes again; nobody says that the others will not.
+        for actor in 0..4 {
+            bench.put_of(actor, 2, 0).await;
+        }
+        assert_eq!([0, 1].map(|_| trained(bench.queue.take(WeightsVersion(0)))), [2, 2]);
+        bench.put_of(0, 3, 0).await;
+        assert_eq!(trained(bench.queue.take(WeightsVersion(0))), 1);
+        assert_eq!(bench.ledger.account().trained, 10);
+    }
+
+    #[test]
+    fn patience_is_some_times_the_usual_time_between_two_batches_within_bounds() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.patience(), PATIENCE_MAX);
+        (0..100).for_each(|i| pace.mark(start + i * Duration::from_millis(100)));
+        let patience = pace.patience().as_secs_f64();
+        assert!((patience - 0.3).abs() < 0.01, "{patience}");
+        // An hour without actors is no pace.
+        pace.mark(start + Duration::from_secs(3600));
+        assert!(pace.patience() < PATIENCE_MAX);
+        (0..100).for_each(|_| pace.mark(start + Duration::from_secs(3600)));
+        assert_eq!(pace.patience(), PATIENCE_MIN);
+    }
+
     #[tokio::test]
     async fn a_full_queue_lets_nobody_in_until_a_batch_is_taken() {
         let bench = bench();
@@ -268,7 +384,7 @@ mod tests {
         let mut bench = bench();
         assert_eq!(bench.queue.episodes(), None);
         let lockstep = Some(impala_common::agreement::Lockstep { actors: 1, trajectories_per_batch: 2 });
-        bench.queue = Arc::new(BatchQueue::new(Batcher::new(2, bench.gate.clone(), lockstep, 0), 3));
+        bench.queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(2), bench.gate.clone(), lockstep, 0), 3));
         for sequence in 0..3 {
             bench.put(sequence, 0).await;
         }

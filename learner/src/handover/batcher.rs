@@ -1,6 +1,7 @@
 //! How admitted trajectories become batches: in the order of arrival, or in the order of a deterministic run; and which
 //! episodes go with each. A plain state machine, driven by whoever holds it; no thread, no clock and no channel is in here.
 
+use crate::handover::batch_size::BatchSize;
 use crate::handover::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
 use crate::handover::episodes::{EpisodeRecorder, SavedEpisodes, Source};
 use crate::handover::ledger::Disposition;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Gathers batches.
 #[derive(Debug)]
 pub struct Batcher {
-    trajectories_per_batch: usize,
+    size: BatchSize,
     gate: PolicyLagGate,
     order: Order,
     /// Next to be trained, first in front.
@@ -70,12 +71,7 @@ enum Order {
 impl Batcher {
     /// An empty one. `lockstep` is the order of a deterministic run; first come, first trained without it. `updates_before`
     /// were done by the learner that a run is resumed from.
-    pub fn new(
-        trajectories_per_batch: usize,
-        gate: PolicyLagGate,
-        lockstep: Option<Lockstep>,
-        updates_before: u64,
-    ) -> Self {
+    pub fn new(size: BatchSize, gate: PolicyLagGate, lockstep: Option<Lockstep>, updates_before: u64) -> Self {
         let order = match lockstep {
             None => Order::Arrival,
             Some(lockstep) => {
@@ -84,7 +80,7 @@ impl Batcher {
             }
         };
         let (actors, episodes) = (RolloutTime::default(), EpisodeRecorder::default());
-        Self { trajectories_per_batch, gate, order, ready: VecDeque::new(), actors, episodes }
+        Self { size, gate, order, ready: VecDeque::new(), actors, episodes }
     }
 
     /// Goes on with the episodes that a checkpoint of a deterministic run kept.
@@ -98,6 +94,7 @@ impl Batcher {
         self.actors += admitted.trajectory.time();
         // In the order of arrival also those that are refused: their episodes are as long and as good as others.
         if matches!(self.order, Order::Arrival) {
+            self.size.arrived(admitted.ticket.incarnation());
             self.episodes.record(Source::process(admitted.ticket.incarnation()), &admitted.trajectory);
         }
         match &mut self.order {
@@ -119,7 +116,18 @@ impl Batcher {
 
     /// Whether there are enough trajectories for a batch, should none of them have become too old.
     pub fn has_enough(&self) -> bool {
-        self.ready.len() >= self.trajectories_per_batch
+        self.ready.len() >= self.size.trajectories()
+    }
+
+    /// The last trajectories of a batch are not waited for any longer, if the size may follow: the actors of those that are here
+    /// are all that count, until others come again.
+    pub fn do_without_the_rest(&mut self) {
+        self.size.only(&self.ready.iter().map(|admitted| admitted.ticket.incarnation()).collect());
+    }
+
+    /// Whether it makes sense to do without the rest.
+    pub fn can_do_without_the_rest(&self) -> bool {
+        matches!(self.size, BatchSize::Follows(_))
     }
 
     /// Takes a batch of trajectories that are young enough now out, and whatever is too old. A deterministic run trains
@@ -137,7 +145,7 @@ impl Batcher {
             }
         }
         if self.has_enough() {
-            let trajectories: Vec<_> = self.ready.drain(..self.trajectories_per_batch).collect();
+            let trajectories: Vec<_> = self.ready.drain(..self.size.trajectories()).collect();
             if matches!(self.order, Order::Lockstep { .. }) {
                 // What is early is not to be seen: that depends on the moment.
                 for Admitted { trajectory, ticket } in &trajectories {
@@ -154,6 +162,7 @@ impl Batcher {
     /// to depend on the moment.
     pub fn leave(&mut self, incarnation: Incarnation) {
         if matches!(self.order, Order::Arrival) {
+            self.size.left(incarnation);
             self.episodes.leave(Source::process(incarnation));
         }
     }
@@ -275,7 +284,7 @@ pub(crate) mod tests {
 
     fn bench(lockstep: Option<Lockstep>, updates_before: u64) -> Bench {
         let gate = PolicyLagGate::new(3);
-        let batcher = Batcher::new(2, gate.clone(), lockstep, updates_before);
+        let batcher = Batcher::new(BatchSize::Fixed(2), gate.clone(), lockstep, updates_before);
         Bench { batcher, gate, ledger: Arc::default(), replies: mpsc::channel(16) }
     }
 

@@ -96,31 +96,31 @@ pub struct PolicyReport {
     pub update_norm: f64,
     /// Updates between the policy that made a trajectory and the one that trained it.
     pub policy_lag: f64,
+    /// Environment columns in a batch.
+    pub batch_columns: f64,
 }
 
 impl PolicyReport {
     fn of(vitals: &Vitals) -> Option<Self> {
-        let Vitals { updates, effective_samples, clipped, entropy, gradient_norm, update_norm, policy_lag, .. } =
-            *vitals;
-        let clipped_ratios = clipped;
-        (updates > 0).then_some(Self {
-            effective_samples,
-            clipped_ratios,
-            entropy,
-            gradient_norm,
-            update_norm,
-            policy_lag,
+        (vitals.updates > 0).then_some(Self {
+            effective_samples: vitals.effective_samples,
+            clipped_ratios: vitals.clipped,
+            entropy: vitals.entropy,
+            gradient_norm: vitals.gradient_norm,
+            update_norm: vitals.update_norm,
+            policy_lag: vitals.policy_lag,
+            batch_columns: vitals.batch_columns,
         })
     }
 }
 
 impl Display for PolicyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { effective_samples, clipped_ratios, entropy, gradient_norm, update_norm, .. } = self;
+        let Self { effective_samples, clipped_ratios, entropy, gradient_norm, update_norm, batch_columns, .. } = self;
         write!(
             f,
             "effective sample size {:.0} %, {:.0} % of the ratios clipped, entropy {entropy:.3}, gradient {gradient_norm:.3}, \
-             update {update_norm:.4}",
+             update {update_norm:.4}, {batch_columns:.0} columns a batch",
             effective_samples * 100.0,
             clipped_ratios * 100.0
         )

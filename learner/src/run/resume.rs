@@ -236,7 +236,7 @@ fn fixed_in_lockstep(config: &Config) -> Vec<(&'static str, String)> {
         ("actors", config.rollout.actors.to_string()),
         ("environments_per_actor", config.rollout.environments_per_actor.to_string()),
         ("unroll_length", config.rollout.unroll_length.to_string()),
-        ("batch_size", config.batching.batch_size.to_string()),
+        ("batch_size", config.few_columns().to_string()),
         ("seed", config.task.seed.to_string()),
     ]
 }

@@ -122,7 +122,7 @@ impl Trainer {
         let StagedBatch { batch, actor_states, episodes, .. } = staged;
         let current = self.gate.current();
         let lags: Vec<u64> = batch.weights_versions().map(|version| version.lag_behind(current)).collect();
-        let frames = batch.frames() as u64;
+        let (frames, columns) = (batch.frames() as u64, batch.columns());
         let learning_rate = self.learning_rate.at(self.lock_progress().frames);
 
         let report = self.step.advance(&batch, learning_rate)?;
@@ -140,7 +140,7 @@ impl Trainer {
             progress.last_step = report;
             progress.vitals.record_step(&report);
         }
-        progress.vitals.record_lags(&lags);
+        progress.vitals.record_batch(&lags, columns);
         progress.learning_rate = learning_rate;
         lags.iter().for_each(|lag| progress.lag.record(*lag));
         progress.record_update(frames, episodes.into_iter());

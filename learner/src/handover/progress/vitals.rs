@@ -25,8 +25,10 @@ pub struct Vitals {
     pub update_norm: f64,
     /// Updates between the policy that made a trajectory and the one that trained it.
     pub policy_lag: f64,
-    /// Updates whose lags were told of: on an accelerator one more, whose report is still to come.
-    pub lags: u64,
+    /// Environment columns in a batch.
+    pub batch_columns: f64,
+    /// Updates whose batches were told of: on an accelerator one more, whose report is still to come.
+    pub batches: u64,
     /// Nothing before the first hundred episodes.
     pub returns: Option<ReturnRange>,
 }
@@ -58,11 +60,12 @@ impl Vitals {
         }
     }
 
-    /// The lags of the trajectories of an update.
-    pub fn record_lags(&mut self, lags: &[u64]) {
-        self.lags += 1;
+    /// The lags of the trajectories of an update, and its columns.
+    pub fn record_batch(&mut self, lags: &[u64], columns: usize) {
+        self.batches += 1;
         let newest = lags.iter().map(|lag| *lag as f64).sum::<f64>() / lags.len().max(1) as f64;
-        self.policy_lag += weight(self.lags) * (newest - self.policy_lag);
+        self.policy_lag += weight(self.batches) * (newest - self.policy_lag);
+        self.batch_columns += weight(self.batches) * (columns as f64 - self.batch_columns);
     }
 
     /// The mean return of the last hundred episodes.
@@ -97,9 +100,9 @@ mod tests {
         assert_eq!((vitals.clipped, vitals.entropy), (0.25, 0.5));
         (0..2000).for_each(|_| vitals.record_step(&report(0.25)));
         assert!((vitals.effective_samples - 0.25).abs() < 1e-3, "{vitals:?}");
-        vitals.record_lags(&[1, 4]);
-        vitals.record_lags(&[3]);
-        assert_eq!(vitals.policy_lag, 2.75);
+        vitals.record_batch(&[1, 4], 16);
+        vitals.record_batch(&[3], 8);
+        assert_eq!((vitals.policy_lag, vitals.batch_columns), (2.75, 12.0));
     }
 
     #[test]

@@ -128,7 +128,7 @@ mod tests {
         assert!(line.contains("return - solved?, lag"), "{line}");
         let ratios = RatioShares { effective: 0.934, clipped: 0.4 };
         progress.vitals.record_step(&StepReport { ratios, ..StepReport::default() });
-        progress.vitals.record_lags(&[2, 3]);
+        progress.vitals.record_batch(&[2, 3], 16);
         let line = describe(&View { progress: &progress, account: Account::default(), ..view });
         assert!(line.contains("lag 2.5, ess 93%,") && line.len() < 80, "{line}");
     }

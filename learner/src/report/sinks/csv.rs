@@ -49,6 +49,7 @@ struct Row {
     entropy_recent_nats: f64,
     gradient_norm_recent: f64,
     actor_policy_lag_max_updates: f64,
+    batch_recent_columns: f64,
 }
 
 impl MetricsCsv {
@@ -109,6 +110,7 @@ impl MetricsCsv {
             entropy_recent_nats: progress.vitals.entropy,
             gradient_norm_recent: progress.vitals.gradient_norm,
             actor_policy_lag_max_updates: view.laggards.lag_max(),
+            batch_recent_columns: progress.vitals.batch_columns,
         })?;
         self.writer.flush()?;
         Ok(())

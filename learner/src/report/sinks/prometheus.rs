@@ -39,6 +39,7 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     let vitals = progress.vitals;
     gauge!("impala_learner_update_norm").set(vitals.update_norm);
     gauge!("impala_learner_effective_samples_ratio").set(vitals.effective_samples);
+    gauge!("impala_learner_batch_columns").set(vitals.batch_columns);
     gauge!("impala_learner_clipped_ratio").set(vitals.clipped);
     gauge!("impala_learner_actor_policy_lag_max_updates").set(view.laggards.lag_max());
     gauge!("impala_learner_learning_rate").set(progress.learning_rate);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::handover::batch_size::BatchSize;
 use crate::handover::batcher::Batcher;
 use crate::handover::ledger::Account;
 use crate::handover::verification::{Candidate, Verdict};
@@ -38,7 +39,7 @@ fn bench(toml: &str) -> Bench {
         checkpoint_every: config.checkpoints.checkpoint_every,
         settings: RecordedSettings::of(&config),
         step: LearnerStep::new(&network, initial_parameters(&network, 1), config.step(), &device),
-        queue: Arc::new(BatchQueue::new(Batcher::new(1, gate.clone(), None, 0), 1)),
+        queue: Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), 1)),
         outlet: WeightsOutlet::Slot(WeightsSlot::default()),
         gate,
         verification: Verification::new(progress.clone(), config.goal.verify_every),
