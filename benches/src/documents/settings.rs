@@ -178,7 +178,7 @@ mod tests {
     fn the_tables_hold_settings_flags_and_chosen_names() {
         let settings = of_the_learner();
         assert!(
-            settings.contains("| `batch-size` | 8 | a number from 1 to 16777216 | B: environment columns"),
+            settings.contains("| `batch-size` | follows the actors; 8 with `--deterministic` | a number from 1 to 16777216 | B: environment columns"),
             "{settings}"
         );
         assert!(settings.contains("`rmsprop-torch`: RMSProp as in PyTorch"), "{settings}");

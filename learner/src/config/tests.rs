@@ -107,7 +107,8 @@ fn unknown_keys_and_wrong_types_name_file_and_key() {
 fn impossible_values_name_key_value_and_fix() {
     assert_eq!(
         refused(&["--batch-size", "12"]),
-        "batch_size = 12: must be a multiple of environments_per_actor = 8, because a batch holds whole trajectories; use 16"
+        "batch_size = 12: must be a multiple of environments_per_actor = 8, because a batch holds whole trajectories; use 16, or leave it \
+         out"
     );
     assert!(refused(&["--discount", "1.5"]).starts_with("discount = 1.5: choose a number from 0 to 1"));
     assert!(refused(&["--learning-rate", "0"]).starts_with("learning_rate = 0: "));
@@ -222,7 +223,9 @@ const OLD: &str = include_str!("tests/config_before_sections.toml");
 #[test]
 fn a_configuration_of_the_release_before_sections_is_read() {
     let old = Config::complete(OLD.parse().unwrap(), &impala_env::builtin()).unwrap();
-    assert_eq!(old, Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap());
+    // Batches had a fixed size.
+    let given = "batch_size = 8".parse().unwrap();
+    assert_eq!(old, Config::complete(given, &impala_env::builtin()).unwrap());
     // What was not given was an empty text then, or not a number.
     for line in ["run_dir = \"\"", "checkpoint_store = \"\"", "solved_return = nan", "learning_rate_end = nan"] {
         let given: GivenSettings = line.parse().unwrap();

@@ -81,7 +81,8 @@ enum Trainer {
 impl BatchQueue {
     /// A queue for so many trajectories at a time.
     pub fn new(batcher: Batcher, places: usize) -> Self {
-        let state = State { batcher: Some(batcher), last_episodes: None, trainer: Trainer::Works, pace: Pace::default() };
+        let state =
+            State { batcher: Some(batcher), last_episodes: None, trainer: Trainer::Works, pace: Pace::default() };
         Self { state: Mutex::new(state), handed_over: Condvar::new(), places: Semaphore::new(places) }
     }
 
@@ -219,8 +220,8 @@ fn served(batcher: &mut Batcher, trainer: &mut Trainer) -> Option<(Taken, Weight
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handover::batch_size::{BatchSize, FollowPlan};
     use crate::handover::admission::{PolicyLagGate, Reply};
+    use crate::handover::batch_size::{BatchSize, FollowPlan};
     use crate::handover::batcher::tests::admitted;
     use crate::handover::ledger::{Disposition, Ledger};
     use std::sync::Arc;

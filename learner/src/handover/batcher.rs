@@ -1,8 +1,8 @@
 //! How admitted trajectories become batches: in the order of arrival, or in the order of a deterministic run; and which
 //! episodes go with each. A plain state machine, driven by whoever holds it; no thread, no clock and no channel is in here.
 
-use crate::handover::batch_size::BatchSize;
 use crate::handover::admission::{Admitted, PolicyLagGate, StagedBatch, Ticket};
+use crate::handover::batch_size::BatchSize;
 use crate::handover::episodes::{EpisodeRecorder, SavedEpisodes, Source};
 use crate::handover::ledger::Disposition;
 use crate::handover::tally::Age;

@@ -47,7 +47,11 @@ pub const TABLE: &[Metric] = &[
         "1",
         "Share of the frames whose importance ratio is above rho-bar by more than 1 %, mean of the recent updates",
     ),
-    Metric::gauge("impala_learner_batch_columns", "columns", "Environment columns in a batch, mean of the recent updates"),
+    Metric::gauge(
+        "impala_learner_batch_columns",
+        "columns",
+        "Environment columns in a batch, mean of the recent updates",
+    ),
     Metric::gauge("impala_learner_learning_rate", "1", "Learning rate of the last update"),
     Metric::histogram(
         "impala_learner_policy_lag_updates",
