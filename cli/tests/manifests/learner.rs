@@ -18,7 +18,10 @@ fn settings_are_accepted(tree: &Tree) -> anyhow::Result<()> {
     ensure!(config.actors_needed() == 1, "with few actors training would stand still");
     ensure!(replicas >= 1, "nothing would be trained");
     ensure!(!config.task.deterministic, "a deterministic run ends when an actor is lost, and takes a fixed number");
-    ensure!(config.batching.policy_lag_max >= 100, "64 actors make a policy lag of about 64");
+    ensure!(
+        config.batching.batch_size.is_none(),
+        "batches are to follow the actors: their number is changed from outside"
+    );
     ensure!(
         config.goal.time_max.duration() >= Duration::from_secs(7 * 24 * 3600),
         "time runs on while no actor is there"
@@ -32,10 +35,9 @@ fn training_config_and_variables_are_settings_of_the_learner() {
         settings_are_accepted,
         &[
             ("base/training.yml", "unroll_length = 10", "unroll_lenght = 10"),
-            ("base/training.yml", "batch_size = 8", "batch_size = 12"),
-            ("base/training.yml", "batch_size = 8", "batch_size = 32"),
+            ("base/training.yml", "unroll_length = 10", "batch_size = 12"),
+            ("base/training.yml", "unroll_length = 10", "batch_size = 8"),
             ("base/training.yml", "seed = 1", "deterministic = true"),
-            ("base/training.yml", "policy_lag_max = 200", "policy_lag_max = 20"),
             ("base/training.yml", "time_max = \"30d\"", "time_max = \"10m\""),
             ("base/training.yml", "  impala.toml: |", "  training.toml: |"),
             ("base/learner.yml", "IMPALA_LOG_FORMAT", "IMPALA_LOGS"),
