@@ -15,7 +15,7 @@ use impala_learner::learn::batch::Batch;
 use impala_learner::learn::compute::{ComputeDevice, DeviceChoice};
 use impala_learner::learn::initialise::initial_parameters;
 use impala_learner::learn::loss::LossCosts;
-use impala_learner::learn::optim::OptimiserKind;
+use impala_learner::learn::optim::{Divisor, OptimiserKind};
 use impala_learner::learn::step::{Correction, LearnerStep, StepConfig, StepReport};
 use impala_learner::learn::vtrace::VtraceClipping;
 use impala_policy::activation::Activation;
@@ -35,6 +35,8 @@ fn config() -> StepConfig {
         reward_clip: None,
         gradient_norm_max: 0.5,
         optimiser: OptimiserKind::RmsProp { decay: 0.99, momentum: 0.0, epsilon: 1e-5 },
+        divisor: Divisor::Largest,
+        noise_columns: Some(8),
     }
 }
 

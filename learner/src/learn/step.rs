@@ -62,6 +62,11 @@ impl StepConfig {
         self.noise_columns.map_or(1.0, |noise_columns| (columns as f32 / noise_columns as f32).sqrt())
     }
 
+    /// Columns that a batch of so many has on an accelerator: where batches have different sizes, few different ones.
+    fn filled_columns(&self, columns: usize) -> usize {
+        if self.noise_columns.is_some() { columns.next_power_of_two() } else { columns }
+    }
+
     /// The part of the numbers that decides the gradient.
     pub fn objective(&self) -> Objective {
         let StepConfig { correction, clipping, costs, discount, reward_scale, reward_clip, .. } = *self;

@@ -113,7 +113,8 @@ impl DeviceStep {
     pub(super) fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
         batch.gather(0..batch.columns(), &mut self.gathered);
         let scale = self.config.objective().returns;
-        let upload = Upload::new(&self.gathered, &scale, self.network.observation_len(), &self.device);
+        let columns = self.config.filled_columns(batch.columns());
+        let upload = Upload::new(&self.gathered, columns, &scale, self.network.observation_len(), &self.device);
         let before = self.finish()?;
         self.begin(&upload, learning_rate);
         Ok(before)
@@ -159,7 +160,7 @@ impl DeviceStep {
         join_up_to_here(&squares);
         // A norm of 0 gives infinity, and no clipping.
         let clip = squares.clone().sqrt().recip().mul_scalar(self.config.gradient_norm_max).clamp_max(1.0);
-        let clip = clip.mul_scalar(self.config.gradient_scale(upload.columns));
+        let clip = clip.mul_scalar(self.config.gradient_scale(upload.own_columns));
         let is_finite = optimiser::is_finite(squares.clone()) * optimiser::is_finite(total.clone());
         join_up_to_here(&is_finite);
         let clipped = gradient.clone() * clip.clone();

@@ -9,6 +9,9 @@ use crate::learn::loss::LossCosts;
 use crate::learn::ratios::CLIPPED_FROM;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
+/// The logarithm of a ratio that counts for nothing.
+const NO_RATIO: f32 = -1e30;
+
 /// Policy and values of a batch.
 #[derive(Debug)]
 pub(super) struct Outputs {
@@ -95,14 +98,16 @@ impl Outputs {
     /// no square leaves the range of f32; the effective share does not depend on it.
     pub(super) fn ratios(&self, upload: &Upload, rho_bar: f32) -> Tensor<1> {
         let frames = upload.frames();
-        let log_ratios = (self.action_log_probs.clone() - upload.behaviour_log_probs.clone()).reshape([frames]);
+        let log_ratios = self.action_log_probs.clone() - upload.behaviour_log_probs.clone();
+        let is_filling = upload.weights.clone().equal_elem(0.0);
+        let log_ratios = log_ratios.mask_fill(is_filling, NO_RATIO).reshape([frames]);
         let bound = f64::from(CLIPPED_FROM * rho_bar).ln() as f32;
         let clipped = log_ratios.zeros_like().mask_fill(log_ratios.clone().greater_elem(bound), 1.0).sum();
         let largest = log_ratios.clone().max();
         let weights = (log_ratios - largest.expand([frames])).exp();
         let (sum, squares) = (weights.clone().sum(), (weights.clone() * weights).sum());
         let effective = sum.clone() * sum / squares;
-        Tensor::cat(vec![effective, clipped], 0).mul_scalar(1.0 / frames as f32)
+        Tensor::cat(vec![effective, clipped], 0).mul_scalar(1.0 / upload.own_frames() as f32)
     }
 
     /// The losses and the gradient of the whole one with respect to the outputs.
@@ -115,7 +120,6 @@ impl Outputs {
     ) -> LossTensors {
         let (frames, [_, action_count]) = (upload.frames(), self.log_probs.dims());
         let device = self.log_probs.device();
-        let scale = 1.0 / frames as f32;
         let advantages = returns.pg_advantages.clone().reshape([frames, 1]);
         let errors = self.values(0, frames).reshape([frames, 1]) - returns.vs.clone().reshape([frames, 1]);
         let probs = self.log_probs.clone().exp();
@@ -124,13 +128,13 @@ impl Outputs {
         let policy = (advantages.clone() * self.action_log_probs).neg();
         let baseline = (errors.clone() * errors.clone()).mul_scalar(0.5);
         let terms = Tensor::cat(vec![policy, baseline, entropies.clone()], 1);
-        let means = terms.sum_dim(0).reshape([3]).mul_scalar(scale);
+        let means = (terms * upload.weights.clone()).sum_dim(0).reshape([3]);
         let total = (means.clone() * constants.loss_weights.clone()).sum();
 
         let is_taken = probs.zeros_like().mask_fill(upload.actions.clone().equal(constants.all_actions.clone()), 1.0);
         let bonus = probs.clone() * (self.log_probs + entropies);
         let logits = advantages * (probs - is_taken) + bonus.mul_scalar(costs.entropy);
-        let gradient = Tensor::cat(vec![logits, errors.mul_scalar(costs.baseline)], 1).mul_scalar(scale);
+        let gradient = Tensor::cat(vec![logits, errors.mul_scalar(costs.baseline)], 1) * upload.weights.clone();
         let rest = Tensor::zeros([self.rows - frames, action_count + 1], &device);
         LossTensors { means, total, gradient: Tensor::cat(vec![gradient, rest], 0) }
     }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::learn::initialise::initial_parameters;
-use crate::learn::optim::OptimiserKind;
+use crate::learn::optim::{Divisor, OptimiserKind};
 use crate::learn::perceptron::Perceptron;
 use crate::learn::step::host::HostStep;
 use crate::learn::step::tests::{batch, batch_of, config, large_batch, parts};
@@ -111,6 +111,31 @@ fn a_sum_over_rows_in_parts_agrees_with_the_host() {
     let finals = batch.trajectories()[0].final_observations.len() / 3;
     assert!(finals > 2 && !(11 * 110 + finals).is_multiple_of(128));
     assert_parity(&spec(&[5, 4], Activation::Tanh), config(), &batch, 2);
+}
+
+#[test]
+fn batches_of_changing_sizes_agree_with_the_host_in_few_shapes() {
+    for noise_columns in [None, Some(8)] {
+        let (spec, config) = (spec(&[5, 4], Activation::Tanh), StepConfig { noise_columns, ..config() });
+        let (mut host, mut device) = both(&spec, config);
+        for columns in [3, 1, 64, 5, 17, 4] {
+            let batch = large_batch(columns);
+            let (expected, actual) = (host.run(&batch, 1e-2).unwrap(), device.run(&batch, 1e-2).unwrap());
+            assert_close(&numbers(&expected), &numbers(&actual), &format!("{columns} columns: losses"));
+            assert_close(host.gradient(), device.gradient(), &format!("{columns} columns: gradient"));
+            assert_close(host.parameters(), device.parameters(), &format!("{columns} columns: parameters"));
+        }
+    }
+    let sizes = |noise_columns| [3, 4, 5, 17].map(|b| StepConfig { noise_columns, ..config() }.filled_columns(b));
+    assert_eq!((sizes(None), sizes(Some(8))), ([3, 4, 5, 17], [4, 4, 8, 32]));
+}
+
+#[test]
+fn every_divisor_agrees_with_the_host() {
+    for divisor in [Divisor::Present, Divisor::Largest] {
+        let config = StepConfig { divisor, ..config() };
+        assert_parity(&spec(&[5, 4], Activation::Tanh), config, &batch(), 6);
+    }
 }
 
 #[test]
