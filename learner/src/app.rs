@@ -23,6 +23,7 @@ pub use crate::service::server::{Keepalive, ServerTask, incoming, serve};
 use anyhow::Context;
 pub use completed::Completed;
 use impala_policy::network::NetworkSpec;
+pub use pipeline::follow_plan;
 use running::Running;
 use std::net::SocketAddr;
 use std::sync::Arc;

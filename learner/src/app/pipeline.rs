@@ -217,7 +217,7 @@ fn batch_size(config: &Config) -> BatchSize {
 }
 
 /// How a batch follows the actors.
-fn follow_plan(config: &Config) -> FollowPlan {
+pub fn follow_plan(config: &Config) -> FollowPlan {
     let within = config.batching.trajectories_within(&config.rollout);
     FollowPlan {
         lag_target: config.batching.policy_lag_target,
