@@ -30,7 +30,9 @@ def main():
     layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("torso.")})
     blocks = [f"torso.{i}" for i in layers] + ["policy", "value"]
     names = [f"{block}.{kind}" for block in blocks for kind in ("weight", "bias")]
-    order = [prefix + name for prefix in ("", "optimiser.first.", "optimiser.second.") for name in names]
+    prefixes = ("", "optimiser.first.", "optimiser.second.", "optimiser.largest.")
+    # Format 1 lacks the last.
+    order = [prefix + name for prefix in prefixes for name in names if prefix + name in tensors]
     order += sorted((name for name in tensors if name.startswith("actor.")), key=lambda name: int(name[6:]))
     order += [f"verified.{name}" for name in names if f"verified.{name}" in tensors]
     checksum = zlib.crc32(envelope["state"].encode())
