@@ -14,6 +14,10 @@ struct Args {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
 
+    /// Where the runs' directories stay, one for each seed; by default they are removed.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+
     /// The `impala` program; by default the one beside this program.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -38,6 +42,8 @@ struct Run {
     greedy: f64,
     worst_after_solved: Option<f64>,
     lag: f64,
+    /// Of the last updates, share of the frames.
+    effective_samples: f64,
     frames_per_second: f64,
 }
 
@@ -48,14 +54,15 @@ fn main() -> anyhow::Result<ExitCode> {
         None => std::env::current_exe()?.with_file_name("impala"),
     };
     ensure!(program.exists(), "{} does not exist: run `cargo build --release` first", program.display());
-    let runs_dir = tempfile::tempdir()?;
+    let temporary = tempfile::tempdir()?;
+    let runs_dir = args.keep.as_deref().unwrap_or(temporary.path());
     line(
-        "| seed | solved | frames | wall s | start-up s | training s | evaluation s | greedy mean | worst after | lag | frames/s |",
+        "| seed | solved | frames | wall s | start-up s | training s | evaluation s | greedy mean | worst after | lag | ess % | frames/s |",
     );
-    line("|---|---|---|---|---|---|---|---|---|---|---|");
+    line("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut runs = Vec::new();
     for seed in 1..=args.seeds {
-        let run = train(&program, seed, &args.train, &runs_dir.path().join(seed.to_string()))?;
+        let run = train(&program, seed, &args.train, &runs_dir.join(seed.to_string()))?;
         line(&row(&run));
         runs.push(run);
     }
@@ -88,17 +95,19 @@ fn train(program: &Path, seed: u64, flags: &[String], runs_dir: &Path) -> anyhow
         greedy: number("/greedy/mean").unwrap_or(f64::NAN),
         worst_after_solved: number("/worst_after_solved"),
         lag: number("/policy_lag_mean").unwrap_or(f64::NAN),
+        effective_samples: number("/policy/effective_samples").unwrap_or(f64::NAN),
         frames_per_second: number("/frames").unwrap_or(f64::NAN) / training,
     })
 }
 
 fn row(run: &Run) -> String {
     let Run { seed, frames, wall, start_up, training, evaluation, greedy, lag, frames_per_second, .. } = run;
+    let effective = run.effective_samples * 100.0;
     let solved = if run.is_solved { "yes" } else { "no" };
     let worst = run.worst_after_solved.map_or("-".into(), |worst| format!("{worst:.1}"));
     format!(
         "| {seed} | {solved} | {frames:.0} | {wall:.2} | {start_up:.3} | {training:.2} | {evaluation:.3} | {greedy:.1} | \
-         {worst} | {lag:.1} | {frames_per_second:.0} |"
+         {worst} | {lag:.1} | {effective:.1} | {frames_per_second:.0} |"
     )
 }
 
@@ -110,12 +119,14 @@ fn summarise(runs: &[Run]) {
     };
     let solved = runs.iter().filter(|run| run.is_solved).count();
     line(&format!("\n{solved} of {} seeds solved", runs.len()));
-    let columns: [(&str, Column); 6] = [
+    let columns: [(&str, Column); 8] = [
         ("frames to solve", |run| run.frames),
         ("wall s", |run| run.wall),
         ("start-up s", |run| run.start_up),
         ("training s", |run| run.training),
         ("greedy mean", |run| run.greedy),
+        ("policy lag, updates", |run| run.lag),
+        ("effective samples at the end, %", |run| run.effective_samples * 100.0),
         ("worst 100-episode mean after solving", |run| run.worst_after_solved.unwrap_or(f64::NAN)),
     ];
     for (name, value) in columns {
