@@ -112,6 +112,7 @@ impl Reporting {
             action_count: self.action_count,
             vitals: progress.vitals,
             laggards: endpoint.shared.registry.laggards(),
+            held: endpoint.shared.registry.held(),
         }
     }
 }

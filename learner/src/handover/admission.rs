@@ -11,6 +11,7 @@ use impala_common::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVers
 use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// What goes back to an actor on its trajectory stream.
@@ -74,6 +75,7 @@ pub struct Ticket {
     /// Where its actor's trajectories are counted, and how old this one is; of those that came to the trainer or its gate.
     tally: Option<Arc<ActorTally>>,
     age: Option<Age>,
+    since: Instant,
     is_settled: bool,
 }
 
@@ -87,7 +89,8 @@ impl Ticket {
         replies: mpsc::Sender<Reply>,
     ) -> Self {
         let (oldest, window, tally, age) = (WeightsVersion(0), None, None, None);
-        Self { actor, incarnation, sequence, ledger, replies, window, oldest, tally, age, is_settled: false }
+        let since = Instant::now();
+        Self { actor, incarnation, sequence, ledger, replies, window, oldest, tally, age, since, is_settled: false }
     }
 
     /// The trajectory's place in the actor's window, free again when it is decided.
@@ -141,7 +144,7 @@ impl Ticket {
         self.is_settled = true;
         self.ledger.settle(disposition);
         if let (Some(tally), Some(age)) = (&self.tally, self.age) {
-            tally.record(disposition, age);
+            tally.record(disposition, age, self.since.elapsed());
         }
         // Before the receipt: the actor may use the place as soon as it reads that.
         self.window = None;

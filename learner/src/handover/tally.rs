@@ -1,4 +1,4 @@
-//! What becomes of each connected actor's trajectories, and how old they are: the newest whole window of them. Tickets count here
+//! What becomes of each connected actor's trajectories, how old they are, and how long they lie here: the newest whole window of them. Tickets count here
 //! when they are decided; the registry holds one tally for each actor that is here and forgets it with the actor, so memory is
 //! bounded by the open streams. Reports read it.
 
@@ -24,6 +24,16 @@ pub struct Age {
     pub time: Duration,
 }
 
+/// Trajectories of one actor that lie at the learner at a time, on average over the actors that tell their times; nothing without
+/// any (Little's law: of a trajectory's time, the part between its arrival and its receipt).
+pub fn held<'a>(actors: impl Iterator<Item = &'a ActorTally>) -> Option<f64> {
+    let windows = actors.filter_map(ActorTally::newest).filter(|window| !window.time.is_zero());
+    let (sum, count) = windows.fold((0.0, 0_u32), |(sum, count), window| {
+        (sum + window.held.as_secs_f64() / window.time.as_secs_f64(), count + 1)
+    });
+    (count > 0).then(|| sum / f64::from(count))
+}
+
 /// The tally of one actor.
 #[derive(Debug, Default)]
 pub struct ActorTally {
@@ -43,6 +53,7 @@ struct Window {
     /// Sum, as a real number: peers choose the versions they name.
     lags: f64,
     time: Duration,
+    held: Duration,
 }
 
 /// The actors whose policies are oldest, of those that are here.
@@ -57,14 +68,15 @@ pub struct Laggards {
 }
 
 impl ActorTally {
-    /// A trajectory of the actor is decided.
-    pub fn record(&self, disposition: Disposition, age: Age) {
+    /// A trajectory of the actor is decided, so long after it arrived.
+    pub fn record(&self, disposition: Disposition, age: Age, held: Duration) {
         let mut windows = self.lock();
         let window = &mut windows.growing;
         window.decided += 1;
         window.refused += u32::from(disposition == Disposition::Stale);
         window.lags += age.lag as f64;
         window.time = window.time.saturating_add(age.time);
+        window.held = window.held.saturating_add(held);
         if window.decided < WINDOW {
             return;
         }
@@ -133,7 +145,7 @@ mod tests {
         let tally = ActorTally::default();
         for i in 0..decided {
             let disposition = if i < refused { Disposition::Stale } else { Disposition::Trained };
-            tally.record(disposition, Age { lag, time: Duration::from_millis(500) });
+            tally.record(disposition, Age { lag, time: Duration::from_millis(500) }, Duration::from_millis(50));
         }
         tally
     }
@@ -163,16 +175,29 @@ mod tests {
     }
 
     #[test]
+    fn the_part_of_an_actors_time_in_which_its_trajectories_lie_here_is_a_mean_over_actors() {
+        let silent = ActorTally::default();
+        for _ in 0..WINDOW {
+            silent.record(Disposition::Trained, Age::default(), Duration::from_secs(9));
+        }
+        assert_eq!(held([&silent, &ActorTally::default()].into_iter()), None);
+        let waits = ActorTally::default();
+        waits.record(Disposition::Trained, Age { lag: 0, time: Duration::from_secs(1) }, Duration::from_millis(700));
+        let mean = held([&silent, &tally(20, 0, 1), &waits].into_iter()).unwrap();
+        assert!((mean - 0.4).abs() < 1e-12, "{mean}");
+    }
+
+    #[test]
     fn what_is_told_is_the_newest_whole_window() {
         let tally = tally(20, 20, 50);
         for _ in 0..19 {
-            tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO });
+            tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO }, Duration::ZERO);
         }
         assert_eq!(tally.newest().unwrap().refused, 20);
-        tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO });
+        tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO }, Duration::ZERO);
         assert_eq!(tally.newest().unwrap().of("x").policy_lag_mean, 2.0);
         // Numbers that no honest peer names.
-        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX });
-        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX });
+        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX }, Duration::MAX);
+        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX }, Duration::MAX);
     }
 }

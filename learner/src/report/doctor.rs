@@ -105,6 +105,20 @@ pub struct Circumstances {
     pub vitals: Vitals,
     /// The actors whose policies are oldest.
     pub laggards: Laggards,
+    /// Share of the trajectories under way that lie at the learner, 0 to 1; nothing while there is no telling.
+    pub held: Option<f64>,
+}
+
+impl Circumstances {
+    /// Actors that keep the learner as busy as those that are here do, where it has all that it can take.
+    ///
+    /// It takes X trajectories a second; one spends a time C on the way and in the making, and need not lie here for longer than
+    /// the one before it is trained, 1 / X. So `X C + 1` must be under way. Of the `A W` that are, the share that does not lie
+    /// here is `X C` (Little's law).
+    fn actors_enough(&self) -> Option<usize> {
+        let away = self.actors as f64 * (1.0 - self.held?);
+        Some(away.ceil() as usize + 1)
+    }
 }
 
 /// What limits a run, with what to change.
@@ -146,7 +160,7 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     // Actors that do not tell count as what the learner's side suggests.
     let is_blocked = shares.actors_blocked().map_or(is_busy, |blocked| blocked >= BLOCKED);
     match (is_busy, is_blocked) {
-        (true, true) => learner(shares, circumstances.actors > circumstances.actors_needed),
+        (true, true) => learner(shares, circumstances),
         (true, false) => told(
             Limit::Nothing,
             "learner and actors both busy".into(),
@@ -157,18 +171,22 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     }
 }
 
-fn learner(shares: &Shares, has_actors_to_spare: bool) -> Diagnosis {
+fn learner(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let shares_told = busy_and_blocked(shares);
     // Threads need cores that are free.
     let advice = match is_full(shares) {
         true => "larger --batch-size or a smaller network",
         false => "larger --batch-size, more --learner-threads or a smaller network",
     };
-    let (fewer, or_fewer) = match has_actors_to_spare {
-        true => ("; fewer actors would do", " or fewer actors"),
-        false => ("", ""),
+    let enough = circumstances.actors_enough().map(|enough| enough.max(circumstances.actors_needed));
+    let (no_more, or_fewer) = match enough.filter(|enough| *enough < circumstances.actors) {
+        Some(enough) => (
+            format!("; more than about {enough} actors no longer shorten this run"),
+            format!(", {enough} actors are enough"),
+        ),
+        None => ("; more actors would not shorten this run".into(), String::new()),
     };
-    let sentence = format!("the learner ({shares_told}): {advice}{fewer}");
+    let sentence = format!("the learner ({shares_told}): {advice}{no_more}");
     let blocked = shares.actors_blocked().map_or("learner busy".into(), |b| format!("actors blocked {}", percent(b)));
     told(Limit::Learner, format!("{blocked}: larger batch{or_fewer}"), sentence)
 }

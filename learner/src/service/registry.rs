@@ -4,7 +4,7 @@
 mod seats;
 
 use crate::handover::ledger::{Ledger, PRODUCED_MAX};
-use crate::handover::tally::{ActorTally, Laggards};
+use crate::handover::tally::{self, ActorTally, Laggards};
 use crate::handover::weights::{Delivery, SMALL_NETWORK_MAX};
 use bytes::Bytes;
 use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION, TakeUp};
@@ -195,6 +195,13 @@ impl Registry {
     /// The actors whose policies are oldest, of those with an open trajectory stream.
     pub fn laggards(&self) -> Laggards {
         Laggards::among(self.lock().connected().map(|member| (member.name.as_str(), member.tally.as_ref())))
+    }
+
+    /// Share of the trajectories under way, of actors with an open trajectory stream, that lie here and wait for their batch or its
+    /// receipt; nothing while there is no telling.
+    pub fn held(&self) -> Option<f64> {
+        let held = tally::held(self.lock().connected().map(|member| member.tally.as_ref()))?;
+        Some((held / self.template.in_flight_max as f64).min(1.0))
     }
 
     fn check(&self, registration: &Registration) -> Result<(), RegisterError> {

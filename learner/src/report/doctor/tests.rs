@@ -48,16 +48,24 @@ fn on_a_full_machine_more_actors_would_not_help() {
 
 #[test]
 fn actors_that_wait_for_a_busy_learner_are_too_many() {
-    let found = of(&shares(0.97, 0.4, 0.6));
+    let with = |actors, needed, held| {
+        diagnose(&shares(0.97, 0.4, 0.6), &Circumstances { held, ..circumstances(actors, needed) })
+    };
+    let found = with(64, 1, Some(0.95));
     assert_eq!(found.limit, Limit::Learner);
-    assert_eq!(found.brief, "actors blocked 40 %: larger batch or fewer actors");
+    assert_eq!(found.brief, "actors blocked 40 %: larger batch, 5 actors are enough");
     assert_eq!(
         found.sentence,
         "the learner (busy 97 %, actors blocked 40 %): larger --batch-size, more --learner-threads or a smaller network; \
-         fewer actors would do"
+         more than about 5 actors no longer shorten this run"
     );
-    let alone = diagnose(&shares(0.97, 0.4, 0.6), &circumstances(1, 1));
-    assert!(!alone.sentence.contains("fewer") && alone.brief.ends_with(": larger batch"), "{alone:?}");
+    // As many as a batch needs are needed.
+    assert!(with(64, 16, Some(0.95)).sentence.ends_with("more than about 16 actors no longer shorten this run"));
+    for (actors, held) in [(1, Some(0.9)), (2, Some(0.4)), (64, None)] {
+        let found = with(actors, 1, held);
+        assert!(found.sentence.ends_with("; more actors would not shorten this run"), "{found:?}");
+        assert!(found.brief.ends_with(": larger batch"), "{found:?}");
+    }
     assert!(!of(&shares(0.97, 0.4, 1.0)).sentence.contains("threads"), "no core is free for them");
 }
 
