@@ -238,6 +238,7 @@ farewells() {
 
 live_scaling() {
     local round said lost_by_asked solved worst
+    local heads='| round | actors | how | all connected after | longest stall | columns of a batch | policy lag |'
     longest_stall=0
     start_learner scaling
     add_actors 2
@@ -262,7 +263,7 @@ live_scaling() {
     ((said == ever - killed)) || fail "$said actors said how they ended, of $((ever - killed)) that were not killed"
     ((lost_by_asked == 0)) || fail "actors that were not killed lost $lost_by_asked trajectories"
     worst=$(summary scaling worst_after_solved)
-    printf '\n| round | actors | how | all connected after | longest stall | columns of a batch | policy lag |\n|---|---|---|---|---|---|---|\n'
+    printf '\n%s\n|---|---|---|---|---|---|---|\n' "$heads"
     printf '%s\n' "${table[@]}"
     printf '\nSolved after %s of %s frames; worst mean of 100 episodes after it: %s. Effective sample size at the end: %.3f. ' \
         "$solved" "$(summary scaling frames)" "$worst" "$(summary scaling policy.effective_samples)"
@@ -294,14 +295,13 @@ read_actor() {
 is_named() { grep -q "actor $1[ ,].*in vain" "$work/learner-unlike.log" || [[ $(summary unlike oldest_actors) == *"\"$1\""* ]]; }
 
 unlike_actors() {
-    local name index
+    local entry name namespace url index=0
     # Name, namespace and port of the metrics.
     local -r list=("ordinary-1 $NEAR" "ordinary-2 $NEAR" "ordinary-3 $NEAR" "ordinary-4 $NEAR" "slow $NEAR" "lossy $FAR" "distant $NEAR")
     local -A before=() made=()
     start_learner unlike
     ip netns exec "$NEAR" python3 scripts/delay-link.py 50052 50051 "$DELAY" 2>"$work/delay-link.log" &
     helpers+=($!)
-    index=0
     for entry in "${list[@]}"; do
         read -r name namespace <<<"$entry"
         case $name in
@@ -343,6 +343,7 @@ count_unlike() {
 
 judge_unlike() {
     local entry name trained_before stale_before trained_by stale_by note
+    [[ -n $(summary unlike solved.frames) ]] || fail 'the run with unlike actors is not solved'
     summary_closes unlike
     printf '\n| actor | trained in %d s | refused as too old | the learner says |\n|---|---|---|---|\n' "$UNLIKE_TIME"
     for entry in "${list[@]}"; do
