@@ -331,6 +331,7 @@ unlike_actors() {
 
 # What each actor has had trained and refused by now, into the named table.
 count_unlike() {
+    # shellcheck disable=SC2034 # The table is the caller's.
     local -n counts=$1
     local index=0 name namespace entry
     for entry in "${list[@]}"; do
