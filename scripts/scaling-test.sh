@@ -330,8 +330,8 @@ unlike_actors() {
 }
 
 # What each actor has had trained and refused by now, into the named table.
+# shellcheck disable=SC2034,SC2004 # The table is the caller's, and its keys are names.
 count_unlike() {
-    # shellcheck disable=SC2034 # The table is the caller's.
     local -n counts=$1
     local index=0 name namespace entry
     for entry in "${list[@]}"; do
