@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test
 
 build:
 	cargo build --release --workspace
@@ -64,3 +64,7 @@ docker-test:
 # The same faults for plain processes in network namespaces. Needs root.
 netns-test:
 	scripts/netns-test.sh
+
+# Actors from 2 to 64 to 1 and back while a run goes on, half of them killed; then a slow, a lossy and a distant one. Needs root.
+scaling-test:
+	scripts/scaling-test.sh

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What scripts/docker-test.sh and scripts/netns-test.sh share: reading the learner's metrics, waiting with a limit, checking the
-# trajectory account, and the table of faults. Sourced, never run. The script that sources it defines `scrape`, which prints
-# the learner's metrics page or fails.
+# What scripts/docker-test.sh, scripts/netns-test.sh and scripts/scaling-test.sh share: reading the learner's metrics, waiting with a
+# limit, checking the trajectory account, and the table of faults. Sourced, never run. The script that sources it defines `scrape`,
+# which prints the learner's metrics page or fails.
 
 # Time between two looks; recovery times are exact to this and the learner's report interval of 0.2 s.
 readonly POLL=0.1
