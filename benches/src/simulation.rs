@@ -48,6 +48,17 @@ pub struct Costs {
     pub column: Duration,
 }
 
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// Actors at the beginning.
+    pub actors: u32,
+    /// Actors that come later, all at once.
+    pub joining: u32,
+    /// Frames trained after solving when they come.
+    pub joining_after: u64,
+}
+
 /// What becomes of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulated {
@@ -83,6 +94,7 @@ struct Actor {
 
 struct Simulation<'a> {
     config: &'a Config,
+    fleet: Fleet,
     costs: Costs,
     now: u64,
     events: BinaryHeap<Reverse<(Moment, Event)>>,
@@ -111,7 +123,7 @@ struct Simulation<'a> {
 ///
 /// # Panics
 /// If trajectories are not finite, or nothing more can happen: a bug.
-pub fn simulate(config: &Config, actors: u32, costs: Costs, after: u64) -> anyhow::Result<Simulated> {
+pub fn simulate(config: &Config, fleet: Fleet, costs: Costs, after: u64) -> anyhow::Result<Simulated> {
     let network = config.network();
     let mut step = LearnerStep::new(
         &network,
@@ -121,21 +133,16 @@ pub fn simulate(config: &Config, actors: u32, costs: Costs, after: u64) -> anyho
     );
     let gate = PolicyLagGate::new(config.batching.policy_lag_max);
     let size = config.fixed_trajectories().map_or_else(|| BatchSize::following(follow_plan(config)), BatchSize::Fixed);
-    let actor = |index| {
-        let mut agreement = config.agreement();
-        agreement.actor_index = ActorIndex(index);
-        let roller = Roller::new(RollPlan::of(&agreement, config.environment().clone()));
-        Actor { roller, next: Sequence(0), made: None, replies: mpsc::channel(config.rollout.in_flight_max + 1) }
-    };
     let result = Simulated { solved: None, tries: 0, lag: 0.0, effective: 0.0, frames: 0, after: None };
     let simulation = Simulation {
         config,
+        fleet,
         costs,
         now: 0,
         events: BinaryHeap::new(),
         count: 0,
         rng: StdRng::seed_from_u64(config.task.seed),
-        actors: (0..actors).map(actor).collect(),
+        actors: Vec::new(),
         ledger: Arc::default(),
         batcher: Batcher::new(size, gate.clone(), None, 0),
         gate,
@@ -154,7 +161,7 @@ pub fn simulate(config: &Config, actors: u32, costs: Costs, after: u64) -> anyho
 
 impl Simulation<'_> {
     fn run(mut self, after: u64) -> anyhow::Result<Simulated> {
-        (0..self.actors.len()).for_each(|actor| self.act(actor));
+        self.join(self.fleet.actors);
         loop {
             let Reverse(((at, _), event)) = self.events.pop().expect("every actor has a trajectory on its way");
             self.now = at;
@@ -173,6 +180,11 @@ impl Simulation<'_> {
                 if self.is_over(after) {
                     return Ok(self.result());
                 }
+                let solved = self.result.solved.map(|(frames, _)| frames + self.fleet.joining_after);
+                if solved.is_some_and(|from| self.progress.frames >= from) {
+                    let joining = std::mem::take(&mut self.fleet.joining);
+                    self.join(joining);
+                }
             }
             // Whoever has a receipt goes on.
             for actor in 0..self.actors.len() {
@@ -180,6 +192,19 @@ impl Simulation<'_> {
                     self.act(actor);
                 }
             }
+        }
+    }
+
+    /// So many more actors begin.
+    fn join(&mut self, count: u32) {
+        for _ in 0..count {
+            let index = self.actors.len();
+            let mut agreement = self.config.agreement();
+            agreement.actor_index = ActorIndex(u32::try_from(index).expect("few actors"));
+            let roller = Roller::new(RollPlan::of(&agreement, self.config.environment().clone()));
+            let replies = mpsc::channel(self.config.rollout.in_flight_max + 1);
+            self.actors.push(Actor { roller, next: Sequence(0), made: None, replies });
+            self.act(index);
         }
     }
 

@@ -5,7 +5,7 @@
 use clap::Parser;
 use impala_actor::calibration::unroll_time;
 use impala_actor::rollout::RollPlan;
-use impala_benches::simulation::{Costs, Simulated, simulate};
+use impala_benches::simulation::{Costs, Fleet, Simulated, simulate};
 use impala_benches::{line, note};
 use impala_env::builtin;
 use impala_learner::config::Config;
@@ -48,6 +48,14 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     after: u64,
 
+    /// Actors that join later, all at once.
+    #[arg(long, default_value_t = 0)]
+    joining: u32,
+
+    /// Frames trained after solving when they join.
+    #[arg(long, default_value_t = 20_000)]
+    joining_after: u64,
+
     /// Time of an unroll, microseconds; measured where it is not given.
     #[arg(long)]
     unroll: Option<f64>,
@@ -57,7 +65,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { actors, seeds, first_seed, after, unroll, settings } = Args::parse();
+    let Args { actors, seeds, first_seed, after, joining, joining_after, unroll, settings } = Args::parse();
     // As many batches as any are small; then the order of events does not depend on how many cores there are.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     let config = |seed| {
@@ -78,7 +86,7 @@ fn main() -> anyhow::Result<()> {
     let mut times = Vec::new();
     for actors in actors {
         let runs: Vec<_> = (first_seed..first_seed + seeds)
-            .map(|seed| simulate(&config(seed)?, actors, costs, after))
+            .map(|seed| simulate(&config(seed)?, Fleet { actors, joining, joining_after }, costs, after))
             .collect::<anyhow::Result<_>>()?;
         note(&format!("{actors} actors are done"));
         line(&row(actors, &runs));

@@ -86,6 +86,8 @@ pub struct OptimiserState {
     pub largest: Vec<f32>,
     /// Steps done.
     pub steps: u32,
+    /// Columns of the last batch, as far as they counted; 0 where batches have one size.
+    pub columns: f64,
 }
 
 /// An optimiser with its moments, one number a parameter each.
@@ -113,7 +115,7 @@ impl Optimiser {
     pub fn state(&self) -> OptimiserState {
         let steps = self.steps.unsigned_abs();
         let Self { first, second, largest, .. } = self.clone();
-        OptimiserState { first, second, largest, steps }
+        OptimiserState { first, second, largest, steps, columns: 0.0 }
     }
 
     /// Goes on from what an optimiser of the same kind had gathered.
@@ -121,7 +123,7 @@ impl Optimiser {
     /// # Panics
     /// If the lengths differ from the parameter count given at the start.
     pub fn restore(&mut self, state: OptimiserState) {
-        let OptimiserState { first, second, largest, steps } = state;
+        let OptimiserState { first, second, largest, steps, .. } = state;
         assert_eq!([first.len(), second.len(), largest.len()], [self.first.len(); 3]);
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
         (self.first, self.second, self.largest) = (first, second, largest);

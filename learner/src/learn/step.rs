@@ -8,6 +8,7 @@
 mod device;
 mod general;
 mod host;
+mod scale;
 
 use crate::learn::batch::Batch;
 use crate::learn::compute::ComputeDevice;
@@ -23,6 +24,7 @@ use device::DeviceStep;
 use general::General;
 use host::HostStep;
 use impala_policy::network::NetworkSpec;
+use scale::GradientScale;
 use std::time::Duration;
 
 /// The numbers of a step that do not change during a run.
@@ -46,22 +48,11 @@ pub struct StepConfig {
     pub optimiser: OptimiserKind,
     /// Which mean of squares divides in it.
     pub divisor: Divisor,
-    /// Columns of the batch in whose noise gradients are measured, where batches have different sizes; see
-    /// [`StepConfig::gradient_scale`].
+    /// Columns of the batch in whose noise gradients are measured, where batches have different sizes; see `step/scale`.
     pub noise_columns: Option<usize>,
 }
 
 impl StepConfig {
-    /// Factor on the clipped gradient of a batch of so many columns: `sqrt(columns / noise_columns)`, 1 without the latter.
-    ///
-    /// A mean over more columns has less noise, in proportion to the root of their number. In these units the noise of a
-    /// gradient, and with it the optimiser's mean of squares, is the same for every size: the size may change from one update
-    /// to the next and none of the statistics has to be learned anew. What stands out of the noise grows with the root of the
-    /// size, and so do the steps in its direction; a factor on the learning rate besides made runs worse.
-    pub fn gradient_scale(&self, columns: usize) -> f32 {
-        self.noise_columns.map_or(1.0, |noise_columns| (columns as f32 / noise_columns as f32).sqrt())
-    }
-
     /// Columns that a batch of so many has on an accelerator: where batches have different sizes, few different ones.
     fn filled_columns(&self, columns: usize) -> usize {
         if self.noise_columns.is_some() { columns.next_power_of_two() } else { columns }
@@ -125,6 +116,7 @@ pub struct Diverged {
 #[derive(Debug)]
 pub struct LearnerStep {
     engine: Engine,
+    scale: GradientScale,
 }
 
 /// Where a step's numbers live.
@@ -142,14 +134,15 @@ impl LearnerStep {
             true => Engine::Host(Box::new(HostStep::new(Perceptron::new(spec), parameters, config))),
             false => Engine::Device(Box::new(DeviceStep::new(spec, &parameters, config, device))),
         };
-        Self { engine }
+        Self { engine, scale: GradientScale::new(config.noise_columns) }
     }
 
     /// The same on the CPU with burn's automatic differentiation: the oracle of the passes written by hand, and how a kind
     /// of network begins that has none.
     pub fn general(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig) -> Self {
         let network = General::actor_critic(spec);
-        Self { engine: Engine::General(Box::new(HostStep::new(network, parameters, config))) }
+        let engine = Engine::General(Box::new(HostStep::new(network, parameters, config)));
+        Self { engine, scale: GradientScale::new(config.noise_columns) }
     }
 
     /// Where the time of all updates went; of an accelerator it is not known.
@@ -173,11 +166,12 @@ impl LearnerStep {
 
     /// What the optimiser has gathered, for a checkpoint; read back from an accelerator.
     pub fn optimiser_state(&mut self) -> OptimiserState {
-        match &mut self.engine {
+        let state = match &mut self.engine {
             Engine::Host(step) => step.optimiser_state(),
             Engine::General(step) => step.optimiser_state(),
             Engine::Device(step) => step.optimiser_state(),
-        }
+        };
+        OptimiserState { columns: self.scale.columns(), ..state }
     }
 
     /// Goes on with what the optimiser of a checkpoint had gathered.
@@ -185,6 +179,7 @@ impl LearnerStep {
     /// # Panics
     /// If it belongs to another number of parameters.
     pub fn restore_optimiser(&mut self, state: OptimiserState) {
+        self.scale.restore(state.steps, state.columns);
         match &mut self.engine {
             Engine::Host(step) => step.restore_optimiser(state),
             Engine::General(step) => step.restore_optimiser(state),
@@ -206,10 +201,11 @@ impl LearnerStep {
     /// # Errors
     /// As for [`LearnerStep::finish`]; also if an earlier update, begun by [`LearnerStep::advance`], ran away.
     pub fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
+        let scale = self.scale.next(batch.columns());
         match &mut self.engine {
-            Engine::Host(step) => step.run(batch, learning_rate),
-            Engine::General(step) => step.run(batch, learning_rate),
-            Engine::Device(step) => step.run(batch, learning_rate),
+            Engine::Host(step) => step.run(batch, learning_rate, scale),
+            Engine::General(step) => step.run(batch, learning_rate, scale),
+            Engine::Device(step) => step.run(batch, learning_rate, scale),
         }
     }
 
@@ -221,10 +217,11 @@ impl LearnerStep {
     /// As for [`LearnerStep::finish`], about the update that the report would be of. A failed update before this one keeps
     /// this one from beginning.
     pub fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
+        let scale = self.scale.next(batch.columns());
         match &mut self.engine {
-            Engine::Host(step) => step.run(batch, learning_rate).map(Some),
-            Engine::General(step) => step.run(batch, learning_rate).map(Some),
-            Engine::Device(step) => step.advance(batch, learning_rate),
+            Engine::Host(step) => step.run(batch, learning_rate, scale).map(Some),
+            Engine::General(step) => step.run(batch, learning_rate, scale).map(Some),
+            Engine::Device(step) => step.advance(batch, learning_rate, scale),
         }
     }
 

@@ -105,11 +105,16 @@ pub enum CheckpointError {
     },
 }
 
+/// More columns than any batch has.
+const COLUMNS_MAX: f64 = 1e9;
+
 /// Everything that is no tensor.
 #[derive(Serialize, Deserialize)]
 struct State {
     progress: SavedProgress,
     optimiser_steps: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    optimiser_columns: f64,
     account: Account,
     best_mean_return: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +122,11 @@ struct State {
     #[serde(default)]
     is_best_verified: bool,
     config: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Type, shape and bytes of a tensor.
@@ -176,6 +186,7 @@ impl Checkpoint {
         let state = serde_json::to_string(&State {
             progress: self.progress.clone(),
             optimiser_steps: self.optimiser.steps,
+            optimiser_columns: self.optimiser.columns,
             account: self.account,
             best_mean_return: self.best_mean_return,
             episodes: self.episodes.clone(),
@@ -249,6 +260,12 @@ impl Checkpoint {
             return Err(CheckpointError::Checksum { expected: crc32, actual });
         }
         state.progress.validate().map_err(CheckpointError::Progress)?;
+        if !(0.0..=COLUMNS_MAX).contains(&state.optimiser_columns) {
+            return Err(CheckpointError::Progress(format!(
+                "optimiser_columns = {}, between 0 and {COLUMNS_MAX}",
+                state.optimiser_columns
+            )));
+        }
         state.account.validate().map_err(CheckpointError::Progress)?;
         if let Some(episodes) = &state.episodes {
             let rollout = settings.config()?.rollout;
@@ -256,7 +273,13 @@ impl Checkpoint {
         }
         Ok(Self {
             parameters,
-            optimiser: OptimiserState { first, second, largest, steps: state.optimiser_steps },
+            optimiser: OptimiserState {
+                first,
+                second,
+                largest,
+                steps: state.optimiser_steps,
+                columns: state.optimiser_columns,
+            },
             settings,
             progress: state.progress,
             account: state.account,

@@ -97,12 +97,12 @@ impl DeviceStep {
         &self.gradient_read
     }
 
-    /// One update, waited for.
+    /// One update, whose gradient is clipped, then multiplied by `scale`; waited for.
     ///
     /// # Errors
     /// As for [`DeviceStep::finish`]; also if an update before ran away.
-    pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
-        self.advance(batch, learning_rate)?;
+    pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32, scale: f32) -> Result<StepReport, Diverged> {
+        self.advance(batch, learning_rate, scale)?;
         self.finish().map(|report| report.expect("an update has just begun"))
     }
 
@@ -110,13 +110,18 @@ impl DeviceStep {
     ///
     /// # Errors
     /// The update before ran away; it left the parameters as they were, and this one has not begun.
-    pub(super) fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
+    pub(super) fn advance(
+        &mut self,
+        batch: &Batch,
+        learning_rate: f32,
+        scale: f32,
+    ) -> Result<Option<StepReport>, Diverged> {
         batch.gather(0..batch.columns(), &mut self.gathered);
-        let scale = self.config.objective().returns;
+        let returns = self.config.objective().returns;
         let columns = self.config.filled_columns(batch.columns());
-        let upload = Upload::new(&self.gathered, columns, &scale, self.network.observation_len(), &self.device);
+        let upload = Upload::new(&self.gathered, columns, &returns, self.network.observation_len(), &self.device);
         let before = self.finish()?;
-        self.begin(&upload, learning_rate);
+        self.begin(&upload, learning_rate, scale);
         Ok(before)
     }
 
@@ -141,7 +146,7 @@ impl DeviceStep {
     }
 
     /// Queues the whole update.
-    fn begin(&mut self, upload: &Upload, learning_rate: f32) {
+    fn begin(&mut self, upload: &Upload, learning_rate: f32, scale: f32) {
         let scan = match self.scan.take() {
             Some(scan) if scan.steps() == upload.steps => scan,
             _ => Scan::new(upload.steps, &self.device),
@@ -160,7 +165,7 @@ impl DeviceStep {
         join_up_to_here(&squares);
         // A norm of 0 gives infinity, and no clipping.
         let clip = squares.clone().sqrt().recip().mul_scalar(self.config.gradient_norm_max).clamp_max(1.0);
-        let clip = clip.mul_scalar(self.config.gradient_scale(upload.own_columns));
+        let clip = clip.mul_scalar(scale);
         let is_finite = optimiser::is_finite(squares.clone()) * optimiser::is_finite(total.clone());
         join_up_to_here(&is_finite);
         let clipped = gradient.clone() * clip.clone();

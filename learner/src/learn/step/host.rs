@@ -89,10 +89,11 @@ impl<N: Network> HostStep<N> {
         self.times
     }
 
-    pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
+    /// One update, whose gradient is clipped, then multiplied by `scale`.
+    pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32, scale: f32) -> Result<StepReport, Diverged> {
         let mut gradient = std::mem::take(&mut self.gradient);
         self.gradient_of(batch, &mut gradient);
-        let report = self.apply(&mut gradient, self.config.gradient_scale(batch.columns()), learning_rate);
+        let report = self.apply(&mut gradient, scale, learning_rate);
         self.gradient = gradient;
         report
     }

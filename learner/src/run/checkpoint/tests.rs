@@ -19,7 +19,13 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
     progress.seconds = 1.5;
     Checkpoint {
         parameters: numbers(1.0),
-        optimiser: OptimiserState { first: numbers(-0.5), second: numbers(1e-3), largest: numbers(2e-3), steps: 7 },
+        optimiser: OptimiserState {
+            first: numbers(-0.5),
+            second: numbers(1e-3),
+            largest: numbers(2e-3),
+            steps: 7,
+            columns: 12.5,
+        },
         progress,
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),

@@ -71,7 +71,7 @@ impl DeviceOptimiser {
     pub(super) fn state(&self, download: impl Fn(&Tensor<1>) -> Vec<f32>) -> OptimiserState {
         let steps = self.steps.unsigned_abs();
         let [first, second, largest] = [&self.first, &self.second, &self.largest].map(download);
-        OptimiserState { first, second, largest, steps }
+        OptimiserState { first, second, largest, steps, columns: 0.0 }
     }
 
     /// Goes on from what another had gathered; `upload` is the inverse of the download.

@@ -56,8 +56,8 @@ fn numbers(report: &StepReport) -> [f32; 8] {
 fn assert_parity(spec: &NetworkSpec, config: StepConfig, batch: &Batch, steps: usize) {
     let (mut host, mut device) = both(spec, config);
     for step in 0..steps {
-        let expected = host.run(batch, 1e-2).unwrap();
-        let actual = device.run(batch, 1e-2).unwrap();
+        let expected = host.run(batch, 1e-2, 1.0).unwrap();
+        let actual = device.run(batch, 1e-2, 1.0).unwrap();
         let what = format!("{:?}, {}, step {step}", spec.hidden, spec.activation);
         assert_close(&numbers(&expected), &numbers(&actual), &format!("{what}: losses"));
         assert_close(host.gradient(), device.gradient(), &format!("{what}: gradient"));
@@ -120,7 +120,8 @@ fn batches_of_changing_sizes_agree_with_the_host_in_few_shapes() {
         let (mut host, mut device) = both(&spec, config);
         for columns in [3, 1, 64, 5, 17, 4] {
             let batch = large_batch(columns);
-            let (expected, actual) = (host.run(&batch, 1e-2).unwrap(), device.run(&batch, 1e-2).unwrap());
+            let scale = noise_columns.map_or(1.0, |noise| (columns as f32 / noise as f32).sqrt());
+            let (expected, actual) = (host.run(&batch, 1e-2, scale).unwrap(), device.run(&batch, 1e-2, scale).unwrap());
             assert_close(&numbers(&expected), &numbers(&actual), &format!("{columns} columns: losses"));
             assert_close(host.gradient(), device.gradient(), &format!("{columns} columns: gradient"));
             assert_close(host.parameters(), device.parameters(), &format!("{columns} columns: parameters"));
@@ -152,7 +153,7 @@ fn unroll_lengths_may_differ_and_one_step_is_enough() {
     };
     let single = batch_of(1, 2, single);
     for batch in [batch(), single, batch()] {
-        let (expected, actual) = (host.run(&batch, 1e-2).unwrap(), device.run(&batch, 1e-2).unwrap());
+        let (expected, actual) = (host.run(&batch, 1e-2, 1.0).unwrap(), device.run(&batch, 1e-2, 1.0).unwrap());
         assert_close(&numbers(&expected), &numbers(&actual), "losses");
     }
     assert_close(host.parameters(), device.parameters(), "parameters");
@@ -170,16 +171,16 @@ fn numbers_that_are_not_finite_leave_everything_as_it_was() {
 
     // Ratios without end.
     let broken = batch_of(3, 2, TrajectoryParts { behaviour_log_probs: vec![-1e9; 6], ..parts() });
-    let error = device.run(&broken, 0.1).unwrap_err().to_string();
+    let error = device.run(&broken, 0.1, 1.0).unwrap_err().to_string();
     assert!(error.contains("lower --learning-rate"), "{error}");
     assert_eq!(device.parameters(), before);
-    device.run(&batch(), f32::INFINITY).unwrap_err();
+    device.run(&batch(), f32::INFINITY, 1.0).unwrap_err();
     assert_eq!(device.parameters(), before);
 
     // Moments and their count are what they were, too: the next update is the first.
     let mut host = HostStep::new(Perceptron::new(&spec), before, config);
-    host.run(&batch(), 0.1).unwrap();
-    device.run(&batch(), 0.1).unwrap();
+    host.run(&batch(), 0.1, 1.0).unwrap();
+    device.run(&batch(), 0.1, 1.0).unwrap();
     assert_close(host.parameters(), device.parameters(), "parameters after the failures");
 }
 
@@ -188,22 +189,22 @@ fn an_update_under_way_is_reported_by_the_next() {
     let spec = spec(&[5], Activation::Tanh);
     let (mut host, mut device) = both(&spec, config());
     assert_eq!(device.finish(), Ok(None));
-    assert_eq!(device.advance(&batch(), 1e-2), Ok(None));
-    let first = host.run(&batch(), 1e-2).unwrap();
-    let reported = device.advance(&batch(), 1e-2).unwrap().unwrap();
+    assert_eq!(device.advance(&batch(), 1e-2, 1.0), Ok(None));
+    let first = host.run(&batch(), 1e-2, 1.0).unwrap();
+    let reported = device.advance(&batch(), 1e-2, 1.0).unwrap().unwrap();
     assert_close(&numbers(&first), &numbers(&reported), "first report");
-    let second = host.run(&batch(), 1e-2).unwrap();
+    let second = host.run(&batch(), 1e-2, 1.0).unwrap();
     assert_close(host.parameters(), device.parameters(), "parameters before the second report");
     assert_close(&numbers(&second), &numbers(&device.finish().unwrap().unwrap()), "second report");
     assert_eq!(device.finish(), Ok(None));
 
     // A failure is told late, by a call that then does nothing, and has changed nothing.
     let before = device.parameters().to_vec();
-    device.advance(&batch(), f32::NAN).unwrap();
+    device.advance(&batch(), f32::NAN, 1.0).unwrap();
     assert_eq!(device.parameters(), before);
-    device.advance(&batch(), 1e-2).unwrap_err();
+    device.advance(&batch(), 1e-2, 1.0).unwrap_err();
     assert_eq!(device.parameters(), before);
-    device.run(&batch(), 1e-2).unwrap();
+    device.run(&batch(), 1e-2, 1.0).unwrap();
     assert_ne!(device.parameters(), before);
 }
 
