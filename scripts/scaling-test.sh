@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Actors that come and go by dozens, and actors that are unlike. First one run in which 2 actors become 64, 64 become 1, 1 becomes 64
 # and 64 become 2, ten times; of those taken away half are killed (SIGKILL) and half are asked (SIGTERM). Training must never stand
-# still for more than a bound, the run must be solved, and the account must close, with nothing lost but by killed actors. Then a
+# still for more than a bound, the run must be solved and its policy kept, and the account must close, with nothing lost but by killed actors. Then a
 # run in which one actor is ten times slower than four ordinary ones, one is on a lossy link and one so far away that it sends one
 # trajectory a second. Prints a table of each; exits 1 at the first thing that does not hold.
 #
@@ -26,6 +26,8 @@ readonly FAR=impala-scaling-lossy FAR_ADDRESS=10.78.0.2
 readonly ROUNDS=${ROUNDS:-10} MANY=64
 # The longest that trained frames may stand still, in milliseconds.
 readonly STALL_MAX=5000
+# The lowest that the mean return of 100 episodes may be after solving, whoever joins.
+readonly WORST_MIN=400
 # A change is watched for so long after all actors are connected; columns and lag are those of the last part of it (ms).
 readonly WATCHED=3000 SETTLED=1500
 # Twice the target of 4 updates: more is no lag that the batches follow.
@@ -269,6 +271,7 @@ live_scaling() {
         "$solved" "$(summary scaling frames)" "$worst" "$(summary scaling policy.effective_samples)"
     printf 'Longest stall: %s s. Actors: %d, of which %d killed. The account closes: %s (stale %s); the learner stopped in %s s.\n' \
         "$(seconds "$longest_stall")" "$ever" "$killed" "$(account_text)" "$(summary scaling account.refused_stale)" "$(seconds "$stop_ms")"
+    ((${worst%.*} >= WORST_MIN)) || fail "the policy was lost: a mean of $worst after solving, less than $WORST_MIN"
 }
 
 # A process acts for GOES and stands still for STANDS seconds, in turn. Waits without a process for each wait.
