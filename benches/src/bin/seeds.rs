@@ -62,7 +62,9 @@ fn main() -> anyhow::Result<ExitCode> {
     line("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut runs = Vec::new();
     for seed in 1..=args.seeds {
-        let run = train(&program, seed, &args.train, &runs_dir.join(seed.to_string()))?;
+        let run_dir = runs_dir.join(seed.to_string());
+        ensure!(!run_dir.exists(), "{} exists: name another directory for --keep, or remove it", run_dir.display());
+        let run = train(&program, seed, &args.train, &run_dir)?;
         line(&row(&run));
         runs.push(run);
     }

@@ -2,6 +2,7 @@
 //! costs that are measured when it starts. Prints Markdown. How sure a time is follows from the seeds; what is not in the model
 //! (a network that is shared, cores that are not there) only makes real runs slower.
 
+use anyhow::ensure;
 use clap::Parser;
 use impala_actor::calibration::unroll_time;
 use impala_actor::rollout::RollPlan;
@@ -66,6 +67,10 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let Args { actors, seeds, first_seed, after, joining, joining_after, unroll, settings } = Args::parse();
+    ensure!(
+        joining == 0 || joining_after < after,
+        "--joining-after {joining_after} is not before the end: raise --after {after}"
+    );
     // As many batches as any are small; then the order of events does not depend on how many cores there are.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     let config = |seed| {
