@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plays the saved models of solved CartPole-v1 runs in Gymnasium, whose dynamics and random numbers are not ours.
 
-Each `model.safetensors` below the given directories whose run ended as solved plays episodes with the greedy policy. A solve is false
+Each `model.safetensors` below the given directories whose run was solved plays episodes with the greedy policy. A solve is false
 where the 95 % interval of the mean return lies wholly below the run's goal. Exits 1 if there is one, or if there was no run to play.
 Needs `pip install gymnasium safetensors numpy`.
 """
@@ -24,6 +24,8 @@ def read(path):
     """The parameters by name, and the name of the activation."""
     with safe_open(path, framework="numpy") as file:
         description = json.loads(file.metadata()["impala"])
+        if description["environment"] != "cartpole-v1":
+            sys.exit(f"{path} is of {description['environment']}, not cartpole-v1: name directories of such runs only")
         return {name: file.get_tensor(name) for name in file.keys()}, description["activation"]
 
 
@@ -66,7 +68,7 @@ def main():
     groups, false, played = {}, [], 0
     for path in summaries:
         summary = json.loads(path.read_text())
-        if summary["end"] != "solved":
+        if summary["solved"] is None:
             continue
         act = greedy(*read(path.with_name("model.safetensors")))
         returns = play(act, arguments.episodes, arguments.seed + played)
