@@ -100,3 +100,15 @@ print_table() {
     printf '\n| fault | what happened | recovery |\n|---|---|---|\n'
     printf '%s\n' "${table[@]}"
 }
+
+# What tests on hosts made of network namespaces need: root, the named tools, and learner and actor, which are built if nobody brings
+# them. Sets `bin_dir`.
+need_for_hosts() {
+    local tool
+    [[ $EUID -eq 0 ]] || fail 'run this as root: it makes network namespaces'
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install iproute2 iptables curl python3"
+    done
+    bin_dir=${BIN_DIR:-${CARGO_TARGET_DIR:-target}/release}
+    if [[ -z ${BIN_DIR:-} ]]; then cargo build --release --locked -p impala-learner -p impala-actor; fi
+}

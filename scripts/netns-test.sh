@@ -220,12 +220,7 @@ stop_all() {
         "each actor $(seconds "$longest") s at most, learner $(seconds "$stop_ms") s"
 }
 
-[[ $EUID -eq 0 ]] || fail 'run this as root: it makes network namespaces'
-for tool in ip iptables curl; do
-    command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install iproute2 iptables curl"
-done
-bin_dir=${BIN_DIR:-${CARGO_TARGET_DIR:-target}/release}
-if [[ -z ${BIN_DIR:-} ]]; then cargo build --release --locked -p impala-learner -p impala-actor; fi
+need_for_hosts ip iptables curl
 trap clean_up EXIT
 make_hosts
 start_learner learner

@@ -375,12 +375,7 @@ said_of() {
     printf '%s' "${line%%:*}"
 }
 
-[[ $EUID -eq 0 ]] || fail 'run this as root: it makes network namespaces'
-for tool in ip iptables curl python3; do
-    command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install iproute2 iptables curl python3"
-done
-bin_dir=${BIN_DIR:-${CARGO_TARGET_DIR:-target}/release}
-if [[ -z ${BIN_DIR:-} ]]; then cargo build --release --locked -p impala-learner -p impala-actor; fi
+need_for_hosts ip iptables curl python3
 trap clean_up EXIT
 make_hosts
 live_scaling
