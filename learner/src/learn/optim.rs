@@ -86,7 +86,7 @@ pub struct OptimiserState {
     pub largest: Vec<f32>,
     /// Steps done.
     pub steps: u32,
-    /// Columns of the last batch, as far as they counted; 0 where batches have one size.
+    /// Bound of the columns that counted in the last step; 0 where batches have one size.
     pub columns: f64,
 }
 

@@ -171,7 +171,7 @@ impl LearnerStep {
             Engine::General(step) => step.optimiser_state(),
             Engine::Device(step) => step.optimiser_state(),
         };
-        OptimiserState { columns: self.scale.columns(), ..state }
+        OptimiserState { columns: self.scale.bound(), ..state }
     }
 
     /// Goes on with what the optimiser of a checkpoint had gathered.

@@ -9,42 +9,43 @@
 //! That holds where columns are independent of each other. Those of many actors that begin at the same moment are not: all their
 //! environments are in the same few steps of an episode, and what looks like little noise is the same error many times. When 32
 //! actors and more joined a run of two at once, soon after it was solved, its policy was lost for hundreds of thousands of frames.
-//! So the columns that count grow slowly: they may double while the number of updates doubles, which is quick at the start of a
-//! run and leaves a trained policy the time that its statistics and values need. They shrink at once.
+//! So not more columns count than a bound, which follows the batches slowly: it may double, or halve, while the number of updates
+//! doubles. That is quick at the start of a run and leaves a trained policy the time that its statistics and values need. A smaller batch
+//! counts for what it is at once, and one such batch among large ones moves the bound by next to nothing.
 
-/// The columns that count, from one update to the next.
+/// The bound of the columns that count, from one update to the next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GradientScale {
     /// In whose noise gradients are measured; nothing where every batch has the same size.
     noise_columns: Option<usize>,
-    /// That counted in the last update; none before the first.
-    columns: Option<f64>,
+    /// None before the first update.
+    bound: Option<f64>,
     updates: u32,
 }
 
 impl GradientScale {
     pub(super) fn new(noise_columns: Option<usize>) -> Self {
-        Self { noise_columns, columns: None, updates: 0 }
+        Self { noise_columns, bound: None, updates: 0 }
     }
 
-    /// What counted in the last update, 0 if there is nothing to know.
-    pub(super) fn columns(&self) -> f64 {
-        self.columns.unwrap_or(0.0)
+    /// The bound of the last update, 0 if there is nothing to know.
+    pub(super) fn bound(&self) -> f64 {
+        self.bound.unwrap_or(0.0)
     }
 
-    /// Goes on after so many updates, of which the last was of so many columns that counted.
-    pub(super) fn restore(&mut self, updates: u32, columns: f64) {
-        (self.updates, self.columns) = (updates, (columns > 0.0).then_some(columns));
+    /// Goes on after so many updates, with the bound of the last.
+    pub(super) fn restore(&mut self, updates: u32, bound: f64) {
+        (self.updates, self.bound) = (updates, (bound > 0.0).then_some(bound));
     }
 
     /// The factor on the clipped gradient of the next update, whose batch has so many columns.
     pub(super) fn next(&mut self, columns: usize) -> f32 {
         let Some(noise_columns) = self.noise_columns else { return 1.0 };
-        let grown = |before: f64| before * (1.0 + 1.0 / f64::from(self.updates.max(1)));
-        let columns = self.columns.map_or(columns as f64, |before| grown(before).min(columns as f64));
-        self.columns = Some(columns);
+        let (columns, part) = (columns as f64, 1.0 / f64::from(self.updates.max(1)));
+        let bound = self.bound.map_or(columns, |bound| columns.clamp(bound * (1.0 - part), bound * (1.0 + part)));
+        self.bound = Some(bound);
         self.updates = self.updates.saturating_add(1);
-        (columns / noise_columns as f64).sqrt() as f32
+        (columns.min(bound) / noise_columns as f64).sqrt() as f32
     }
 }
 
@@ -59,6 +60,10 @@ mod tests {
         assert!((100..199).all(|_| scale.next(512) < 2_f32.sqrt()));
         assert!((scale.next(512) / 2_f32.sqrt() - 1.0).abs() < 1e-3, "{scale:?}");
         assert_eq!(scale.next(2), 0.5);
+        // One small batch does not make the next large one count for less, many do.
+        assert!(scale.next(512) > 1.4, "{scale:?}");
+        (0..400).for_each(|_| _ = scale.next(8));
+        assert!(scale.next(512) < 1.01, "{scale:?}");
         // A run that begins with many has them all after a few updates.
         let mut scale = GradientScale::new(Some(8));
         scale.next(8);
@@ -66,11 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_resumed_goes_on_with_what_counted() {
+    fn a_run_that_is_resumed_goes_on_with_the_bound() {
         let mut before = GradientScale::new(Some(8));
         (0..50).for_each(|i| _ = before.next(8 + 8 * i));
         let mut after = GradientScale::new(Some(8));
-        after.restore(50, before.columns());
+        after.restore(50, before.bound());
         assert_eq!(after.next(512), before.next(512));
         // Of a checkpoint that does not tell: the next batch counts.
         after.restore(50, 0.0);
@@ -80,6 +85,6 @@ mod tests {
     #[test]
     fn gradients_of_batches_of_one_size_are_left_alone() {
         let mut scale = GradientScale::new(None);
-        assert_eq!((scale.next(8), scale.next(64), scale.columns()), (1.0, 1.0, 0.0));
+        assert_eq!((scale.next(8), scale.next(64), scale.bound()), (1.0, 1.0, 0.0));
     }
 }
