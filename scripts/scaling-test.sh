@@ -305,6 +305,7 @@ unlike_actors() {
     start_learner unlike
     ip netns exec "$NEAR" python3 scripts/delay-link.py 50052 50051 "$DELAY" 2>"$work/delay-link.log" &
     helpers+=($!)
+    wait_until 10 'the long way is open' inside "$NEAR" bash -c ': </dev/tcp/127.0.0.1/50052'
     for entry in "${list[@]}"; do
         read -r name namespace <<<"$entry"
         case $name in
