@@ -1,18 +1,22 @@
 //! The one way in which a file is written: under a temporary name beside its place, flushed to the disk, renamed, and its
 //! directory flushed. A reader sees the old file or the new one; a machine that loses power keeps one of the two.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirEntry, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Of files that are not whole yet, also of those that earlier releases wrote.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Times that a file is written where somebody removes it on its way.
 const ATTEMPTS: usize = 3;
+/// A half that was written to since is somebody's who is at work: a disk that is busy may take seconds between a file's creation
+/// and its lock, and not every file system knows locks.
+const AT_WORK: Duration = Duration::from_secs(60);
 
 /// Tells the temporary files of this process from those of every other, also in another container with the same directory,
 /// where process ids repeat. The standard library seeds its hash keys from the system's random source.
@@ -35,7 +39,7 @@ pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let written = file.write_all(bytes.as_ref()).and_then(|()| file.sync_all());
         match written.and_then(|()| fs::rename(&temporary, path)) {
             Ok(()) => break,
-            // Somebody took it for a half of the dead, between its creation and the lock or where there are no locks.
+            // Somebody took it for a half of the dead: where there are no locks, or another release is at work.
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
             Err(error) => {
                 // Half a file on a full disk would take room from the next attempt.
@@ -67,7 +71,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Removes what processes that were killed while they wrote have left in a directory, for the files whose names `is_ours`
-/// accepts. What another process is writing at this moment stays.
+/// accepts. What another process is writing at this moment stays, and so does what was written to less than a minute ago.
 ///
 /// # Errors
 /// The directory cannot be read, or a file not be removed. A directory that is not there is none.
@@ -78,9 +82,8 @@ pub fn remove_halves(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::Re
     };
     for entry in entries {
         let entry = entry?;
-        let is_half = entry.file_name().to_str().and_then(whole_name).is_some_and(&is_ours);
-        if is_half && entry.file_type()?.is_file() {
-            match remove_half(&entry.path()) {
+        if entry.file_name().to_str().and_then(whole_name).is_some_and(&is_ours) {
+            match remove_half(&entry) {
                 // Its writer has just renamed or removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
@@ -90,11 +93,15 @@ pub fn remove_halves(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::Re
     Ok(())
 }
 
-/// Removes a temporary file that nobody is writing. The lock is held until it is gone, so that a writer who has just created it
-/// waits, and then finds it gone.
-fn remove_half(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    match file.try_lock() {
+/// Removes a temporary file that nobody is writing.
+fn remove_half(entry: &DirEntry) -> io::Result<()> {
+    let (path, about) = (entry.path(), entry.metadata()?);
+    // A time in the future, by another machine's clock, is a recent one.
+    let is_old = about.modified()?.elapsed().is_ok_and(|age| age >= AT_WORK);
+    if !about.is_file() || !is_old {
+        return Ok(());
+    }
+    match File::open(&path)?.try_lock() {
         Err(TryLockError::WouldBlock) => Ok(()),
         Ok(()) | Err(TryLockError::Error(_)) => fs::remove_file(path),
     }
@@ -114,7 +121,8 @@ fn whole_name(temporary: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::Arc;
+    use std::time::SystemTime;
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
@@ -163,16 +171,18 @@ mod tests {
     fn a_write_lands_while_others_clear_up() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("best");
-        let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let clear_up = || {
-                while !is_over.load(Ordering::Relaxed) {
-                    remove_halves(directory.path(), |name| name == "best").unwrap();
-                }
-            };
-            (0..2).for_each(|_| drop(scope.spawn(clear_up)));
+            // Dropped also where a write panics: the test then fails instead of waiting for those who clear up.
+            let at_work = Arc::new(());
+            for _ in 0..2 {
+                let (writer, directory) = (Arc::downgrade(&at_work), directory.path());
+                scope.spawn(move || {
+                    while writer.strong_count() > 0 {
+                        remove_halves(directory, |name| name == "best").unwrap();
+                    }
+                });
+            }
             (0..200_u32).for_each(|number| write_whole(&path, number.to_string()).unwrap());
-            is_over.store(true, Ordering::Relaxed);
         });
         assert_eq!(fs::read(&path).unwrap(), b"199");
         assert_eq!(names(directory.path()), ["best"]);
@@ -181,19 +191,24 @@ mod tests {
     #[test]
     fn halves_of_the_dead_go_and_those_of_the_living_stay() {
         let directory = tempfile::tempdir().unwrap();
-        let living = temporary_name(&directory.path().join("best")).unwrap();
-        let dead = directory.path().join("best.0123456789abcdef-7.tmp");
-        for name in [&living, &dead, &directory.path().join("mine.tmp"), &directory.path().join("old.tmp")] {
-            fs::write(name, "half").unwrap();
+        let half = |name: &str, age: Duration| {
+            let file = File::create_new(directory.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            file
+        };
+        let living = half("best.0123456789abcdef-6.tmp", 2 * AT_WORK);
+        living.try_lock().unwrap();
+        let names_left = ["best.0123456789abcdef-6.tmp", "best.0123456789abcdef-8.tmp", "mine.tmp"];
+        for dead in ["best.0123456789abcdef-7.tmp", "old.tmp", "mine.tmp"] {
+            half(dead, 2 * AT_WORK);
         }
-        let at_work = File::options().write(true).open(&living).unwrap();
-        at_work.try_lock().unwrap();
+        // Its writer has created it and is about to lock it.
+        half("best.0123456789abcdef-8.tmp", Duration::ZERO);
         remove_halves(directory.path(), |name| ["best", "old"].contains(&name)).unwrap();
-        let living = living.file_name().unwrap().to_str().unwrap();
-        assert_eq!(names(directory.path()), [living, "mine.tmp"]);
-        drop(at_work);
+        assert_eq!(names(directory.path()), names_left);
+        drop(living);
         remove_halves(directory.path(), |name| name == "best").unwrap();
-        assert_eq!(names(directory.path()), ["mine.tmp"]);
+        assert_eq!(names(directory.path()), names_left[1..]);
         remove_halves(&directory.path().join("none"), |_| true).unwrap();
     }
 }

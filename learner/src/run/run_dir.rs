@@ -106,7 +106,8 @@ mod tests {
     fn halves_of_killed_processes_go_also_those_of_earlier_releases() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["config.tmp", "model.tmp", "model.safetensors.0123456789abcdef-3.tmp", "mine.tmp"] {
-            std::fs::write(directory.path().join(name), "half").unwrap();
+            let half = std::fs::File::create_new(directory.path().join(name)).unwrap();
+            half.set_modified(std::time::UNIX_EPOCH).unwrap();
         }
         let config = Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap();
         RunDir::create(&config, Some(directory.path())).unwrap();

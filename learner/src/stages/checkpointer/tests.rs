@@ -133,7 +133,8 @@ fn a_best_checkpoint_that_cannot_be_written_does_not_keep_the_others() {
 fn halves_that_a_killed_process_left_are_removed() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["update-000000000007.tmp", "best.tmp", "mine.tmp"] {
-        std::fs::write(directory.path().join(name), b"half").unwrap();
+        let half = std::fs::File::create_new(directory.path().join(name)).unwrap();
+        half.set_modified(std::time::UNIX_EPOCH).unwrap();
     }
     write(&CheckpointStore::directory(directory.path()), 2, None, [checkpoint(1, 5.0)]);
     assert_eq!(files(directory.path()), ["best.safetensors".into(), "mine.tmp".into(), name_of(1)]);
