@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use impala_actor::cli::ActorArgs;
 use impala_common::process::errors;
 use impala_learner::cli::LearnerArgs;
+use impala_learner::fit::device_choice;
 use status::StatusArgs;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -59,8 +60,10 @@ fn main() -> ExitCode {
         Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),
     };
-    result.unwrap_or_else(|error| {
+    let status = result.unwrap_or_else(|error| {
         errors::tell(format_args!("error: {error:#}"));
         ExitCode::FAILURE
-    })
+    });
+    let _ = device_choice::wait_until_idle();
+    status
 }

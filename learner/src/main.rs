@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use impala_common::process::errors;
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
+use impala_learner::fit::device_choice;
 use std::process::ExitCode;
 
 /// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.
@@ -31,8 +32,10 @@ fn main() -> ExitCode {
         None => run(args, &impala_env::builtin()),
         Some(Command::Health(args)) => health(&args),
     };
-    result.unwrap_or_else(|error| {
+    let status = result.unwrap_or_else(|error| {
         errors::tell(format_args!("error: {error:#}"));
         ExitCode::FAILURE
-    })
+    });
+    let _ = device_choice::wait_until_idle();
+    status
 }

@@ -1,23 +1,34 @@
 //! Chooses the learner's device. For `auto` both are measured with the run's own network and batch, before it begins, and
 //! the faster one is taken: a small network is faster on the CPU, whose step needs no launches and no way over a bus.
 //!
-//! The measurements take less than [`TIME_MAX`] together. A GPU compiles and tunes its programs at the first update, which
-//! may take longer than that; it is then taken only if the CPU is so slow that any GPU will be faster.
+//! A GPU compiles and tunes its programs at the first update, which takes seconds. It is waited for as long as so many updates on
+//! the CPU take that it may well be worth it, within bounds; is it not ready by then, it is taken only if the CPU is so slow that
+//! any GPU will be faster. Next to a CPU that needs less for an update than a GPU for its launches it is not even tried.
 
 use crate::config::compute::Compute;
 use crate::fit::calibration::{self, Workload};
 use crate::learn::compute::{ComputeDevice, DeviceChoice, DeviceError};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// For everything, from opening the GPU on.
-const TIME_MAX: Duration = Duration::from_millis(1900);
+/// An update of which a CPU is done sooner is not for a GPU: on an H100 the launches of one alone took 3.5 ms.
+const SMALL_UPDATE: Duration = Duration::from_millis(1);
+/// For the GPU: updates on the CPU that take as long, within the bounds.
+const UPDATES_WORTH: u32 = 400;
+const GPU_TIME_MIN: Duration = Duration::from_millis(1600);
+const GPU_TIME_MAX: Duration = Duration::from_secs(20);
+/// For a measurement that nobody waited for, before the process ends.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// For the CPU's updates.
 const CPU_TIME_MAX: Duration = Duration::from_millis(300);
 /// A CPU that needs longer for an update does more arithmetic in it than a GPU that is not ready yet needs this time for.
 const LARGE_UPDATE: Duration = Duration::from_millis(250);
+
+/// Measurements that may be at work.
+static UNDER_WAY: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
 /// What became of the GPU's measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +37,8 @@ enum GpuTime {
     Update(Duration),
     /// The first update was not done after this time.
     NotReady(Duration),
+    /// Not measured beside so short an update.
+    NotTried,
     /// The backend broke.
     Broken,
 }
@@ -39,12 +52,12 @@ struct CpuTime {
 }
 
 /// Opens the configured device; for `auto` the one that is faster for this workload, but for a deterministic run, which must
-/// not depend on a measurement. Blocks for up to two seconds.
+/// not depend on a measurement. Blocks for a moment where the CPU is fast, else for seconds, at most [`GPU_TIME_MAX`] and what
+/// the CPU's few updates take.
 ///
 /// # Errors
 /// A GPU was asked for by name and is not to be had.
 pub fn open(compute: &Compute, is_deterministic: bool, workload: &Workload) -> Result<ComputeDevice, DeviceError> {
-    let began = Instant::now();
     if compute.device != DeviceChoice::Auto {
         return ComputeDevice::open(compute.device);
     }
@@ -55,22 +68,36 @@ pub fn open(compute: &Compute, is_deterministic: bool, workload: &Workload) -> R
     if device.is_cpu() {
         return Ok(device);
     }
-    Ok(faster(workload, compute.learner_threads, &device, began + TIME_MAX))
+    Ok(faster(workload, compute.learner_threads, &device, gpu_time_limit))
 }
 
-/// The CPU with so many threads or `gpu`, whichever is faster, told by `deadline`.
-pub fn faster(workload: &Workload, threads: usize, gpu: &ComputeDevice, deadline: Instant) -> ComputeDevice {
+/// The CPU with so many threads or `gpu`, whichever is faster; `limit` tells how long to wait for the GPU beside a CPU that needs
+/// so long for an update, zero if it is not to be tried.
+pub fn faster(
+    workload: &Workload,
+    threads: usize,
+    gpu: &ComputeDevice,
+    limit: impl FnOnce(Duration) -> Duration,
+) -> ComputeDevice {
     let cpu = cpu_time(workload, threads);
-    let time = gpu_time(workload, gpu, deadline.saturating_duration_since(Instant::now()));
+    let time = gpu_time(workload, gpu, limit(cpu.update));
     let device = if takes_gpu(cpu, time) { gpu.clone() } else { ComputeDevice::cpu() };
     device.noted(note(gpu.name(), cpu, time))
+}
+
+/// How long to wait for a GPU's first updates beside a CPU that needs so long for one.
+fn gpu_time_limit(cpu_update: Duration) -> Duration {
+    match cpu_update < SMALL_UPDATE {
+        true => Duration::ZERO,
+        false => cpu_update.saturating_mul(UPDATES_WORTH).clamp(GPU_TIME_MIN, GPU_TIME_MAX),
+    }
 }
 
 fn takes_gpu(cpu: CpuTime, gpu: GpuTime) -> bool {
     match gpu {
         GpuTime::Update(update) => update < cpu.update,
         GpuTime::NotReady(_) => cpu.update >= LARGE_UPDATE,
-        GpuTime::Broken => false,
+        GpuTime::NotTried | GpuTime::Broken => false,
     }
 }
 
@@ -85,6 +112,7 @@ fn note(name: &str, cpu: CpuTime, gpu: GpuTime) -> String {
     let gpu_time = match gpu {
         GpuTime::Update(update) => milliseconds(update),
         GpuTime::NotReady(after) => format!("not ready after {:.1} s", after.as_secs_f64()),
+        GpuTime::NotTried => "would take longer to begin one".into(),
         GpuTime::Broken => "failed in the measurement".into(),
     };
     match takes_gpu(cpu, gpu) {
@@ -112,7 +140,7 @@ fn cpu_time(workload: &Workload, threads: usize) -> CpuTime {
 /// On a thread of its own, which ends after its update under way when the time is up.
 fn gpu_time(workload: &Workload, gpu: &ComputeDevice, limit: Duration) -> GpuTime {
     if limit.is_zero() {
-        return GpuTime::NotReady(limit);
+        return GpuTime::NotTried;
     }
     let (sender, receiver) = mpsc::sync_channel(1);
     let is_late = Arc::new(AtomicBool::new(false));
@@ -125,10 +153,10 @@ fn gpu_time(workload: &Workload, gpu: &ComputeDevice, limit: Duration) -> GpuTim
             let _ = sender.try_send(time);
         }
     };
-    // Not joined: a driver that compiles cannot be interrupted, and the run need not wait for it.
-    let spawned = std::thread::Builder::new().name("measurement".into()).spawn(measurement);
-    if spawned.is_err() {
-        return GpuTime::Broken;
+    // A driver that compiles cannot be interrupted, and the run need not wait for it.
+    match std::thread::Builder::new().name("measurement".into()).spawn(measurement) {
+        Ok(thread) => UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+        Err(_) => return GpuTime::Broken,
     }
     match receiver.recv_timeout(limit) {
         Ok(time) => GpuTime::Update(time),
@@ -138,6 +166,19 @@ fn gpu_time(workload: &Workload, gpu: &ComputeDevice, limit: Duration) -> GpuTim
             GpuTime::NotReady(limit)
         }
     }
+}
+
+/// Returns when no measurement is under way any more, or after [`IDLE_TIME_MAX`], and tells which. For the end of a process: a driver that still
+/// compiles on one thread while another ends the process, and with it what the driver holds, breaks it with a signal, after all
+/// is done and in place of its exit status.
+pub fn wait_until_idle() -> bool {
+    let until = Instant::now() + IDLE_TIME_MAX;
+    let threads = std::mem::take(&mut *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner));
+    let is_idle = || threads.iter().all(JoinHandle::is_finished);
+    while !is_idle() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    is_idle()
 }
 
 #[cfg(test)]
@@ -161,6 +202,7 @@ mod tests {
             (cpu(30.4), gpu(1.9), "device: RTX (1.90 ms; cpu 30 ms an update)"),
             (cpu(0.12), late, "device: cpu (0.12 ms an update; RTX not ready after 1.6 s)"),
             (cpu(2400.0), late, "device: RTX (not ready after 1.6 s; cpu about 2400 ms an update)"),
+            (cpu(0.12), GpuTime::NotTried, "device: cpu (0.12 ms an update; RTX would take longer to begin one)"),
             (cpu(2400.0), GpuTime::Broken, "device: cpu (about 2400 ms an update; RTX failed in the measurement)"),
         ] {
             assert_eq!(note("RTX", cpu, gpu), expected);
@@ -169,12 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_that_is_not_ready_in_time_loses_against_a_small_update() {
-        // Any device takes part; no time at all is left for this one.
+    fn a_gpu_that_is_not_ready_in_time_loses_against_a_small_update_and_is_waited_for_at_the_end() {
+        // Any device takes part; next to no time is left for this one.
         let config = Config::complete("".parse().unwrap(), &impala_env::builtin()).unwrap();
-        let device = faster(&Workload::of(&config), 1, &ComputeDevice::cpu(), Instant::now());
+        let device = faster(&Workload::of(&config), 1, &ComputeDevice::cpu(), |_| Duration::from_nanos(1));
         assert!(device.is_cpu());
         assert!(device.note().contains("not ready after 0.0 s"), "{}", device.note());
+        assert!(wait_until_idle());
+    }
+
+    #[test]
+    fn the_longer_an_update_takes_on_the_cpu_the_longer_a_gpu_is_waited_for() {
+        let limits = [0.9, 1.0, 10.0, 38.0, 600.0].map(|milliseconds| gpu_time_limit(cpu(milliseconds).update));
+        assert_eq!(limits.map(|limit| limit.as_secs_f64()), [0.0, 1.6, 4.0, 15.2, 20.0]);
     }
 
     #[test]
