@@ -8,6 +8,7 @@ pub mod initialise;
 pub mod loss;
 pub mod model;
 pub mod network;
+pub mod noise;
 pub mod objective;
 pub mod optim;
 pub mod perceptron;

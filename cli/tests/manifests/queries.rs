@@ -81,6 +81,9 @@ fn queries_ask_for_what_is_exported(tree: &Tree) -> anyhow::Result<()> {
     for metric in ["impala_learner_busy_seconds", "impala_learner_waiting_seconds"] {
         ensure!(is_about("starvation", metric), "starvation is the share of waiting in waiting and work");
     }
+    for metric in ["impala_learner_actors_enough", "impala_learner_actors_connected"] {
+        ensure!(is_about("starvation", metric), "actors that are enough are not multiplied");
+    }
     Ok(())
 }
 
@@ -101,6 +104,7 @@ fn alerts_and_autoscaling_use_exported_metrics() {
             (alerts, "{namespace=\"impala\"}", "{}"),
             (alerts, "kube_pod_container_status_restarts_total", "kube_pod_restarts"),
             (scaler, "impala_learner_busy_seconds", "impala_learner_busy_ratio"),
+            (scaler, "max(impala_learner_actors_enough", "max(impala_learner_mean_return"),
             (scaler, "state=\"waiting\"", "state=\"idle\""),
         ],
     );

@@ -22,6 +22,7 @@ pub(super) struct Reporting {
     time_max: Duration,
     evaluation: Mode,
     is_lockstep: bool,
+    follows_actors: bool,
     action_count: usize,
     /// Noted when the run ends, before everybody leaves.
     at_the_end: Option<Circumstances>,
@@ -44,6 +45,7 @@ impl Reporting {
             time_max: config.goal.time_max.duration(),
             evaluation: config.goal.evaluation,
             is_lockstep: config.task.deterministic,
+            follows_actors: config.batching.fixed_trajectories(&config.rollout, config.task.deterministic).is_none(),
             action_count: config.network().action_count,
             at_the_end: None,
         }
@@ -113,6 +115,7 @@ impl Reporting {
             vitals: progress.vitals,
             laggards: endpoint.shared.registry.laggards(),
             held: endpoint.shared.registry.held(),
+            follows_actors: self.follows_actors,
         }
     }
 }

@@ -52,6 +52,11 @@ pub const TABLE: &[Metric] = &[
         "columns",
         "Environment columns in a batch, mean of the recent updates",
     ),
+    Metric::gauge(
+        "impala_learner_gradient_noise_columns",
+        "columns",
+        "Gradient noise scale: columns of a batch from which larger ones save few updates; NaN while there is no telling",
+    ),
     Metric::gauge("impala_learner_learning_rate", "1", "Learning rate of the last update"),
     Metric::histogram(
         "impala_learner_policy_lag_updates",
@@ -120,6 +125,11 @@ pub const TABLE: &[Metric] = &[
             ("nothing", ""),
             ("unknown", ""),
         ],
+    ),
+    Metric::gauge(
+        "impala_learner_actors_enough",
+        "actors",
+        "More actors than so many no longer shorten the run, or by little; NaN while there is no telling",
     ),
     Metric::gauge("impala_learner_run_state", "1", "1 for the present state of the run, 0 for the others")
         .by("state", &[("waiting", "for actors"), ("training", ""), ("completed", ""), ("stopping", "")]),

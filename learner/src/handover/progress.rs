@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 pub use tries::{Tries, Verified, VersionedPolicy};
-pub use vitals::{ReturnRange, Vitals};
+pub use vitals::{NoiseMeans, ReturnRange, Vitals};
 
 /// Episodes in the mean that decides: what environments state their goals for.
 pub const SOLVED_EPISODES: usize = impala_env::GOAL_EPISODES;

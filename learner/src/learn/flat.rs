@@ -24,7 +24,7 @@ pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32, scale: f32) -> f
     // Part by part in any case: the sum is the same to the bit on any number of threads.
     let sum = match is_split(gradient.len()) {
         true => gradient.par_chunks(PART).map(squares).collect::<Vec<_>>().iter().sum::<f64>(),
-        false => gradient.chunks(PART).map(squares).sum(),
+        false => square_sum(gradient),
     };
     let norm = sum.sqrt() as f32;
     let scale = if norm > norm_max { norm_max / norm * scale } else { scale };
@@ -32,6 +32,11 @@ pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32, scale: f32) -> f
         gradient.iter_mut().for_each(|g| *g *= scale);
     }
     norm
+}
+
+/// The square of the norm, by one thread.
+pub(super) fn square_sum(numbers: &[f32]) -> f64 {
+    numbers.chunks(PART).map(|part| Arch::new().dispatch(Squares(part))).sum()
 }
 
 /// Adds the other slices, as long as `sum`, to it: every number in their order.

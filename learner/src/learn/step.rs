@@ -14,6 +14,7 @@ use crate::learn::batch::Batch;
 use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::{LossCosts, Losses};
 use crate::learn::model::ActorCritic;
+use crate::learn::noise::{GradientNoise, PartSums};
 pub use crate::learn::objective::Correction;
 use crate::learn::objective::{Objective, ReturnScale};
 use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
@@ -73,6 +74,10 @@ pub struct Gradient {
     pub losses: Losses,
     /// Over the batch's importance ratios.
     pub ratios: RatioSums,
+    /// Over the parts that it was added up from.
+    pub parts: PartSums,
+    /// Of the batch.
+    pub columns: usize,
     /// Flat, in the layout's order.
     pub numbers: Vec<f32>,
 }
@@ -102,6 +107,8 @@ pub struct StepReport {
     pub update_norm: f32,
     /// How far the policy was from those that acted, before the update.
     pub ratios: RatioShares,
+    /// How noisy the gradient was; of a batch that is computed as a whole it is not known.
+    pub noise: Option<GradientNoise>,
 }
 
 /// The numbers ran away.

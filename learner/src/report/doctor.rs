@@ -107,6 +107,8 @@ pub struct Circumstances {
     pub laggards: Laggards,
     /// Share of the trajectories under way that lie at the learner, 0 to 1; nothing while there is no telling.
     pub held: Option<f64>,
+    /// Whether the size of a batch follows the actors.
+    pub follows_actors: bool,
 }
 
 impl Circumstances {
@@ -115,9 +117,23 @@ impl Circumstances {
     /// It takes X trajectories a second; one spends a time C on the way and in the making, and need not lie here for longer than
     /// the one before it is trained, 1 / X. So `X C + 1` must be under way. Of the `A W` that are, the share that does not lie
     /// here is `X C` (Little's law).
-    fn actors_enough(&self) -> Option<usize> {
+    fn actors_that_keep_busy(&self) -> Option<usize> {
         let away = self.actors as f64 * (1.0 - self.held?);
-        Some(away.ceil() as usize + 1)
+        Some((away.ceil() as usize + 1).max(self.actors_needed))
+    }
+
+    /// Actors with which a batch is as large as the gradient noise scale, where it follows them. Frames to a goal grow with
+    /// `1 + batch / scale` (McCandlish et al. 2018, equation 2.11), so with A actors, at so many frames a second each, a run
+    /// takes a time in proportion to `1 / A + 1 / N`: twice as many as N shorten it by a quarter, and none by more than a half.
+    fn actors_that_pay(&self) -> Option<usize> {
+        let scale = self.vitals.noise.scale().filter(|_| self.follows_actors && self.vitals.batch_columns > 0.0)?;
+        let actors = self.actors as f64 * scale / self.vitals.batch_columns;
+        Some((actors.ceil() as usize).max(self.actors_needed).max(1))
+    }
+
+    /// The smaller of the numbers that are less than are here.
+    fn fewer(&self, numbers: [Option<usize>; 2]) -> Option<usize> {
+        numbers.into_iter().flatten().min().filter(|enough| *enough < self.actors)
     }
 }
 
@@ -131,10 +147,19 @@ pub struct Diagnosis {
     pub brief: String,
     /// For the summary: `<what limits> (<the shares>): <what to change>`.
     pub sentence: String,
+    /// More actors than so many no longer shorten the run, or by little; null while there is no telling.
+    pub actors_enough: Option<usize>,
 }
 
 /// Finds what limits a run.
 pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
+    let found = find(shares, circumstances);
+    let keep_busy = circumstances.actors_that_keep_busy().filter(|_| found.limit == Limit::Learner);
+    let actors_enough = [keep_busy, circumstances.actors_that_pay()].into_iter().flatten().min();
+    Diagnosis { actors_enough, ..found }
+}
+
+fn find(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let missing = circumstances.actors_needed.saturating_sub(circumstances.actors);
     if missing > 0 {
         let actors = if missing == 1 { "1 more actor".into() } else { format!("{missing} more actors") };
@@ -167,7 +192,7 @@ pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
             format!("nothing alone ({}): learner and actors suit each other", both(shares)),
         ),
         (false, true) => round_trip(shares, circumstances.is_lockstep),
-        (false, false) => actors(shares),
+        (false, false) => actors(shares, circumstances),
     }
 }
 
@@ -178,8 +203,8 @@ fn learner(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
         true => "larger --batch-size or a smaller network",
         false => "larger --batch-size, more --learner-threads or a smaller network",
     };
-    let enough = circumstances.actors_enough().map(|enough| enough.max(circumstances.actors_needed));
-    let (no_more, or_fewer) = match enough.filter(|enough| *enough < circumstances.actors) {
+    let enough = circumstances.fewer([circumstances.actors_that_keep_busy(), circumstances.actors_that_pay()]);
+    let (no_more, or_fewer) = match enough {
         Some(enough) => (
             format!("; more than about {enough} actors no longer shorten this run"),
             format!(", {enough} actors are enough"),
@@ -191,23 +216,39 @@ fn learner(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     told(Limit::Learner, format!("{blocked}: larger batch{or_fewer}"), sentence)
 }
 
-fn actors(shares: &Shares) -> Diagnosis {
+fn actors(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let waits = percent(1.0 - shares.learner_busy);
+    let enough = circumstances.fewer([circumstances.actors_that_pay(), None]);
+    let columns = circumstances.vitals.batch_columns;
+    let little = |enough| {
+        format!(
+            "more than about {enough} actors shorten this run by little: {columns:.0} columns a batch have less noise than it needs"
+        )
+    };
     if is_full(shares) {
-        let advice = "this machine is full; run actors on others too, or on more cores";
+        let cores = format!("the cores ({}, learner waits {waits} of the time)", machine(shares));
         return told(
             Limit::Cores,
             format!("learner waits {waits}, all cores busy"),
-            format!("the cores ({}, learner waits {waits} of the time): {advice}", machine(shares)),
+            match enough {
+                Some(enough) => format!("{cores}: {}", little(enough)),
+                None => format!("{cores}: this machine is full; run actors on others too, or on more cores"),
+            },
         );
     }
-    told(
-        Limit::Actors,
-        format!("learner waits {waits}: add actors"),
-        format!(
-            "the actors (learner waits {waits} of the time): add actors (--actors) or raise --environments-per-actor"
+    let actors = format!("the actors (learner waits {waits} of the time)");
+    match enough {
+        Some(enough) => told(
+            Limit::Actors,
+            format!("learner waits {waits}, {enough} actors are enough"),
+            format!("{actors}; but {}", little(enough)),
         ),
-    )
+        None => told(
+            Limit::Actors,
+            format!("learner waits {waits}: add actors"),
+            format!("{actors}: add actors (--actors) or raise --environments-per-actor"),
+        ),
+    }
 }
 
 fn round_trip(shares: &Shares, is_lockstep: bool) -> Diagnosis {
@@ -238,7 +279,7 @@ fn round_trip(shares: &Shares, is_lockstep: bool) -> Diagnosis {
 }
 
 fn told(limit: Limit, brief: String, sentence: String) -> Diagnosis {
-    Diagnosis { limit, brief, sentence }
+    Diagnosis { limit, brief, sentence, actors_enough: None }
 }
 
 fn is_full(shares: &Shares) -> bool {

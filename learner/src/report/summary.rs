@@ -98,6 +98,8 @@ pub struct PolicyReport {
     pub policy_lag: f64,
     /// Environment columns in a batch.
     pub batch_columns: f64,
+    /// The gradient noise scale, in columns; null where it is not known.
+    pub noise_scale: Option<f64>,
 }
 
 impl PolicyReport {
@@ -110,6 +112,7 @@ impl PolicyReport {
             update_norm: vitals.update_norm,
             policy_lag: vitals.policy_lag,
             batch_columns: vitals.batch_columns,
+            noise_scale: vitals.noise.scale(),
         })
     }
 }

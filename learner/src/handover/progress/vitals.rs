@@ -3,10 +3,13 @@
 //!
 //! Written by the trainer through the progress, read by reports. Of a process, not of a run: a checkpoint does not keep it.
 
+use crate::learn::noise::GradientNoise;
 use crate::learn::step::StepReport;
 
 /// Updates that the means look back on: a batch of 80 frames is some 2 % off, two hundred of them are not.
 const UPDATES: u64 = 200;
+/// Updates before the gradient noise scale is told: the estimates of a single one are as large as what they estimate.
+const UPDATES_TO_TELL: u64 = 100;
 
 /// Means over the recent updates, each with a weight that falls by a 200th with every later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,8 +32,35 @@ pub struct Vitals {
     pub batch_columns: f64,
     /// Updates whose batches were told of: on an accelerator one more, whose report is still to come.
     pub batches: u64,
+    /// Of those that told how noisy their gradient was.
+    pub noise: NoiseMeans,
     /// Nothing before the first hundred episodes.
     pub returns: Option<ReturnRange>,
+}
+
+/// Means of what updates told of their gradient's noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NoiseMeans {
+    /// Updates that told it.
+    pub updates: u64,
+    /// Square of the true gradient's norm.
+    pub signal: f64,
+    /// Variance of the gradient of one column.
+    pub noise: f64,
+}
+
+impl NoiseMeans {
+    fn record(&mut self, newest: GradientNoise) {
+        self.updates += 1;
+        let part = weight(self.updates);
+        self.signal += part * (newest.signal - self.signal);
+        self.noise += part * (newest.noise - self.noise);
+    }
+
+    /// The gradient noise scale in columns; nothing as long as too few updates have told it.
+    pub fn scale(&self) -> Option<f64> {
+        (self.updates >= UPDATES_TO_TELL && self.signal > 0.0).then(|| self.noise / self.signal)
+    }
 }
 
 /// Between which the mean return of the last hundred episodes has moved.
@@ -57,6 +87,9 @@ impl Vitals {
             (&mut self.update_norm, report.update_norm),
         ] {
             *mean += weight * (f64::from(newest) - *mean);
+        }
+        if let Some(noise) = report.noise {
+            self.noise.record(noise);
         }
     }
 

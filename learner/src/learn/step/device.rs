@@ -142,7 +142,7 @@ impl DeviceStep {
             return Err(Diverged { gradient_norm, loss: *total });
         }
         let ratios = RatioShares { effective: *effective, clipped: *clipped };
-        Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios }))
+        Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios, noise: None }))
     }
 
     /// Queues the whole update.

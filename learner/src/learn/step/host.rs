@@ -9,6 +9,7 @@ use super::{Diverged, Gradient, StepConfig, StepReport, StepTimes};
 use crate::learn::batch::{Batch, Columns};
 use crate::learn::flat::{add_all, clip_by_global_norm, distance};
 use crate::learn::network::Network;
+use crate::learn::noise::PartSums;
 use crate::learn::objective::{Objective, ObjectiveMemory};
 use crate::learn::optim::{Optimiser, OptimiserState};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
@@ -118,11 +119,13 @@ impl<N: Network> HostStep<N> {
         }
         self.times.blocks += lap.end();
 
+        into.columns = batch.columns();
         let (first, others) = parts.split_first_mut().expect("a batch has columns");
-        (into.losses, into.ratios) = (first.losses, first.ratios);
+        (into.losses, into.ratios, into.parts) = (first.losses, first.ratios, first.parts);
         for part in others.iter() {
             into.losses += part.losses;
             into.ratios += part.ratios;
+            into.parts += part.parts;
         }
         // Summed into the first block's buffer; that of the sum before is the first block's next time.
         std::mem::swap(&mut into.numbers, &mut first.numbers);
@@ -142,7 +145,7 @@ impl<N: Network> HostStep<N> {
         learning_rate: f32,
     ) -> Result<StepReport, Diverged> {
         let mut lap = Lap::begin();
-        let Gradient { losses, ratios, numbers } = gradient;
+        let Gradient { losses, ratios, parts, columns, numbers } = gradient;
         let gradient_norm = clip_by_global_norm(numbers, self.config.gradient_norm_max, scale);
         let diverged = Err(Diverged { gradient_norm, loss: losses.total });
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
@@ -157,7 +160,8 @@ impl<N: Network> HostStep<N> {
         }
         self.times.apply += lap.end();
         let update_norm = update_norm as f32;
-        Ok(StepReport { losses: *losses, gradient_norm, update_norm, ratios: ratios.shares() })
+        let noise = parts.noise(gradient_norm, *columns);
+        Ok(StepReport { losses: *losses, gradient_norm, update_norm, ratios: ratios.shares(), noise })
     }
 
     /// Columns of each block; the last has what is left.
@@ -173,12 +177,14 @@ impl<N: Network> HostStep<N> {
     fn block(&self, batch: &Batch, columns: Range<usize>, part: &mut Gradient) {
         let mut memory = self.lock_memory().pop().unwrap_or_default();
         let BlockMemory { columns: gathered, pass, outputs, output_gradient, objective } = &mut memory;
-        batch.gather(columns, gathered);
+        batch.gather(columns.clone(), gathered);
         self.network.forward(&gathered.observations, pass, outputs);
         (part.losses, part.ratios) =
             self.objective.evaluate(gathered, outputs, batch.frames(), objective, output_gradient);
         part.numbers.resize(self.parameters.len(), 0.0);
         self.network.backward(&gathered.observations, pass, output_gradient, &mut part.numbers);
+        let share = columns.len() as f64 / batch.columns() as f64;
+        part.parts = if share < 1.0 { PartSums::of(&part.numbers, share) } else { PartSums::default() };
         self.lock_memory().push(memory);
     }
 

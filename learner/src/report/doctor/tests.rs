@@ -1,5 +1,5 @@
 use super::*;
-use crate::handover::progress::ReturnRange;
+use crate::handover::progress::{NoiseMeans, ReturnRange};
 use impala_common::status::ActorLag;
 
 fn shares(learner_busy: f64, actors_blocked: f64, machine_busy: f64) -> Shares {
@@ -67,6 +67,60 @@ fn actors_that_wait_for_a_busy_learner_are_too_many() {
         assert!(found.brief.ends_with(": larger batch"), "{found:?}");
     }
     assert!(!of(&shares(0.97, 0.4, 1.0)).sentence.contains("threads"), "no core is free for them");
+}
+
+/// 64 actors with a batch of 128 columns and a gradient noise scale of 50.
+fn many() -> Circumstances {
+    let noise = NoiseMeans { updates: 200, signal: 0.002, noise: 0.1 };
+    let vitals = Vitals { batch_columns: 128.0, effective_samples: 1.0, noise, ..Vitals::default() };
+    Circumstances { vitals, follows_actors: true, ..circumstances(64, 1) }
+}
+
+#[test]
+fn actors_whose_batches_have_less_noise_than_needed_pay_little() {
+    let found = diagnose(&shares(0.38, 0.05, 0.5), &many());
+    assert_eq!((found.limit, found.actors_enough), (Limit::Actors, Some(25)));
+    assert_eq!(found.brief, "learner waits 62 %, 25 actors are enough");
+    assert_eq!(
+        found.sentence,
+        "the actors (learner waits 62 % of the time); but more than about 25 actors shorten this run by little: 128 columns \
+         a batch have less noise than it needs"
+    );
+    let found = diagnose(&shares(0.38, 0.05, 0.97), &many());
+    assert_eq!((found.limit, found.actors_enough), (Limit::Cores, Some(25)));
+    assert!(found.sentence.contains("of the time): more than about 25 actors shorten this run by little"), "{found:?}");
+    // The smaller number counts where the learner is busy.
+    for (held, enough) in [(0.5, 25), (0.95, 5)] {
+        let found = diagnose(&shares(0.97, 0.4, 0.6), &Circumstances { held: Some(held), ..many() });
+        assert_eq!((found.limit, found.actors_enough), (Limit::Learner, Some(enough)));
+        assert!(
+            found.sentence.ends_with(&format!("more than about {enough} actors no longer shorten this run")),
+            "{found:?}"
+        );
+    }
+    // What lies at a learner that waits tells nothing of the actors.
+    assert_eq!(
+        diagnose(&shares(0.38, 0.05, 0.5), &Circumstances { held: Some(0.95), ..many() }).actors_enough,
+        Some(25)
+    );
+}
+
+#[test]
+fn more_actors_are_wanted_as_long_as_their_batches_are_small_or_tell_nothing() {
+    let with = |actors, noise: NoiseMeans, follows_actors| {
+        let vitals = Vitals { noise, ..many().vitals };
+        diagnose(&shares(0.38, 0.05, 0.5), &Circumstances { actors, vitals, follows_actors, ..many() })
+    };
+    let known = many().vitals.noise;
+    let found = with(64, NoiseMeans { noise: 0.8, ..known }, true);
+    assert_eq!((found.brief.as_str(), found.actors_enough), ("learner waits 62 %: add actors", Some(200)));
+    // Early, without a signal, and where a batch does not grow with the actors.
+    let untold =
+        [(NoiseMeans { updates: 99, ..known }, true), (NoiseMeans { signal: -0.001, ..known }, true), (known, false)];
+    for (noise, follows_actors) in untold {
+        let found = with(64, noise, follows_actors);
+        assert_eq!((found.brief.as_str(), found.actors_enough), ("learner waits 62 %: add actors", None));
+    }
 }
 
 #[test]
