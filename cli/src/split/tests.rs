@@ -44,9 +44,9 @@ fn a_learner_that_takes_its_time_needs_one_actor() {
 }
 
 #[test]
-fn actors_that_take_their_time_get_the_cores_up_to_a_sane_policy_lag() {
+fn actors_that_take_their_time_get_the_cores_as_far_as_they_pay() {
     let slow = costs(&[1_000], 50_000);
-    assert_eq!(chosen(16, &slow, ONE), (8, 1), "no more than the policy lag allows");
+    assert_eq!(chosen(16, &slow, ONE), (16, 1), "no more than pay");
     let many = Demand { trajectories_per_batch: 8, ..ONE };
     assert_eq!(chosen(16, &slow, many), (16, 1));
     assert_eq!(chosen(4, &slow, many), (8, 1), "a batch needs eight");
