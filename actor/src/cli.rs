@@ -170,7 +170,7 @@ fn exit_with_parent(shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut buffer = [0; 256];
         let mut stdin = std::io::stdin().lock();
         while stdin.read(&mut buffer).is_ok_and(|read| read > 0) {}
-        tracing::info!("the parent process is gone, stopping");
+        tracing::info!("the parent process is gone or needs no actor any more, stopping");
         shutdown.cancel();
         std::thread::sleep(ORPHAN_GRACE);
         std::process::exit(1);

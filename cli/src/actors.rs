@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Time between two looks at the processes.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Time that actors have to end by themselves when the run is over.
+/// Time that actors have to end when the run is over.
 const GRACE: Duration = Duration::from_secs(3);
+/// Of it, the time in which they end by themselves, having heard from the learner that the run is over.
+const FAREWELL: Duration = Duration::from_millis(250);
 /// An actor that dies this often is not started again: something is wrong that a restart does not mend.
 const RESTARTS_MAX: u32 = 10;
 
@@ -119,11 +121,15 @@ impl ActorProcesses {
         }
     }
 
-    /// Waits for the actors to end by themselves, then ends those that do not.
+    /// Waits for the actors to end by themselves, asks those that do not, and ends those that do not even then. One that came
+    /// when the learner was gone already has not heard of the end: it would wait for the next learner.
     pub(crate) async fn finish(mut self) {
-        let deadline = Instant::now() + GRACE;
-        while Instant::now() < deadline && self.processes.iter_mut().any(|p| matches!(p.child.try_wait(), Ok(None))) {
+        let began = Instant::now();
+        while began.elapsed() < GRACE && self.processes.iter_mut().any(|p| matches!(p.child.try_wait(), Ok(None))) {
             tokio::time::sleep(Duration::from_millis(2)).await;
+            if began.elapsed() >= FAREWELL {
+                self.processes.iter_mut().for_each(|process| drop(process.child.stdin.take()));
+            }
         }
     }
 }
@@ -135,5 +141,34 @@ impl Drop for ActorProcesses {
             let _ = process.child.kill();
             let _ = process.child.wait();
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn an_actor_that_came_too_late_is_asked_to_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        // It waits as an actor does whose learner is gone, until its standard input is closed.
+        let waiting = format!("#!/bin/sh\ncat\necho asked > {}\n", path("ended").display());
+        std::fs::write(path("actor"), waiting).unwrap();
+        std::fs::set_permissions(path("actor"), PermissionsExt::from_mode(0o755)).unwrap();
+        let mut actors = ActorProcesses {
+            program: path("actor"),
+            learner: "http://127.0.0.1:1".into(),
+            log_dir: directory.path().to_owned(),
+            log_format: "human",
+            may_restart: true,
+            processes: Vec::new(),
+        };
+        let child = actors.spawn(0).unwrap();
+        actors.processes.push(ActorProcess { index: 0, child, restarts: 0, is_over: false });
+        actors.finish().await;
+        // One that is killed has not come so far.
+        assert_eq!(std::fs::read_to_string(path("ended")).unwrap(), "asked\n");
     }
 }
