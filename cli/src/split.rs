@@ -36,7 +36,7 @@ const UNDER_WAY_MAX: usize = 16;
 const THREADS_GAIN_MIN: f64 = 1.1;
 /// Actors a core that `train` starts of its own accord.
 const ACTORS_PER_CORE_MAX: usize = 4;
-/// Actors that `train` starts of its own accord, be they needed to fill a batch.
+/// Actors that `train` starts of its own accord, be they needed to fill a batch of a given size.
 const ACTORS_MAX: usize = 64;
 
 /// What updates and unrolls take here.
@@ -53,6 +53,8 @@ pub(crate) struct Costs {
 pub(crate) struct Demand {
     /// Trajectories in an update, with few actors.
     pub(crate) trajectories_per_batch: usize,
+    /// Trajectories without which there is no update: one where batches follow the actors.
+    pub(crate) trajectories_needed: usize,
     /// Frames in a trajectory.
     pub(crate) frames: usize,
     /// Trajectories that an actor may have on their way.
@@ -91,7 +93,7 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Splits `cores` cores.
 pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
-    let Demand { trajectories_per_batch, frames, in_flight_max, network_threads } = demand;
+    let Demand { trajectories_per_batch, trajectories_needed, frames, in_flight_max, network_threads } = demand;
     let batch = trajectories_per_batch as f64;
     let (unroll, serial) = (costs.unroll.as_secs_f64(), MESSAGE_SERIAL.as_secs_f64() / network_threads as f64);
     let numbers = FRAME_WORK.as_secs_f64() * frames as f64;
@@ -113,7 +115,7 @@ pub(crate) fn split(cores: usize, costs: &Costs, demand: Demand) -> Split {
     let windows = batch * (unroll + way) / interval(&chosen) / in_flight_max as f64;
     let sane = (UNDER_WAY_MAX * trajectories_per_batch).div_ceil(in_flight_max);
     let wanted = windows.round().max(1.0) as usize;
-    let needed = trajectories_per_batch.div_ceil(in_flight_max);
+    let needed = trajectories_needed.div_ceil(in_flight_max);
     let actors = wanted.min(sane).min(ACTORS_PER_CORE_MAX * cores).max(needed.min(ACTORS_MAX));
     Split { actors, learner_threads, update, unroll: costs.unroll, cores }
 }

@@ -146,6 +146,7 @@ fn settle_split(learner: Learner, open: OpenSplit) -> anyhow::Result<(Learner, O
     let costs = split::measure(config, learner.device(), open, cores)?;
     let demand = Demand {
         trajectories_per_batch: config.few_columns() / config.rollout.environments_per_actor,
+        trajectories_needed: config.fixed_trajectories().unwrap_or(1),
         frames: config.rollout.frames_per_trajectory(),
         in_flight_max: config.rollout.in_flight_max,
         network_threads: config.serving.network_threads(),

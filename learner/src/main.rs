@@ -36,6 +36,6 @@ fn main() -> ExitCode {
         errors::tell(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     });
-    let _ = device_choice::wait_until_idle();
+    device_choice::wait_until_idle();
     status
 }

@@ -4,7 +4,8 @@ fn config(toml: &str) -> Config {
     Config::complete(toml.parse().unwrap(), &impala_env::builtin()).unwrap()
 }
 
-const ONE: Demand = Demand { trajectories_per_batch: 1, frames: 80, in_flight_max: 1, network_threads: 1 };
+const ONE: Demand =
+    Demand { trajectories_per_batch: 1, trajectories_needed: 1, frames: 80, in_flight_max: 1, network_threads: 1 };
 
 fn micros(micros: u64) -> Duration {
     Duration::from_micros(micros)
@@ -47,7 +48,7 @@ fn a_learner_that_takes_its_time_needs_one_actor() {
 fn actors_that_take_their_time_get_the_cores_as_far_as_they_pay() {
     let slow = costs(&[1_000], 50_000);
     assert_eq!(chosen(16, &slow, ONE), (16, 1), "no more than pay");
-    let many = Demand { trajectories_per_batch: 8, ..ONE };
+    let many = Demand { trajectories_per_batch: 8, trajectories_needed: 8, ..ONE };
     assert_eq!(chosen(16, &slow, many), (16, 1));
     assert_eq!(chosen(4, &slow, many), (8, 1), "a batch needs eight");
 }
@@ -63,11 +64,11 @@ fn threads_are_taken_where_they_pay_and_actors_keep_up() {
 
 #[test]
 fn a_batch_is_always_filled_within_what_a_machine_can_carry() {
-    let demand = Demand { trajectories_per_batch: 6, in_flight_max: 2, ..ONE };
+    let demand = Demand { trajectories_per_batch: 6, trajectories_needed: 6, in_flight_max: 2, ..ONE };
     assert_eq!(chosen(2, &costs(&[1_000_000], 10), demand).0, 3);
-    let absurd = Demand { trajectories_per_batch: 1000, ..ONE };
+    let absurd = Demand { trajectories_per_batch: 1000, trajectories_needed: 1000, ..ONE };
     assert_eq!(chosen(2, &costs(&[1_000], 10), absurd).0, ACTORS_MAX);
-    let many = Demand { trajectories_per_batch: 16, ..absurd };
+    let many = Demand { trajectories_per_batch: 16, trajectories_needed: 16, ..absurd };
     assert_eq!(chosen(2, &costs(&[1_000], 10), many).0, 16);
 }
 

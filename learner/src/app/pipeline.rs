@@ -220,7 +220,7 @@ fn batch_size(config: &Config) -> BatchSize {
 pub fn follow_plan(config: &Config) -> FollowPlan {
     let within = config.batching.trajectories_within(&config.rollout);
     FollowPlan {
-        lag_target: config.batching.policy_lag_target,
+        lag_target: config.batching.lag_target(),
         in_flight_max: config.rollout.in_flight_max,
         least: *within.start(),
         most: *within.end(),

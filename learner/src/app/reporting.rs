@@ -5,7 +5,7 @@ use super::pipeline::Handover;
 use crate::config::Config;
 use crate::handover::metrics;
 use crate::handover::progress::Progress;
-use crate::report::doctor::Circumstances;
+use crate::report::doctor::{BatchGrowth, Circumstances};
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
 use crate::report::summary::{RunEnd, Summary};
@@ -22,7 +22,7 @@ pub(super) struct Reporting {
     time_max: Duration,
     evaluation: Mode,
     is_lockstep: bool,
-    follows_actors: bool,
+    growth: Option<BatchGrowth>,
     action_count: usize,
     /// Noted when the run ends, before everybody leaves.
     at_the_end: Option<Circumstances>,
@@ -45,7 +45,7 @@ impl Reporting {
             time_max: config.goal.time_max.duration(),
             evaluation: config.goal.evaluation,
             is_lockstep: config.task.deterministic,
-            follows_actors: config.batching.fixed_trajectories(&config.rollout, config.task.deterministic).is_none(),
+            growth: batch_growth(config),
             action_count: config.network().action_count,
             at_the_end: None,
         }
@@ -115,7 +115,17 @@ impl Reporting {
             vitals: progress.vitals,
             laggards: endpoint.shared.registry.laggards(),
             held: endpoint.shared.registry.held(),
-            follows_actors: self.follows_actors,
+            growth: self.growth,
         }
     }
+}
+
+/// How batches grow with the actors, where their size follows them.
+fn batch_growth(config: &Config) -> Option<BatchGrowth> {
+    let is_fixed = config.fixed_trajectories().is_some();
+    let under_way = config.rollout.in_flight_max as f64 * config.rollout.environments_per_actor as f64;
+    (!is_fixed).then(|| BatchGrowth {
+        columns_per_actor: under_way / config.batching.lag_target(),
+        columns_min: config.few_columns() as f64,
+    })
 }

@@ -18,7 +18,7 @@ section! {
             "B: environment columns in one update, a multiple of --environments-per-actor; an update trains T x B frames. Not given, it follows the actors that deliver, and gradients are scaled with it."
             in Bounds::UpTo(1 << 24);
         policy_lag_target: f64 = 4.0, "4", "IMPALA_POLICY_LAG_TARGET",
-            "Updates by which trajectories are behind on average, where --batch-size is not given: a batch holds as many as that takes."
+            "Updates by which trajectories are behind on average, where --batch-size is not given: a batch holds as many as that takes. At most half of --policy-lag-max counts."
             in Bounds::Positive;
         batch_size_max: usize = 4096, "4096", "IMPALA_BATCH_SIZE_MAX",
             "Columns at most in a batch that follows the actors; with more of them the lag grows."
@@ -37,7 +37,13 @@ impl Batching {
 
     /// Trajectories in a batch with few actors, fixed or not.
     pub fn few_trajectories(&self, rollout: &Rollout) -> usize {
-        self.fixed_trajectories(rollout, false).unwrap_or(least_trajectories(rollout))
+        self.fixed_trajectories(rollout, false).unwrap_or(*self.trajectories_within(rollout).start())
+    }
+
+    /// Updates by which trajectories are to be behind on average, where batches follow the actors: no more than half of the most that
+    /// is allowed, since most of them would be refused.
+    pub fn lag_target(&self) -> f64 {
+        self.policy_lag_target.min((self.policy_lag_max as f64 / 2.0).max(1.0))
     }
 
     /// Bounds of the trajectories in a batch that follows the actors: those of enough columns to learn from, and those that memory
@@ -50,8 +56,17 @@ impl Batching {
 
     /// A batch holds whole trajectories and can be allocated.
     pub(super) fn validate(&self, rollout: &Rollout) -> Result<(), ConfigError> {
-        let Some(batch_size) = self.batch_size else { return Ok(()) };
         let n = rollout.environments_per_actor;
+        let Some(batch_size) = self.batch_size else {
+            return match self.batch_size_max < n {
+                true => invalid(
+                    "batch_size_max",
+                    self.batch_size_max,
+                    format!("must be at least environments_per_actor = {n}, because a batch holds whole trajectories"),
+                ),
+                false => Ok(()),
+            };
+        };
         if !batch_size.is_multiple_of(n) {
             let near = batch_size.next_multiple_of(n);
             return invalid(

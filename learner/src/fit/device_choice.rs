@@ -8,6 +8,7 @@
 use crate::config::compute::Compute;
 use crate::fit::calibration::{self, Workload};
 use crate::learn::compute::{ComputeDevice, DeviceChoice, DeviceError};
+use impala_common::process::errors;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ const GPU_TIME_MIN: Duration = Duration::from_millis(1600);
 const GPU_TIME_MAX: Duration = Duration::from_secs(20);
 /// For a measurement that nobody waited for, before the process ends.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Of it, what nobody is told of.
+const IDLE_TIME_QUIET: Duration = Duration::from_secs(1);
 /// For the CPU's updates.
 const CPU_TIME_MAX: Duration = Duration::from_millis(300);
 /// A CPU that needs longer for an update does more arithmetic in it than a GPU that is not ready yet needs this time for.
@@ -168,17 +171,22 @@ fn gpu_time(workload: &Workload, gpu: &ComputeDevice, limit: Duration) -> GpuTim
     }
 }
 
-/// Returns when no measurement is under way any more, or after [`IDLE_TIME_MAX`], and tells which. For the end of a process: a driver that still
+/// Returns when no measurement is under way any more, or after [`IDLE_TIME_MAX`]; tells a person who waits. For the end of a process: a driver that still
 /// compiles on one thread while another ends the process, and with it what the driver holds, breaks it with a signal, after all
 /// is done and in place of its exit status.
-pub fn wait_until_idle() -> bool {
-    let until = Instant::now() + IDLE_TIME_MAX;
-    let threads = std::mem::take(&mut *UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner));
-    let is_idle = || threads.iter().all(JoinHandle::is_finished);
-    while !is_idle() && Instant::now() < until {
+pub fn wait_until_idle() {
+    let began = Instant::now();
+    let mut is_told = false;
+    let is_idle = || UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).iter().all(JoinHandle::is_finished);
+    while !is_idle() && began.elapsed() < IDLE_TIME_MAX {
+        if !is_told && began.elapsed() > IDLE_TIME_QUIET {
+            errors::tell(format_args!(
+                "waiting for the GPU's driver, which still compiles for the measurement of --device auto"
+            ));
+            is_told = true;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
-    is_idle()
 }
 
 #[cfg(test)]
@@ -217,7 +225,8 @@ mod tests {
         let device = faster(&Workload::of(&config), 1, &ComputeDevice::cpu(), |_| Duration::from_nanos(1));
         assert!(device.is_cpu());
         assert!(device.note().contains("not ready after 0.0 s"), "{}", device.note());
-        assert!(wait_until_idle());
+        wait_until_idle();
+        assert!(UNDER_WAY.lock().unwrap().iter().all(JoinHandle::is_finished));
     }
 
     #[test]

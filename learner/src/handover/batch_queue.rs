@@ -17,11 +17,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// How often the mean time between two batches the trainer waits for the last trajectories of one.
-pub const PATIENCE: u32 = 3;
-/// Within this, whatever the mean.
-pub const PATIENCE_MIN: Duration = Duration::from_millis(20);
-/// Within this, whatever the mean.
-pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
+const PATIENCE: u32 = 3;
+/// It waits so long at least: processes that share a core may be held up for some milliseconds.
+const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// And so long at most, a stall that a person still bears. With a lag of 4 updates it is enough for actors that need 80 s for a
+/// trajectory: of slower ones each makes batches of its own, and the lag grows.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// And so long for the first batch, when nothing is known of the pace.
+const PATIENCE_FIRST: Duration = Duration::from_secs(2);
+/// A time between two batches counts as at most so many means, and [`PATIENCE_FIRST`]: a pause, in which nobody was here, says
+/// nothing of the pace, but one that has become slower is followed.
+const PAUSE_FROM: u32 = 8;
 /// Batches that the mean looks back on.
 const PACE_BATCHES: u32 = 8;
 /// What a wait without a bound is cut up into.
@@ -55,14 +61,14 @@ struct Pace {
 impl Pace {
     /// The trainer has a batch.
     fn mark(&mut self, now: Instant) {
-        let since = self.newest.replace(now).map(|newest| now.duration_since(newest));
-        // A pause, in which nobody was here, says nothing of the pace.
-        let Some(since) = since.map(|since| since.min(PATIENCE_MAX)) else { return };
+        let Some(newest) = self.newest.replace(now) else { return };
+        let most = (self.mean.unwrap_or_default() * PAUSE_FROM).clamp(PATIENCE_FIRST, PATIENCE_MAX);
+        let since = now.duration_since(newest).min(most);
         self.mean = Some(self.mean.map_or(since, |mean| (mean * (PACE_BATCHES - 1) + since) / PACE_BATCHES));
     }
 
     fn patience(&self) -> Duration {
-        self.mean.map_or(PATIENCE_MAX, |mean| (mean * PATIENCE).clamp(PATIENCE_MIN, PATIENCE_MAX))
+        self.mean.map_or(PATIENCE_FIRST, |mean| (mean * PATIENCE).clamp(PATIENCE_MIN, PATIENCE_MAX))
     }
 }
 
@@ -354,14 +360,20 @@ mod tests {
     fn patience_is_some_times_the_usual_time_between_two_batches_within_bounds() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        assert_eq!(pace.patience(), PATIENCE_MAX);
+        assert_eq!(pace.patience(), PATIENCE_FIRST);
         (0..100).for_each(|i| pace.mark(start + i * Duration::from_millis(100)));
         let patience = pace.patience().as_secs_f64();
         assert!((patience - 0.3).abs() < 0.01, "{patience}");
         // An hour without actors is no pace.
         pace.mark(start + Duration::from_secs(3600));
-        assert!(pace.patience() < PATIENCE_MAX);
-        (0..100).for_each(|_| pace.mark(start + Duration::from_secs(3600)));
+        assert!(pace.patience() < PATIENCE_FIRST);
+        // Batches that have become slower, with 64 actors that need 80 s each, are.
+        (1..50).for_each(|i| pace.mark(start + Duration::from_secs(3600) + i * Duration::from_secs(5)));
+        let patience = pace.patience().as_secs_f64();
+        assert!((patience - 15.0).abs() < 0.5, "{patience}");
+        (1..50).for_each(|i| pace.mark(start + Duration::from_secs(7200) + i * Duration::from_secs(50)));
+        assert_eq!(pace.patience(), PATIENCE_MAX);
+        (0..200).for_each(|_| pace.mark(start + Duration::from_secs(9650)));
         assert_eq!(pace.patience(), PATIENCE_MIN);
     }
 

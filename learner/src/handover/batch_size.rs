@@ -89,11 +89,16 @@ impl BatchSize {
         following.follow();
     }
 
-    /// The trainer has waited long enough for all others than these.
-    pub(super) fn only(&mut self, present: &HashSet<Incarnation>) {
+    /// The trainer has waited long enough for all others than these, of whom so many trajectories are here: the next batch is what
+    /// is there.
+    pub(super) fn only(&mut self, present: &HashSet<Incarnation>, trajectories: usize) {
         let Self::Follows(following) = self else { return };
+        if trajectories == 0 {
+            return;
+        }
         following.last.retain(|incarnation, _| present.contains(incarnation));
         following.follow();
+        following.trajectories = following.trajectories.min(trajectories);
     }
 }
 
@@ -157,11 +162,25 @@ mod tests {
         assert_eq!(size.trajectories(), 2);
         rounds(&mut size, 0..64, 1);
         assert_eq!(size.trajectories(), 16);
-        size.only(&[Incarnation(3)].into());
+        size.only(&[Incarnation(3)].into(), 1);
         assert_eq!(size.trajectories(), 1);
         // Whoever comes again counts again.
         rounds(&mut size, 0..64, 1);
         assert_eq!(size.trajectories(), 16);
+    }
+
+    #[test]
+    fn a_batch_that_waits_no_longer_is_what_is_there_also_where_actors_may_have_more_under_way() {
+        let mut size = BatchSize::following(FollowPlan { in_flight_max: 2, least: 8, ..PLAN });
+        rounds(&mut size, 0..2, 4);
+        assert_eq!(size.trajectories(), 4);
+        // One of the two stands still after its first; three are here.
+        size.only(&[Incarnation(0), Incarnation(1)].into(), 3);
+        assert_eq!(size.trajectories(), 3);
+        // Nobody is forgotten where nobody is here: all may merely be at work.
+        size.only(&HashSet::new(), 0);
+        rounds(&mut size, 0..2, 4);
+        assert_eq!(size.trajectories(), 4);
     }
 
     #[test]

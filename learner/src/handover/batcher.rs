@@ -122,7 +122,8 @@ impl Batcher {
     /// The last trajectories of a batch are not waited for any longer, if the size may follow: the actors of those that are here
     /// are all that count, until others come again.
     pub fn do_without_the_rest(&mut self) {
-        self.size.only(&self.ready.iter().map(|admitted| admitted.ticket.incarnation()).collect());
+        let present = self.ready.iter().map(|admitted| admitted.ticket.incarnation()).collect();
+        self.size.only(&present, self.ready.len());
     }
 
     /// Whether it makes sense to do without the rest.

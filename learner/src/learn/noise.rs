@@ -11,7 +11,8 @@
 //!
 //! which two lines give unbiased estimates of `|G|^2` and of `tr(S)` (McCandlish et al. 2018, "An Empirical Model of Large-Batch
 //! Training", appendix A.1). Their means over many updates have the quotient `tr(S) / |G|^2`, the gradient noise scale, in columns:
-//! with a batch of that size a run needs about half of the updates, and twice the frames, of one with the smallest that learns.
+//! with batches of that size a run needs about twice the frames of one with the smallest, and twice the updates of one with the
+//! largest.
 
 use super::flat::square_sum;
 

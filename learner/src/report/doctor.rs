@@ -107,28 +107,53 @@ pub struct Circumstances {
     pub laggards: Laggards,
     /// Share of the trajectories under way that lie at the learner, 0 to 1; nothing while there is no telling.
     pub held: Option<f64>,
-    /// Whether the size of a batch follows the actors.
-    pub follows_actors: bool,
+    /// How a batch grows with the actors; nothing where its size is fixed.
+    pub growth: Option<BatchGrowth>,
+}
+
+/// How a batch grows with the actors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchGrowth {
+    /// Columns for each of many actors.
+    pub columns_per_actor: f64,
+    /// Columns with few.
+    pub columns_min: f64,
 }
 
 impl Circumstances {
     /// Actors that keep the learner as busy as those that are here do, where it has all that it can take.
     ///
     /// It takes X trajectories a second; one spends a time C on the way and in the making, and need not lie here for longer than
-    /// the one before it is trained, 1 / X. So `X C + 1` must be under way. Of the `A W` that are, the share that does not lie
-    /// here is `X C` (Little's law).
+    /// its batch of K gathers, K / X. So `X C + K` must be under way. Of the `A W` that are, the share that does not lie here is
+    /// `X C` (Little's law), and K are those of the actors that a batch needs.
     fn actors_that_keep_busy(&self) -> Option<usize> {
         let away = self.actors as f64 * (1.0 - self.held?);
-        Some((away.ceil() as usize + 1).max(self.actors_needed))
+        Some(away.ceil() as usize + self.actors_needed.max(1))
     }
 
     /// Actors with which a batch is as large as the gradient noise scale, where it follows them. Frames to a goal grow with
     /// `1 + batch / scale` (McCandlish et al. 2018, equation 2.11), so with A actors, at so many frames a second each, a run
     /// takes a time in proportion to `1 / A + 1 / N`: twice as many as N shorten it by a quarter, and none by more than a half.
     fn actors_that_pay(&self) -> Option<usize> {
-        let scale = self.vitals.noise.scale().filter(|_| self.follows_actors && self.vitals.batch_columns > 0.0)?;
-        let actors = self.actors as f64 * scale / self.vitals.batch_columns;
-        Some((actors.ceil() as usize).max(self.actors_needed).max(1))
+        let (scale, growth) = (self.vitals.noise_scale()?, self.growth?);
+        Some((scale.max(growth.columns_min) / growth.columns_per_actor).ceil() as usize)
+    }
+
+    /// What makes batches larger; nothing where they have less noise than they need already.
+    fn larger_batches(&self) -> Option<&'static str> {
+        let is_enough = self.vitals.noise_scale().is_some_and(|scale| self.vitals.batch_columns >= scale);
+        let way =
+            if self.growth.is_some() { "lower --policy-lag-target (larger batches)" } else { "larger --batch-size" };
+        (!is_enough).then_some(way)
+    }
+
+    /// What makes messages and updates fewer and larger.
+    fn larger_messages(&self) -> &'static str {
+        match (self.larger_batches(), self.growth) {
+            (None, _) => "raise --unroll-length",
+            (Some(_), Some(_)) => "raise --environments-per-actor or --unroll-length",
+            (Some(_), None) => "raise --batch-size with --environments-per-actor or --unroll-length",
+        }
     }
 
     /// The smaller of the numbers that are less than are here.
@@ -191,18 +216,18 @@ fn find(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
             "learner and actors both busy".into(),
             format!("nothing alone ({}): learner and actors suit each other", both(shares)),
         ),
-        (false, true) => round_trip(shares, circumstances.is_lockstep),
+        (false, true) => round_trip(shares, circumstances),
         (false, false) => actors(shares, circumstances),
     }
 }
 
 fn learner(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let shares_told = busy_and_blocked(shares);
+    let larger = circumstances.larger_batches();
     // Threads need cores that are free.
-    let advice = match is_full(shares) {
-        true => "larger --batch-size or a smaller network",
-        false => "larger --batch-size, more --learner-threads or a smaller network",
-    };
+    let threads = (!is_full(shares)).then_some("more --learner-threads");
+    let ways: Vec<_> = larger.into_iter().chain(threads).collect();
+    let advice = if ways.is_empty() { String::new() } else { format!("{} or ", ways.join(", ")) } + "a smaller network";
     let enough = circumstances.fewer([circumstances.actors_that_keep_busy(), circumstances.actors_that_pay()]);
     let (no_more, or_fewer) = match enough {
         Some(enough) => (
@@ -251,20 +276,20 @@ fn actors(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     }
 }
 
-fn round_trip(shares: &Shares, is_lockstep: bool) -> Diagnosis {
-    if is_lockstep {
+fn round_trip(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
+    if circumstances.is_lockstep {
         let sentence = format!("the lockstep of a deterministic run ({}): larger --batch-size", both(shares));
         return told(Limit::Lockstep, "lockstep: both sides wait".into(), sentence);
     }
     if is_full(shares) {
         return told(
             Limit::Cores,
-            "all cores busy with short updates: larger batch".into(),
+            "all cores busy with short updates".into(),
             format!(
-                "the cores ({}, {}): messages and updates are small; raise --batch-size with --environments-per-actor or \
-                 --unroll-length",
+                "the cores ({}, {}): messages and updates are small; {}",
                 machine(shares),
-                both(shares)
+                both(shares),
+                circumstances.larger_messages()
             ),
         );
     }
@@ -272,8 +297,9 @@ fn round_trip(shares: &Shares, is_lockstep: bool) -> Diagnosis {
         Limit::RoundTrip,
         "both sides wait: raise --in-flight-max".into(),
         format!(
-            "the round trip ({}): updates are short, both sides wait; raise --in-flight-max (more policy lag) or --batch-size",
-            both(shares)
+            "the round trip ({}): updates are short, both sides wait; raise --in-flight-max (more policy lag), or {}",
+            both(shares),
+            circumstances.larger_messages().trim_start_matches("raise ")
         ),
     )
 }

@@ -112,7 +112,7 @@ impl PolicyReport {
             update_norm: vitals.update_norm,
             policy_lag: vitals.policy_lag,
             batch_columns: vitals.batch_columns,
-            noise_scale: vitals.noise.scale(),
+            noise_scale: vitals.noise_scale(),
         })
     }
 }

@@ -43,6 +43,8 @@ pub struct Vitals {
 pub struct NoiseMeans {
     /// Updates that told it.
     pub updates: u64,
+    /// The newest of them, as counted over all.
+    pub newest_update: u64,
     /// Square of the true gradient's norm.
     pub signal: f64,
     /// Variance of the gradient of one column.
@@ -50,16 +52,12 @@ pub struct NoiseMeans {
 }
 
 impl NoiseMeans {
-    fn record(&mut self, newest: GradientNoise) {
+    fn record(&mut self, newest: GradientNoise, update: u64) {
         self.updates += 1;
+        self.newest_update = update;
         let part = weight(self.updates);
         self.signal += part * (newest.signal - self.signal);
         self.noise += part * (newest.noise - self.noise);
-    }
-
-    /// The gradient noise scale in columns; nothing as long as too few updates have told it.
-    pub fn scale(&self) -> Option<f64> {
-        (self.updates >= UPDATES_TO_TELL && self.signal > 0.0).then(|| self.noise / self.signal)
     }
 }
 
@@ -89,8 +87,16 @@ impl Vitals {
             *mean += weight * (f64::from(newest) - *mean);
         }
         if let Some(noise) = report.noise {
-            self.noise.record(noise);
+            self.noise.record(noise, self.updates);
         }
+    }
+
+    /// The gradient noise scale of the recent updates, in columns; nothing as long as too few have told it, and when they no longer
+    /// do.
+    pub fn noise_scale(&self) -> Option<f64> {
+        let NoiseMeans { updates, newest_update, signal, noise } = self.noise;
+        let is_told = updates >= UPDATES_TO_TELL && newest_update + UPDATES_TO_TELL > self.updates;
+        (is_told && signal > 0.0).then(|| noise / signal)
     }
 
     /// The lags of the trajectories of an update, and its columns.

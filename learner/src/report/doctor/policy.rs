@@ -87,10 +87,11 @@ fn too_old(circumstances: &Circumstances) -> Option<Diagnosis> {
         return None;
     }
     let (effective, lag) = (percent(vitals.effective_samples), vitals.policy_lag);
+    let larger = circumstances.larger_batches().map_or(String::new(), |way| format!("{way}, "));
     let fewer = if circumstances.actors > circumstances.actors_needed { " or fewer --actors" } else { "" };
     let sentence = format!(
-        "policies that are too old ({lag:.0} updates behind, effective sample size {effective} of the frames): larger \
-         --batch-size, lower --learning-rate{fewer}"
+        "policies that are too old ({lag:.0} updates behind, effective sample size {effective} of the frames): {larger}\
+         lower --learning-rate{fewer}"
     );
-    Some(told(Limit::OldPolicies, format!("policies are too old: {lag:.0} updates behind; larger batch"), sentence))
+    Some(told(Limit::OldPolicies, format!("policies are too old: {lag:.0} updates behind"), sentence))
 }

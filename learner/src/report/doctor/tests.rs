@@ -59,8 +59,8 @@ fn actors_that_wait_for_a_busy_learner_are_too_many() {
         "the learner (busy 97 %, actors blocked 40 %): larger --batch-size, more --learner-threads or a smaller network; \
          more than about 5 actors no longer shorten this run"
     );
-    // As many as a batch needs are needed.
-    assert!(with(64, 16, Some(0.95)).sentence.ends_with("more than about 16 actors no longer shorten this run"));
+    // Those of a batch lie here while it gathers.
+    assert!(with(64, 16, Some(0.95)).sentence.ends_with("more than about 20 actors no longer shorten this run"));
     for (actors, held) in [(1, Some(0.9)), (2, Some(0.4)), (64, None)] {
         let found = with(actors, 1, held);
         assert!(found.sentence.ends_with("; more actors would not shorten this run"), "{found:?}");
@@ -71,9 +71,10 @@ fn actors_that_wait_for_a_busy_learner_are_too_many() {
 
 /// 64 actors with a batch of 128 columns and a gradient noise scale of 50.
 fn many() -> Circumstances {
-    let noise = NoiseMeans { updates: 200, signal: 0.002, noise: 0.1 };
-    let vitals = Vitals { batch_columns: 128.0, effective_samples: 1.0, noise, ..Vitals::default() };
-    Circumstances { vitals, follows_actors: true, ..circumstances(64, 1) }
+    let noise = NoiseMeans { updates: 200, newest_update: 200, signal: 0.002, noise: 0.1 };
+    let vitals = Vitals { updates: 200, batch_columns: 128.0, effective_samples: 1.0, noise, ..Vitals::default() };
+    let growth = Some(BatchGrowth { columns_per_actor: 2.0, columns_min: 8.0 });
+    Circumstances { vitals, growth, ..circumstances(64, 1) }
 }
 
 #[test]
@@ -107,18 +108,25 @@ fn actors_whose_batches_have_less_noise_than_needed_pay_little() {
 
 #[test]
 fn more_actors_are_wanted_as_long_as_their_batches_are_small_or_tell_nothing() {
-    let with = |actors, noise: NoiseMeans, follows_actors| {
+    let with = |noise: NoiseMeans, growth| {
         let vitals = Vitals { noise, ..many().vitals };
-        diagnose(&shares(0.38, 0.05, 0.5), &Circumstances { actors, vitals, follows_actors, ..many() })
+        diagnose(&shares(0.38, 0.05, 0.5), &Circumstances { vitals, growth, ..many() })
     };
+    let growth = many().growth;
     let known = many().vitals.noise;
-    let found = with(64, NoiseMeans { noise: 0.8, ..known }, true);
+    let found = with(NoiseMeans { noise: 0.8, ..known }, growth);
     assert_eq!((found.brief.as_str(), found.actors_enough), ("learner waits 62 %: add actors", Some(200)));
-    // Early, without a signal, and where a batch does not grow with the actors.
-    let untold =
-        [(NoiseMeans { updates: 99, ..known }, true), (NoiseMeans { signal: -0.001, ..known }, true), (known, false)];
-    for (noise, follows_actors) in untold {
-        let found = with(64, noise, follows_actors);
+    // A scale below the batches of few actors: those do not grow with them.
+    assert_eq!(with(NoiseMeans { noise: 0.001, ..known }, growth).actors_enough, Some(4));
+    // Early, of long ago, without a signal, and where a batch does not grow with the actors.
+    let untold = [
+        (NoiseMeans { updates: 99, ..known }, growth),
+        (NoiseMeans { newest_update: 100, ..known }, growth),
+        (NoiseMeans { signal: -0.001, ..known }, growth),
+        (known, None),
+    ];
+    for (noise, growth) in untold {
+        let found = with(noise, growth);
         assert_eq!((found.brief.as_str(), found.actors_enough), ("learner waits 62 %: add actors", None));
     }
 }
@@ -130,7 +138,7 @@ fn two_sides_that_wait_feel_the_round_trip() {
     assert_eq!(
         found.sentence,
         "the round trip (learner busy 60 %, actors blocked 70 %): updates are short, both sides wait; raise \
-         --in-flight-max (more policy lag) or --batch-size"
+         --in-flight-max (more policy lag), or --batch-size with --environments-per-actor or --unroll-length"
     );
     let found = diagnose(&shares(0.3, 0.7, 0.5), &Circumstances { is_lockstep: true, ..Circumstances::default() });
     assert_eq!(found.limit, Limit::Lockstep);
@@ -203,7 +211,7 @@ fn of_policy(vitals: Vitals) -> Diagnosis {
 fn policies_that_are_too_old_are_told_before_returns_fall() {
     let found = of_policy(vitals(0.61, 0.4, [300.0, 300.0, 20.0]));
     assert_eq!((found.limit, found.limit.name()), (Limit::OldPolicies, "old_policies"));
-    assert_eq!(found.brief, "policies are too old: 52 updates behind; larger batch");
+    assert_eq!(found.brief, "policies are too old: 52 updates behind");
     assert_eq!(
         found.sentence,
         "policies that are too old (52 updates behind, effective sample size 61 % of the frames): larger --batch-size, \

@@ -41,7 +41,7 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     gauge!("impala_learner_update_norm").set(vitals.update_norm);
     gauge!("impala_learner_effective_samples_ratio").set(vitals.effective_samples);
     gauge!("impala_learner_batch_columns").set(vitals.batch_columns);
-    gauge!("impala_learner_gradient_noise_columns").set(vitals.noise.scale().unwrap_or(f64::NAN));
+    gauge!("impala_learner_gradient_noise_columns").set(vitals.noise_scale().unwrap_or(f64::NAN));
     gauge!("impala_learner_clipped_ratio").set(vitals.clipped);
     gauge!("impala_learner_actor_policy_lag_max_updates").set(view.laggards.lag_max());
     gauge!("impala_learner_learning_rate").set(progress.learning_rate);
