@@ -60,6 +60,8 @@ impl Running {
     pub(super) async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
         let Self { pipeline, endpoint, reporting, handover, config, .. } = self;
         let mut tick = tokio::time::interval(config.output.report_interval.duration());
+        // After a stall two rows of the same moment would tell of no frames at all.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let taken = handover.lock_progress().before();
         let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);

@@ -229,16 +229,21 @@ fn learner(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let ways: Vec<_> = larger.into_iter().chain(threads).collect();
     let advice = if ways.is_empty() { String::new() } else { format!("{} or ", ways.join(", ")) } + "a smaller network";
     let enough = circumstances.fewer([circumstances.actors_that_keep_busy(), circumstances.actors_that_pay()]);
-    let (no_more, or_fewer) = match enough {
-        Some(enough) => (
-            format!("; more than about {enough} actors no longer shorten this run"),
-            format!(", {enough} actors are enough"),
-        ),
-        None => ("; more actors would not shorten this run".into(), String::new()),
+    let no_more = match enough {
+        Some(1) => "; more than one actor does not shorten this run".into(),
+        Some(enough) => format!("; more than about {enough} actors no longer shorten this run"),
+        None => "; more actors would not shorten this run".into(),
     };
+    let fewer = enough.map(are_enough);
+    let in_brief: Vec<_> = larger.map(|_| "larger batch".to_owned()).into_iter().chain(fewer).collect();
+    let in_brief = if in_brief.is_empty() { "smaller network".into() } else { in_brief.join(", ") };
     let sentence = format!("the learner ({shares_told}): {advice}{no_more}");
     let blocked = shares.actors_blocked().map_or("learner busy".into(), |b| format!("actors blocked {}", percent(b)));
-    told(Limit::Learner, format!("{blocked}: larger batch{or_fewer}"), sentence)
+    told(Limit::Learner, format!("{blocked}: {in_brief}"), sentence)
+}
+
+fn are_enough(actors: usize) -> String {
+    if actors == 1 { "1 actor is enough".into() } else { format!("{actors} actors are enough") }
 }
 
 fn actors(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
@@ -247,7 +252,7 @@ fn actors(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let columns = circumstances.vitals.batch_columns;
     let little = |enough| {
         format!(
-            "more than about {enough} actors shorten this run by little: {columns:.0} columns a batch have less noise than it needs"
+            "more than about {enough} actors shorten this run by little: batches of {columns:.0} columns leave little noise"
         )
     };
     if is_full(shares) {
@@ -265,7 +270,7 @@ fn actors(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     match enough {
         Some(enough) => told(
             Limit::Actors,
-            format!("learner waits {waits}, {enough} actors are enough"),
+            format!("learner waits {waits}, {}", are_enough(enough)),
             format!("{actors}; but {}", little(enough)),
         ),
         None => told(

@@ -59,6 +59,9 @@ fn actors_that_wait_for_a_busy_learner_are_too_many() {
         "the learner (busy 97 %, actors blocked 40 %): larger --batch-size, more --learner-threads or a smaller network; \
          more than about 5 actors no longer shorten this run"
     );
+    let found = with(64, 0, Some(1.0));
+    assert!(found.sentence.ends_with("; more than one actor does not shorten this run"), "{found:?}");
+    assert_eq!(found.brief, "actors blocked 40 %: larger batch, 1 actor is enough");
     // Those of a batch lie here while it gathers.
     assert!(with(64, 16, Some(0.95)).sentence.ends_with("more than about 20 actors no longer shorten this run"));
     for (actors, held) in [(1, Some(0.9)), (2, Some(0.4)), (64, None)] {
@@ -84,8 +87,8 @@ fn actors_whose_batches_have_less_noise_than_needed_pay_little() {
     assert_eq!(found.brief, "learner waits 62 %, 25 actors are enough");
     assert_eq!(
         found.sentence,
-        "the actors (learner waits 62 % of the time); but more than about 25 actors shorten this run by little: 128 columns \
-         a batch have less noise than it needs"
+        "the actors (learner waits 62 % of the time); but more than about 25 actors shorten this run by little: batches of \
+         128 columns leave little noise"
     );
     let found = diagnose(&shares(0.38, 0.05, 0.97), &many());
     assert_eq!((found.limit, found.actors_enough), (Limit::Cores, Some(25)));
