@@ -191,24 +191,27 @@ mod tests {
     #[test]
     fn halves_of_the_dead_go_and_those_of_the_living_stay() {
         let directory = tempfile::tempdir().unwrap();
-        let half = |name: &str, age: Duration| {
-            let file = File::create_new(directory.path().join(name)).unwrap();
+        let half = |path: &Path, age: Duration| {
+            let file = File::create_new(path).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
             file
         };
-        let living = half("best.0123456789abcdef-6.tmp", 2 * AT_WORK);
-        living.try_lock().unwrap();
-        let names_left = ["best.0123456789abcdef-6.tmp", "best.0123456789abcdef-8.tmp", "mine.tmp"];
-        for dead in ["best.0123456789abcdef-7.tmp", "old.tmp", "mine.tmp"] {
-            half(dead, 2 * AT_WORK);
-        }
+        let [living, begun] = [(); 2].map(|()| temporary_name(&directory.path().join("best")).unwrap());
+        let at_work = half(&living, 2 * AT_WORK);
+        at_work.try_lock().unwrap();
         // Its writer has created it and is about to lock it.
-        half("best.0123456789abcdef-8.tmp", Duration::ZERO);
+        half(&begun, Duration::ZERO);
+        for dead in ["best.0123456789abcdef-7.tmp", "old.tmp", "mine.tmp"] {
+            half(&directory.path().join(dead), 2 * AT_WORK);
+        }
+        let [living, begun] = [&living, &begun].map(|path| path.file_name().unwrap().to_str().unwrap());
         remove_halves(directory.path(), |name| ["best", "old"].contains(&name)).unwrap();
-        assert_eq!(names(directory.path()), names_left);
-        drop(living);
+        let mut left = [living, begun, "mine.tmp"];
+        left.sort();
+        assert_eq!(names(directory.path()), left);
+        drop(at_work);
         remove_halves(directory.path(), |name| name == "best").unwrap();
-        assert_eq!(names(directory.path()), names_left[1..]);
+        assert_eq!(names(directory.path()), [begun, "mine.tmp"]);
         remove_halves(&directory.path().join("none"), |_| true).unwrap();
     }
 }

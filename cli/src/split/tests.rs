@@ -51,6 +51,9 @@ fn actors_that_take_their_time_get_the_cores_as_far_as_they_pay() {
     let many = Demand { trajectories_per_batch: 8, trajectories_needed: 8, ..ONE };
     assert_eq!(chosen(16, &slow, many), (16, 1));
     assert_eq!(chosen(4, &slow, many), (8, 1), "a batch needs eight");
+    assert_eq!(chosen(1, &slow, many).0, 8, "also beyond what a core is to carry");
+    let following = Demand { trajectories_needed: 1, ..many };
+    assert!(chosen(1, &slow, following).0 <= ACTORS_PER_CORE_MAX, "a batch that follows needs none to be filled");
 }
 
 #[test]

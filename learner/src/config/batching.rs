@@ -57,16 +57,14 @@ impl Batching {
     /// A batch holds whole trajectories and can be allocated.
     pub(super) fn validate(&self, rollout: &Rollout) -> Result<(), ConfigError> {
         let n = rollout.environments_per_actor;
-        let Some(batch_size) = self.batch_size else {
-            return match self.batch_size_max < n {
-                true => invalid(
-                    "batch_size_max",
-                    self.batch_size_max,
-                    format!("must be at least environments_per_actor = {n}, because a batch holds whole trajectories"),
-                ),
-                false => Ok(()),
-            };
-        };
+        if self.batch_size.is_none() && self.batch_size_max < n {
+            return invalid(
+                "batch_size_max",
+                self.batch_size_max,
+                format!("must be at least environments_per_actor = {n}, because a batch holds whole trajectories"),
+            );
+        }
+        let Some(batch_size) = self.batch_size else { return Ok(()) };
         if !batch_size.is_multiple_of(n) {
             let near = batch_size.next_multiple_of(n);
             return invalid(

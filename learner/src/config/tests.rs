@@ -110,6 +110,10 @@ fn impossible_values_name_key_value_and_fix() {
         "batch_size = 12: must be a multiple of environments_per_actor = 8, because a batch holds whole trajectories; use 16, or leave it \
          out"
     );
+    assert_eq!(
+        refused(&["--batch-size-max", "4"]),
+        "batch_size_max = 4: must be at least environments_per_actor = 8, because a batch holds whole trajectories"
+    );
     assert!(refused(&["--discount", "1.5"]).starts_with("discount = 1.5: choose a number from 0 to 1"));
     assert!(refused(&["--learning-rate", "0"]).starts_with("learning_rate = 0: "));
     assert!(refused(&["--learning-rate", "NaN"]).starts_with("learning_rate = NaN: "));
@@ -281,4 +285,15 @@ fn the_oldest_weights_are_published_ones_and_not_far_behind() {
     let seldom = config(100, 50);
     assert_eq!([54, 55, 104, 105].map(|current| oldest(&seldom, current)), [0, 50, 50, 100]);
     assert_eq!(oldest(&config(1, 1), 10), 9);
+}
+
+#[test]
+fn batches_that_follow_keep_within_their_bound_and_the_lag_within_half_of_the_most() {
+    let config = |toml: &str| Config::complete(toml.parse().unwrap(), &impala_env::builtin()).unwrap();
+    assert_eq!((config("").few_columns(), config("").batching.lag_target()), (8, 4.0));
+    assert_eq!(config("environments_per_actor = 1\nbatch_size_max = 4").few_columns(), 4);
+    for (policy_lag_max, expected) in [(8, 4.0), (5, 2.5), (1, 1.0), (0, 1.0)] {
+        let lag_target = config(&format!("policy_lag_max = {policy_lag_max}")).batching.lag_target();
+        assert_eq!(lag_target, expected, "{policy_lag_max}");
+    }
 }

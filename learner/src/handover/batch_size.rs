@@ -177,9 +177,9 @@ mod tests {
         // One of the two stands still after its first; three are here.
         size.only(&[Incarnation(0), Incarnation(1)].into(), 3);
         assert_eq!(size.trajectories(), 3);
-        // Nobody is forgotten where nobody is here: all may merely be at work.
-        size.only(&HashSet::new(), 0);
+        // Whoever comes again counts again; nobody is forgotten where nobody is here: all may merely be at work.
         rounds(&mut size, 0..2, 4);
+        size.only(&HashSet::new(), 0);
         assert_eq!(size.trajectories(), 4);
     }
 
