@@ -1,7 +1,7 @@
 //! What is told of a run while it goes on, and what is left of it at the end in numbers.
 
 use super::endpoint::Endpoint;
-use super::pipeline::Handover;
+use super::pipeline::{Handover, follow_plan};
 use crate::config::Config;
 use crate::handover::metrics;
 use crate::handover::progress::Progress;
@@ -122,10 +122,9 @@ impl Reporting {
 
 /// How batches grow with the actors, where their size follows them.
 fn batch_growth(config: &Config) -> Option<BatchGrowth> {
-    let is_fixed = config.fixed_trajectories().is_some();
-    let under_way = config.rollout.in_flight_max as f64 * config.rollout.environments_per_actor as f64;
-    (!is_fixed).then(|| BatchGrowth {
-        columns_per_actor: under_way / config.batching.lag_target(),
-        columns_min: config.few_columns() as f64,
+    let (plan, environments) = (follow_plan(config), config.rollout.environments_per_actor);
+    config.fixed_trajectories().is_none().then(|| BatchGrowth {
+        columns_per_actor: (plan.in_flight_max * environments) as f64 / plan.lag_target,
+        columns_min: (plan.least * environments) as f64,
     })
 }

@@ -20,10 +20,9 @@ pub(super) fn is_split(len: usize) -> bool {
 
 /// Scales the gradient so that its norm over all parameters is at most `norm_max`, then by `scale`; returns the norm before.
 pub fn clip_by_global_norm(gradient: &mut [f32], norm_max: f32, scale: f32) -> f32 {
-    let squares = |part: &[f32]| Arch::new().dispatch(Squares(part));
     // Part by part in any case: the sum is the same to the bit on any number of threads.
     let sum = match is_split(gradient.len()) {
-        true => gradient.par_chunks(PART).map(squares).collect::<Vec<_>>().iter().sum::<f64>(),
+        true => gradient.par_chunks(PART).map(square_sum).collect::<Vec<_>>().iter().sum::<f64>(),
         false => square_sum(gradient),
     };
     let norm = sum.sqrt() as f32;

@@ -132,7 +132,7 @@ impl Circumstances {
     }
 
     /// Actors with which a batch is as large as the gradient noise scale, where it follows them. Frames to a goal grow with
-    /// `1 + batch / scale` (McCandlish et al. 2018, equation 2.11), so with A actors, at so many frames a second each, a run
+    /// `1 + batch / scale` (McCandlish et al. 2018, "An Empirical Model of Large-Batch Training"), so with A actors, at so many frames a second each, a run
     /// takes a time in proportion to `1 / A + 1 / N`: twice as many as N shorten it by a quarter, and none by more than a half.
     fn actors_that_pay(&self) -> Option<usize> {
         let (scale, growth) = (self.vitals.noise_scale()?, self.growth?);
@@ -147,18 +147,24 @@ impl Circumstances {
         (!is_enough).then_some(way)
     }
 
-    /// What makes messages and updates fewer and larger.
+    /// What to raise for fewer and larger messages and updates.
     fn larger_messages(&self) -> &'static str {
         match (self.larger_batches(), self.growth) {
-            (None, _) => "raise --unroll-length",
-            (Some(_), Some(_)) => "raise --environments-per-actor or --unroll-length",
-            (Some(_), None) => "raise --batch-size with --environments-per-actor or --unroll-length",
+            (None, _) => "--unroll-length",
+            (Some(_), Some(_)) => "--environments-per-actor or --unroll-length",
+            (Some(_), None) => "--batch-size with --environments-per-actor or --unroll-length",
         }
     }
 
-    /// The smaller of the numbers that are less than are here.
-    fn fewer(&self, numbers: [Option<usize>; 2]) -> Option<usize> {
-        numbers.into_iter().flatten().min().filter(|enough| *enough < self.actors)
+    /// More actors than so many do not shorten the run, or by little.
+    fn actors_enough(&self, is_learner_busy: bool) -> Option<usize> {
+        let keep_busy = if is_learner_busy { self.actors_that_keep_busy() } else { None };
+        keep_busy.into_iter().chain(self.actors_that_pay()).min()
+    }
+
+    /// The same, if there are more than so many.
+    fn fewer_actors(&self, is_learner_busy: bool) -> Option<usize> {
+        self.actors_enough(is_learner_busy).filter(|enough| *enough < self.actors)
     }
 }
 
@@ -179,9 +185,7 @@ pub struct Diagnosis {
 /// Finds what limits a run.
 pub fn diagnose(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let found = find(shares, circumstances);
-    let keep_busy = circumstances.actors_that_keep_busy().filter(|_| found.limit == Limit::Learner);
-    let actors_enough = [keep_busy, circumstances.actors_that_pay()].into_iter().flatten().min();
-    Diagnosis { actors_enough, ..found }
+    Diagnosis { actors_enough: circumstances.actors_enough(found.limit == Limit::Learner), ..found }
 }
 
 fn find(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
@@ -228,7 +232,7 @@ fn learner(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let threads = (!is_full(shares)).then_some("more --learner-threads");
     let ways: Vec<_> = larger.into_iter().chain(threads).collect();
     let advice = if ways.is_empty() { String::new() } else { format!("{} or ", ways.join(", ")) } + "a smaller network";
-    let enough = circumstances.fewer([circumstances.actors_that_keep_busy(), circumstances.actors_that_pay()]);
+    let enough = circumstances.fewer_actors(true);
     let no_more = match enough {
         Some(1) => "; more than one actor does not shorten this run".into(),
         Some(enough) => format!("; more than about {enough} actors no longer shorten this run"),
@@ -248,7 +252,7 @@ fn are_enough(actors: usize) -> String {
 
 fn actors(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
     let waits = percent(1.0 - shares.learner_busy);
-    let enough = circumstances.fewer([circumstances.actors_that_pay(), None]);
+    let enough = circumstances.fewer_actors(false);
     let columns = circumstances.vitals.batch_columns;
     let little = |enough| {
         format!(
@@ -291,7 +295,7 @@ fn round_trip(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
             Limit::Cores,
             "all cores busy with short updates".into(),
             format!(
-                "the cores ({}, {}): messages and updates are small; {}",
+                "the cores ({}, {}): messages and updates are small; raise {}",
                 machine(shares),
                 both(shares),
                 circumstances.larger_messages()
@@ -304,7 +308,7 @@ fn round_trip(shares: &Shares, circumstances: &Circumstances) -> Diagnosis {
         format!(
             "the round trip ({}): updates are short, both sides wait; raise --in-flight-max (more policy lag), or {}",
             both(shares),
-            circumstances.larger_messages().trim_start_matches("raise ")
+            circumstances.larger_messages()
         ),
     )
 }

@@ -8,7 +8,8 @@ use crate::learn::step::StepReport;
 
 /// Updates that the means look back on: a batch of 80 frames is some 2 % off, two hundred of them are not.
 const UPDATES: u64 = 200;
-/// Updates before the gradient noise scale is told: the estimates of a single one are as large as what they estimate.
+/// Updates that must tell of the gradient noise before its scale is told, the estimates of a single one being as large as what they
+/// estimate; and updates after the last such one until it is told no longer.
 const UPDATES_TO_TELL: u64 = 100;
 
 /// Means over the recent updates, each with a weight that falls by a 200th with every later one.
