@@ -5,7 +5,7 @@
 //! how sure that is; `figures` turns samples into the table and JSON. `loopback` is a learner without training,
 //! `cluster` a whole run of real processes, `memory` and `processor` what they take, `yardstick` the hand-written network that the learner's
 //! step is measured against, `machine` where all of it ran. `simulation` is a run in simulated time, for more actors than there are
-//! cores. `documents` measures nothing: it writes the manual's tables.
+//! cores, `siege` a learner under attack. `documents` measures nothing: it writes the manual's tables.
 
 pub mod cluster;
 pub mod device_limits;
@@ -18,6 +18,7 @@ pub mod memory;
 pub mod pairs;
 pub mod processor;
 pub mod ratio;
+pub mod siege;
 pub mod simulation;
 pub mod timing;
 pub mod workloads;

@@ -2,6 +2,7 @@
 //! panics.
 
 pub mod errors;
+pub mod handles;
 pub mod logs;
 pub mod panics;
 pub mod probes;

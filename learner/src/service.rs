@@ -2,6 +2,7 @@
 //! registry and the ledger, and hands trajectories to the queue; it knows nothing of batches, and of training only what
 //! `Progress` tells.
 
+pub mod peers;
 mod push;
 pub mod registry;
 mod replies;
@@ -14,18 +15,24 @@ use crate::handover::ledger::Ledger;
 use crate::handover::progress::Progress;
 use crate::handover::run_state::{RunState, Standing};
 use crate::handover::weights::{Delivery, PublishedWatch, WantedEncodings};
+use crate::service::peers::requests::peer_of;
+use crate::service::peers::turns::{TurnSlot, TurnTaking};
 use crate::service::registry::{Admission, RegisterError, Registry};
 use crate::service::replies::Outbound;
+use crate::service::watch::Reader;
 use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
 use impala_common::ids::{ActorIndex, Session};
 use impala_common::snapshot::Encoding;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+/// Time that a request for a model waits for its turn.
+const MODEL_TURN_MAX: Duration = Duration::from_secs(60);
 /// Models that are encoded at once: asking for them must not take the blocking threads from the actors' weights.
 const MODELS_AT_ONCE: usize = 1;
 
@@ -42,7 +49,7 @@ pub struct Shared {
     pub queue: Arc<BatchQueue>,
     /// Newest weights.
     pub published: PublishedWatch,
-    /// Told which encodings are in use.
+    /// Told which encodings connected actors use.
     pub wanted: Arc<WantedEncodings>,
     /// How the run stands: whether actors are taken, and what they are told at the end.
     pub standing: Arc<Standing>,
@@ -73,7 +80,7 @@ pub struct Service {
 impl pb::learner_server::Learner for Service {
     type PushTrajectoriesStream =
         std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::PushReply, Status>> + Send>>;
-    type WatchWeightsStream = ReceiverStream<Result<pb::Snapshot, Status>>;
+    type WatchWeightsStream = TurnTaking<ReceiverStream<Result<pb::Snapshot, Status>>>;
 
     async fn register(&self, request: Request<pb::RegisterRequest>) -> Result<Response<pb::RegisterReply>, Status> {
         if self.shared.standing.is_finished() {
@@ -86,9 +93,6 @@ impl pb::learner_server::Learner for Service {
             register_status(&error)
         })?;
         let Admission { agreement, delivery, take_up } = admission;
-        if !delivery.is_stored {
-            self.shared.wanted.add(agreement.encoding);
-        }
         tracing::info!(
             actor = %registration.actor_name,
             index = %agreement.actor_index,
@@ -106,8 +110,10 @@ impl pb::learner_server::Learner for Service {
         request: Request<Streaming<pb::PushRequest>>,
     ) -> Result<Response<Self::PushTrajectoriesStream>, Status> {
         let (replies, outbound) = mpsc::channel(push::REPLIES);
-        tokio::spawn(push::serve(self.shared.clone(), request.into_inner(), replies));
-        let messages = replies::messages(ReceiverStream::new(outbound), Outbound::new(self.shared.published.clone()));
+        let peer = peer_of(&request);
+        let answers = Outbound::new(self.shared.published.clone(), peer.clone());
+        tokio::spawn(push::serve(self.shared.clone(), peer, request.into_inner(), replies));
+        let messages = replies::messages(ReceiverStream::new(outbound), answers);
         Ok(Response::new(Box::pin(messages)))
     }
 
@@ -115,28 +121,40 @@ impl pb::learner_server::Learner for Service {
         &self,
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchWeightsStream>, Status> {
+        let peer = peer_of(&request);
         let session = Session(request.into_inner().session);
         let member = self.shared.registry.member(session).ok_or_else(|| unknown_session(session))?;
         // One place: a slow reader fills it and the next snapshot is chosen when there is room again.
         let (snapshots, outbound) = mpsc::channel(1);
         let published = self.shared.published.clone();
-        tokio::spawn(watch::serve(published, member.delivery, snapshots));
-        Ok(Response::new(ReceiverStream::new(outbound)))
+        let (turn, is_needed) = (TurnSlot::default(), self.shared.registry.template().lockstep.is_some());
+        let reader = Reader { peer, delivery: member.delivery, turn: turn.clone(), is_needed };
+        tokio::spawn(watch::serve(published, reader, snapshots));
+        Ok(Response::new(turn.ends_with_each_of(ReceiverStream::new(outbound))))
     }
 
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
         Ok(Response::new(self.shared.status().into()))
     }
 
-    async fn get_model(&self, _: Request<pb::GetModelRequest>) -> Result<Response<pb::GetModelReply>, Status> {
+    async fn get_model(&self, request: Request<pb::GetModelRequest>) -> Result<Response<pb::GetModelReply>, Status> {
+        let peer = peer_of(&request);
         let none_yet = || Status::unavailable("there are no weights yet: ask again");
-        let newest = self.shared.published.borrow().clone().ok_or_else(none_yet)?;
-        let _turn = self.model_turns.acquire().await.expect("never closed");
+        let newest = || self.shared.published.borrow().clone().ok_or_else(none_yet);
         let delivery = Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: false };
-        let encoded = watch::encoded(newest, delivery, None).await;
+        let turn = tokio::time::timeout(MODEL_TURN_MAX, peer.turn(newest()?.bytes_max(delivery))).await;
+        let turn = turn.map_err(|_| Status::resource_exhausted("others are being sent the model: ask again later"))?;
+        let Ok(_one_at_a_time) = self.model_turns.acquire().await else { return Err(none_yet()) };
+        let encoded = watch::encoded(newest()?, delivery, None).await;
         let snapshot = encoded.ok_or_else(|| Status::internal("encoding the weights failed"))?;
         let Agreement { environment, network, .. } = self.shared.registry.template().clone();
-        Ok(Response::new(ServedModel { environment, network, snapshot: snapshot.as_ref().clone() }.into()))
+        let model = ServedModel { environment, network, snapshot: snapshot.as_ref().clone() };
+        let mut response = Response::new(model.into());
+        // Its turn lasts until it is read.
+        if let Some(turn) = turn {
+            response.extensions_mut().insert(Arc::new(turn));
+        }
+        Ok(response)
     }
 }
 

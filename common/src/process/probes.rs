@@ -1,14 +1,22 @@
 //! The Prometheus endpoint and the probes beside it, set up the same way in every process. Which metrics exist is the
 //! business of each crate's `metrics.rs`.
 
+use crate::channel::accept::Acceptor;
+use crate::channel::rate::Rate;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 /// Why there are no metrics and no probes.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +51,25 @@ pub fn install_recorder(buckets: &[(&str, &[f64])]) -> Result<PrometheusHandle, 
 /// Whether a process is ready, in a sentence either way.
 pub type Readiness = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
+/// Connections at a time; more wait until one of them ends.
+const CONNECTIONS_MAX: usize = 64;
+/// Requests a second that are answered at once, of all connections together; those beyond wait.
+const REQUESTS_PER_SECOND: f64 = 100.0;
+/// Longest head of a request, bytes; hyper's least.
+const HEAD_BYTES_MAX: usize = 1 << 13;
+/// Time that a connection has to send a request's head.
+const HEAD_MAX: Duration = Duration::from_secs(5);
+/// Time after which a connection ends, whatever it is doing: a scraper opens another one.
+const CONNECTION_MAX: Duration = Duration::from_secs(120);
+/// Metrics are rendered anew when they are older than this.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Serves `GET /metrics`, `GET /livez` (200 as long as the process answers at all) and `GET /readyz` (200 or 503, as
-/// `readiness` says) until `shutdown`; returns the bound address.
+/// `readiness` says) until `shutdown`; returns the bound address. All of it is done by a thread of its own, within bounds: whoever
+/// asks too often, or too slowly, waits and keeps nobody from what the process is there for.
 ///
 /// # Errors
-/// The address cannot be bound.
+/// The address cannot be bound, or the system gives no thread.
 pub async fn serve(
     address: SocketAddr,
     handle: PrometheusHandle,
@@ -55,33 +77,76 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<SocketAddr, ProbesError> {
     let listen_error = |source| ProbesError::Listen { address, source };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(listen_error)?;
+    let listener = std::net::TcpListener::bind(address).map_err(listen_error)?;
+    listener.set_nonblocking(true).map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
-    tokio::spawn(upkeep(handle.clone(), shutdown.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(listen_error)?;
+    let serving = async move {
+        let listener = TcpListener::from_std(listener).expect("it does not block, and there is a runtime");
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = upkeep(handle.clone()) => {}
+            () = answer(Acceptor::new(listener, "requests for metrics"), router(handle.clone(), readiness)) => {}
+        }
+    };
+    let thread = std::thread::Builder::new().name("metrics".into());
+    thread.spawn(move || runtime.block_on(serving)).map_err(listen_error)?;
+    Ok(bound)
+}
+
+fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {
     let ready = move || match readiness() {
         Ok(sentence) => (StatusCode::OK, format!("{sentence}\n")),
         Err(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")),
     };
-    let router = Router::new()
-        .route("/metrics", get(move || std::future::ready(handle.render())))
+    let rendered = Arc::new(Mutex::new(None));
+    let metrics = move || {
+        let mut rendered = rendered.lock().expect("rendering does not panic");
+        let (_, text) = match rendered.take().filter(|(at, _): &(Instant, Bytes)| at.elapsed() < FRESH) {
+            Some(fresh) => rendered.insert(fresh),
+            None => rendered.insert((Instant::now(), Bytes::from(handle.render()))),
+        };
+        text.clone()
+    };
+    Router::new()
+        .route("/metrics", get(move || std::future::ready(metrics())))
         .route("/livez", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(move || std::future::ready(ready())));
-    tokio::spawn(async move {
-        let stopped = shutdown.cancelled_owned();
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::warn!(%error, "the metrics endpoint ended");
-        }
-    });
-    Ok(bound)
+        .route("/readyz", get(move || std::future::ready(ready())))
+}
+
+/// Answers requests for ever.
+async fn answer(mut acceptor: Acceptor, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let rate = Arc::new(Mutex::new(Rate::new(REQUESTS_PER_SECOND, REQUESTS_PER_SECOND, Instant::now())));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("never closed");
+        let (stream, _) = acceptor.accept().await;
+        let (router, rate) = (router.clone(), rate.clone());
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let wait = rate.lock().expect("no holder of the rate panics").take(1.0, Instant::now());
+            let mut router = router.clone();
+            async move {
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                router.call(request).await
+            }
+        });
+        tokio::spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
+            // How a connection ends concerns nobody but its peer.
+            let _ = tokio::time::timeout(CONNECTION_MAX, http.serve_connection(TokioIo::new(stream), service)).await;
+            drop(place);
+        });
+    }
 }
 
 /// Moves recorded samples into the histograms, so that they do not pile up when nobody scrapes.
-async fn upkeep(handle: PrometheusHandle, shutdown: CancellationToken) {
+async fn upkeep(handle: PrometheusHandle) {
     let mut interval = tokio::time::interval(Duration::from_secs(5));
     loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = interval.tick() => handle.run_upkeep(),
-        }
+        interval.tick().await;
+        handle.run_upkeep();
     }
 }

@@ -55,26 +55,32 @@ impl SimulatedLearners {
             ledgers.push(Arc::clone(&ledger));
             1000 * ledgers.len() as u64
         };
-        let gate = PolicyLagGate::new(config.batching.policy_lag_max);
-        let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), 16));
-        let (newest, published) = watch::channel(None);
-        let shared = Arc::new(Shared {
-            registry: Registry::new(config.agreement(), TakeUps::default(), Arc::clone(&ledger), first_session),
-            ledger,
-            gate: gate.clone(),
-            queue: Arc::clone(&queue),
-            published,
-            wanted: Arc::default(),
-            standing: Arc::default(),
-            actors_needed: 1,
-            progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
-            lockstep_broken: mpsc::channel(1).0,
-        });
-        tokio::spawn(train(queue, Publications::new(newest), gate, config.network().parameter_count()));
+        let shared = start(&config, ledger, first_session);
         let incoming = simulation::incoming(PORT).await?;
         let (_health, server) = app::serve(incoming, shared, Keepalive::default(), CancellationToken::new())?;
         Ok(server.await??)
     }
+}
+
+/// What serves in the place of a learner, and something that settles what comes. Must be called inside a tokio runtime.
+pub fn start(config: &Config, ledger: Arc<Ledger>, first_session: u64) -> Arc<Shared> {
+    let gate = PolicyLagGate::new(config.batching.policy_lag_max);
+    let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), 16));
+    let (newest, published) = watch::channel(None);
+    let shared = Arc::new(Shared {
+        registry: Registry::new(config.agreement(), TakeUps::default(), Arc::clone(&ledger), first_session),
+        ledger,
+        gate: gate.clone(),
+        queue: Arc::clone(&queue),
+        published,
+        wanted: Arc::default(),
+        standing: Arc::default(),
+        actors_needed: 1,
+        progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
+        lockstep_broken: mpsc::channel(1).0,
+    });
+    tokio::spawn(train(queue, Publications::new(newest), gate, config.network().parameter_count()));
+    shared
 }
 
 /// In the place of trainer and publisher.

@@ -57,6 +57,11 @@ pub const TABLE: &[Metric] = &[
         "columns",
         "Gradient noise scale: columns of a batch from which larger ones save few updates; NaN while there is no telling",
     ),
+    Metric::counter(
+        "impala_learner_connections_closed_total",
+        "connections",
+        "Connections that the learner closed: idle, too slow, or too many",
+    ),
     Metric::gauge("impala_learner_learning_rate", "1", "Learning rate of the last update"),
     Metric::histogram(
         "impala_learner_policy_lag_updates",
@@ -230,6 +235,11 @@ impl Default for WeightsMetrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A connection was closed because of what its peer does, or does not do.
+pub fn record_closed_connection() {
+    counter!("impala_learner_connections_closed_total").increment(1);
 }
 
 /// An actor's mean lag over a window of its trajectories.

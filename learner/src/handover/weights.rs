@@ -4,7 +4,7 @@
 use impala_common::ids::WeightsVersion;
 use impala_common::snapshot::{Encoding, NumberFormat, Snapshot, Words, encode, store};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -86,6 +86,9 @@ pub struct Published {
     snapshots: Mutex<HashMap<SnapshotKind, Arc<Snapshot>>>,
 }
 
+/// What a message with a snapshot takes besides the payload, bytes; compression that fails adds less.
+const SNAPSHOT_OVERHEAD: usize = 256;
+
 /// What tells the snapshots of one version apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct SnapshotKind {
@@ -125,6 +128,11 @@ impl Published {
     fn words(&self, format: NumberFormat) -> Arc<Words> {
         let mut words = lock(&self.words);
         words.entry(format).or_insert_with(|| Arc::new(Words::round(format, &self.parameters))).clone()
+    }
+
+    /// Most bytes that a message with it takes.
+    pub fn bytes_max(&self, delivery: Delivery) -> usize {
+        self.parameters.len() * delivery.encoding.format().word_len() + SNAPSHOT_OVERHEAD
     }
 
     /// Number of parameters.
@@ -212,21 +220,38 @@ impl WeightsOutlet {
 /// What subscribers watch: the newest version, once there is one.
 pub type PublishedWatch = watch::Receiver<Option<Arc<Published>>>;
 
-/// Set of encodings that the actors of this run use.
+/// The encodings that connected actors use.
 #[derive(Debug, Default)]
-pub struct WantedEncodings([AtomicBool; Encoding::ALL.len()]);
+pub struct WantedEncodings([AtomicUsize; Encoding::ALL.len()]);
 
 impl WantedEncodings {
-    /// An actor uses `encoding`.
-    pub fn add(&self, encoding: Encoding) {
-        let known = Encoding::ALL.iter().zip(&self.0).find(|(e, _)| **e == encoding);
-        known.expect("every encoding has a place").1.store(true, Ordering::Relaxed);
+    /// An actor uses `encoding` as long as what is returned lives.
+    pub fn want(self: &Arc<Self>, encoding: Encoding) -> Wanted {
+        self.count(encoding).fetch_add(1, Ordering::Relaxed);
+        Wanted { encodings: self.clone(), encoding }
     }
 
     /// The encodings in use.
     pub fn list(&self) -> impl Iterator<Item = Encoding> + '_ {
-        let wanted = Encoding::ALL.into_iter().zip(&self.0);
-        wanted.filter(|(_, wanted)| wanted.load(Ordering::Relaxed)).map(|(encoding, _)| encoding)
+        Encoding::ALL.into_iter().filter(|encoding| self.count(*encoding).load(Ordering::Relaxed) > 0)
+    }
+
+    fn count(&self, encoding: Encoding) -> &AtomicUsize {
+        let known = Encoding::ALL.iter().zip(&self.0).find(|(known, _)| **known == encoding);
+        known.expect("every encoding has a place").1
+    }
+}
+
+/// That an actor uses an encoding.
+#[derive(Debug)]
+pub struct Wanted {
+    encodings: Arc<WantedEncodings>,
+    encoding: Encoding,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.encodings.count(self.encoding).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -273,5 +298,18 @@ mod tests {
         assert_eq!((stored.base, stored.payload.len()), (None, 6));
         outlet.close();
         assert!(newest.has_changed().is_err(), "the streams have ended");
+    }
+
+    #[test]
+    fn an_encoding_is_made_ahead_as_long_as_somebody_uses_it() {
+        let wanted = Arc::new(WantedEncodings::default());
+        let list = || wanted.list().collect::<Vec<_>>();
+        let (one, other) = (wanted.want(Encoding::F16Delta), wanted.want(Encoding::F16Delta));
+        let full = wanted.want(Encoding::F32);
+        assert_eq!(list(), [Encoding::F32, Encoding::F16Delta]);
+        drop((one, full));
+        assert_eq!(list(), [Encoding::F16Delta]);
+        drop(other);
+        assert_eq!(list(), []);
     }
 }

@@ -1,6 +1,7 @@
 //! One actor's trajectory stream, from `open` to `farewell`.
 
 use super::Shared;
+use super::peers::{Peer, sending_cost};
 use crate::handover::admission::{Admitted, Reply, Ticket};
 use crate::handover::ledger::{Disposition, PRODUCED_MAX};
 use crate::service::registry::Member;
@@ -9,6 +10,7 @@ use impala_common::ids::{Sequence, Session};
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{pb, trajectory_from_pb};
 use pb::push_request::Message;
+use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -31,7 +33,12 @@ enum End {
 }
 
 /// Serves the stream to its end; its errors end this stream and nothing else.
-pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRequest>, replies: mpsc::Sender<Reply>) {
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    mut inbound: Streaming<pb::PushRequest>,
+    replies: mpsc::Sender<Reply>,
+) {
     let Ok(first) = tokio::time::timeout(OPEN_TIMEOUT, inbound.message()).await else {
         let _ = replies.send(Reply::Violation(format!("no `open` came within {OPEN_TIMEOUT:?}"))).await;
         return;
@@ -54,7 +61,11 @@ pub(super) async fn serve(shared: Arc<Shared>, mut inbound: Streaming<pb::PushRe
     tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
     let _ = replies.send(Reply::Opened(member.delivery)).await;
     let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
-    let end = Connection { shared: &shared, member: &member, replies: &replies, window }.run(inbound).await;
+    let delivery = member.delivery;
+    let here = (peer.pushing(), (!delivery.is_stored).then(|| shared.wanted.want(delivery.encoding)));
+    let connection = Connection { shared: &shared, peer: &peer, member: &member, replies: &replies, window };
+    let end = connection.run(inbound).await;
+    drop(here);
     shared.queue.leave(member.incarnation);
     shared.registry.disconnect(opened);
     report(&shared, &member, &end).await;
@@ -82,6 +93,7 @@ async fn report(shared: &Shared, member: &Member, end: &End) {
 
 struct Connection<'a> {
     shared: &'a Shared,
+    peer: &'a Peer,
     member: &'a Member,
     replies: &'a mpsc::Sender<Reply>,
     /// Trajectories that the actor may still send before it gets a receipt.
@@ -198,6 +210,7 @@ impl Connection<'_> {
             ticket.settle(Disposition::Shutdown);
             return Ok(());
         }
+        self.peer.delivered(sending_cost(message.encoded_len()));
         self.shared.queue.put(Admitted { trajectory, ticket }).await;
         Ok(())
     }

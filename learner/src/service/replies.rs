@@ -1,6 +1,8 @@
 //! What goes back on a trajectory stream, in protobuf: receipts, and with them the newest weights, chosen and encoded when
 //! the stream has room for them.
 
+use super::peers::{Peer, receiving_cost};
+use super::peers::turns::TurnSlot;
 use super::{unknown_session, watch};
 use crate::handover::admission::Reply;
 use crate::handover::ledger::Disposition;
@@ -20,6 +22,9 @@ use tonic::Status;
 #[derive(Debug)]
 pub(super) struct Outbound {
     published: PublishedWatch,
+    peer: Arc<Peer>,
+    /// Held while a large message is read.
+    turn: TurnSlot,
     /// How its actor gets weights, once it is known; nothing for one that does not get them here.
     delivery: Option<Delivery>,
     /// What the actor holds once it has read what was sent: the stream keeps the order.
@@ -33,18 +38,20 @@ pub(super) fn messages(
     outbound: Outbound,
 ) -> impl Stream<Item = Result<pb::PushReply, Status>> {
     // Never waited for: a message begins when the one before is done.
+    let turn = outbound.turn.clone();
     let outbound = Arc::new(Mutex::new(outbound));
     let messages = replies.then(move |reply| {
         let outbound = outbound.clone();
         async move { outbound.lock().await.message(reply).await }
     });
     let answer = |message| pb::PushReply { message: Some(message) };
-    messages.filter_map(move |message| message.map(|message| message.map(answer)).transpose())
+    turn.ends_with_each_of(messages.filter_map(move |message| message.map(|message| message.map(answer)).transpose()))
 }
 
 impl Outbound {
-    pub(super) fn new(published: PublishedWatch) -> Self {
-        Self { published, delivery: None, held: None, metrics: WeightsMetrics::new() }
+    pub(super) fn new(published: PublishedWatch, peer: Arc<Peer>) -> Self {
+        let (turn, metrics) = (TurnSlot::default(), WeightsMetrics::new());
+        Self { published, peer, turn, delivery: None, held: None, metrics }
     }
 
     /// The message for a reply, if there is one.
@@ -101,9 +108,13 @@ impl Outbound {
         // The publisher of a large network may be behind: its actor would make a trajectory that is refused.
         let Some(newest) = self.newest_from(oldest).await else { return (oldest, None) };
         let version = newest.version;
-        match self.held == Some(version) {
-            true => (version, None),
-            false => (version, self.snapshot(newest, delivery).await),
+        if self.held == Some(version) {
+            return (version, None);
+        }
+        match self.snapshot(newest, delivery).await {
+            // It waited for its turn, and there are newer ones.
+            Some(snapshot) => (WeightsVersion(snapshot.version), Some(snapshot)),
+            None => (version, None),
         }
     }
 
@@ -113,10 +124,17 @@ impl Outbound {
         self.published.wait_for(is_new).await.ok()?.clone()
     }
 
+    /// These or newer weights, once the stream has its turn.
     async fn snapshot(&mut self, newest: Arc<Published>, delivery: Delivery) -> Option<pb::Snapshot> {
+        let mut newest = newest;
+        if let Some(turn) = self.peer.turn(newest.bytes_max(delivery)).await {
+            self.turn.hold(turn);
+            newest = self.published.borrow().clone()?;
+        }
         let version = newest.version;
         let snapshot = watch::encoded(newest, delivery, self.held).await?;
         self.metrics.record(&snapshot);
+        self.peer.delivered(receiving_cost(snapshot.payload.len()));
         self.held = Some(version);
         Some(snapshot.as_ref().into())
     }

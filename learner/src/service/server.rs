@@ -2,23 +2,34 @@
 //! socket, so that a test may bring connections of another kind.
 
 use super::Shared;
+use super::peers::connection::{Connection, watch_over};
+use super::peers::requests::Bounds;
+use super::peers::{self, Peers, Sizes, now};
 use anyhow::Context;
+use impala_common::channel::accept::Acceptor;
+use impala_common::process::handles;
 use impala_common::wire::{HEALTH_LEARNER, HEALTH_TRAINING, pb};
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio_stream::Stream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 
-/// Bytes in flight on one stream and on one connection: room for a large trajectory, so that the windows that bound the
-/// policy lag are the actors', not HTTP/2's.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Most bytes in flight on one stream: room for a large trajectory, so that the windows that bound the policy lag are the
+/// actors', not HTTP/2's.
+const STREAM_WINDOW_MAX: usize = 4 << 20;
+/// The least, for small ones.
+const STREAM_WINDOW_MIN: usize = 1 << 16;
+/// Windows of a stream that fit into one of a connection.
+const STREAMS_IN_WINDOW: usize = 4;
 
 /// When a peer that has fallen silent is given up: after the sum of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +50,22 @@ impl Default for Keepalive {
 pub type ServerTask = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// The connections of a listener, which is the usual way to get some.
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+pub fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> + Send + 'static {
+    let (sender, accepted) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut acceptor = Acceptor::new(listener, "actors");
+        // Nothing is accepted that nobody takes.
+        while let Ok(place) = sender.clone().reserve_owned().await {
+            let (socket, _) = tokio::select! {
+                accepted = acceptor.accept() => accepted,
+                () = sender.closed() => return,
+            };
+            // Without it, receipts are late and nothing else.
+            let _ = socket.set_nodelay(true);
+            place.send(Ok(socket));
+        }
+    });
+    ReceiverStream::new(accepted)
 }
 
 /// Starts the gRPC server with health and reflection on the connections that come in; it ends with `stop`. Must be called
@@ -59,6 +84,15 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
+    let agreement = shared.registry.template();
+    let trajectory = agreement.trajectory_shape().wire_bytes_max();
+    let sizes = Sizes {
+        window: agreement.in_flight_max.saturating_mul(trajectory),
+        weights: agreement.network.parameter_count().saturating_mul(size_of::<f32>()),
+    };
+    let stream_window = sizes.window.clamp(STREAM_WINDOW_MIN, STREAM_WINDOW_MAX);
+    let peers = Peers::new(sizes, handles::allow_most(), now());
+    tracing::info!(connections = peers.connections_max(), "up to so many connections, of one actor or of several each");
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
@@ -67,8 +101,11 @@ where
     let router = Server::builder()
         .http2_keepalive_interval(Some(keepalive.interval))
         .http2_keepalive_timeout(Some(keepalive.timeout))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(window(stream_window))
+        .initial_connection_window_size(window(STREAMS_IN_WINDOW * stream_window))
+        .max_concurrent_streams(peers::STREAMS_MAX)
+        .http2_max_header_list_size(peers::HEADERS_MAX)
+        .layer(Bounds::<C::ConnectInfo>::default())
         .add_service(super::server(shared))
         .add_service(health_service)
         .add_service(reflection);
@@ -77,7 +114,25 @@ where
         for service in [HEALTH_LEARNER, HEALTH_TRAINING] {
             reporter.set_service_status(service, ServingStatus::Serving).await;
         }
-        router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
+        let connections = incoming.then(|socket| connect(socket, &peers));
+        tokio::select! {
+            ended = router.serve_with_incoming_shutdown(connections, stop.cancelled_owned()) => ended,
+            never = watch_over(&peers) => match never {},
+        }
     });
     Ok((health, task))
+}
+
+/// A socket becomes a connection within bounds; where connections come too fast, the next one waits.
+async fn connect<C, E>(socket: Result<C, E>, peers: &Arc<Peers>) -> Result<Connection<C>, E> {
+    let socket = socket?;
+    let (peer, wait) = peers.connect(now());
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    Ok(Connection::new(socket, peer))
+}
+
+fn window(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -12,7 +12,7 @@ pub struct Publisher {
     pub slot: WeightsSlot,
     /// To whoever sends weights.
     pub publications: Publications,
-    /// Encodings that actors have asked for; those are made here, ahead of the subscribers.
+    /// Encodings that connected actors use; those are made here, ahead of the subscribers.
     pub wanted: Arc<WantedEncodings>,
 }
 
@@ -42,7 +42,7 @@ mod tests {
         let (sender, newest) = watch::channel(None);
         let publications = Publications::new(sender);
         let publisher = Publisher { slot: WeightsSlot::default(), publications, wanted: Arc::default() };
-        publisher.wanted.add(Encoding::F16Delta);
+        let _actor = publisher.wanted.want(Encoding::F16Delta);
         publisher.slot.put(WeightsVersion(3), &[1.0, 2.0]);
         publisher.slot.close();
         publisher.run();

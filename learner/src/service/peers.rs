@@ -1,0 +1,189 @@
+//! Who is connected, registered or not, and what each may cost: every connection is within bounds of its own and of all together,
+//! so that strangers use up neither memory nor the network threads' time that those who send trajectories need. Knows connections,
+//! bytes and requests, not what they mean; it is told the time. `docs/security.md` has the bounds as formulas.
+
+pub mod connection;
+mod peer;
+pub mod requests;
+pub mod turns;
+
+use crate::handover::metrics;
+use impala_common::channel::rate::Rate;
+pub use peer::{Peer, Pushing};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+use turns::Turns;
+
+/// Connections at a time, where the process may have as many files open.
+const CONNECTIONS_MAX: usize = 4096;
+/// Files and sockets that are kept for other uses: checkpoints, logs, metrics, probes.
+const HANDLES_KEPT: usize = 128;
+/// Requests that are open at a time, of all connections. Actors have two.
+pub const REQUESTS_MAX: usize = 16_384;
+/// Requests that are open at a time on a connection that pushes no trajectories.
+pub const REQUESTS_EACH_MAX: usize = 512;
+/// HTTP/2 streams of a connection: 1,000 actors that share one, as behind a proxy, need 2,000.
+pub const STREAMS_MAX: u32 = 2100;
+/// Size of a request's headers, bytes; those of this contract have some 300.
+pub const HEADERS_MAX: u32 = 1 << 12;
+
+/// What a connection without actors may send for nothing, and hold here, bytes. Each actor adds its window of trajectories.
+pub const FREE_BYTES: f64 = 65_536.0;
+/// What of it is free again after a second.
+const FREE_PER_SECOND: f64 = 2048.0;
+/// What a request costs beside its bytes: it takes some 100 microseconds, in which as many bytes of small frames are read.
+pub const REQUEST_COST: f64 = 4096.0;
+/// What a version of the weights costs that is sent to who sends nothing: nobody else may want it in this encoding.
+pub const VERSION_COST: f64 = 16_384.0;
+/// What a connection costs.
+const CONNECTION_COST: f64 = 8192.0;
+/// What one connection may cost in a second beyond what is free, bytes: a few percent of a network thread.
+const EACH_PER_SECOND: f64 = 1_048_576.0;
+/// What it may cost at once, when it begins: 2,000 requests of 1,000 actors.
+const EACH_BURST: f64 = 8_388_608.0;
+/// What all that send no trajectories may cost together in a second.
+const ALL_PER_SECOND: f64 = 2_621_440.0;
+/// What they may cost at once, after a rest: 1,000 actors that come on connections of their own.
+const ALL_BURST: f64 = 16_777_216.0;
+
+/// Time in which a connection is to make its first request: half a preface is not waited for.
+const FIRST_REQUEST_MAX: Duration = Duration::from_secs(10);
+/// Time after which a connection without an open request is closed. Clients open another when they need one.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// All connections of a learner.
+#[derive(Debug)]
+pub struct Peers {
+    connections_max: usize,
+    /// What an actor may have under way, bytes.
+    window_bytes: f64,
+    connections: Mutex<Connections>,
+    /// What everybody who sends no trajectories uses up together.
+    shared: Mutex<Rate>,
+    requests: AtomicUsize,
+    turns: Turns,
+}
+
+/// What an actor may have under way, and the largest message with weights, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Trajectories of an actor without a receipt.
+    pub window: usize,
+    /// All parameters as they are.
+    pub weights: usize,
+}
+
+#[derive(Debug)]
+struct Connections {
+    next: u64,
+    /// By age.
+    peers: BTreeMap<u64, Weak<Peer>>,
+    warnings: Rate,
+}
+
+impl Peers {
+    /// Nobody yet. The process may have `handles` files open.
+    pub fn new(sizes: Sizes, handles: usize, now: Instant) -> Arc<Self> {
+        let connections = Connections { next: 0, peers: BTreeMap::new(), warnings: Rate::new(0.1, 1.0, now) };
+        Arc::new(Self {
+            connections_max: connections_max(handles),
+            window_bytes: sizes.window as f64,
+            connections: Mutex::new(connections),
+            shared: Mutex::new(Rate::new(ALL_PER_SECOND, ALL_BURST, now)),
+            requests: AtomicUsize::new(0),
+            turns: Turns::new(sizes.weights),
+        })
+    }
+
+    /// Connections that may be open at a time.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
+    /// A connection came; also tells how long to wait until the next is accepted. Where there are too many, the one that has been
+    /// idle longest makes room: whoever is here to act has requests open.
+    pub fn connect(self: &Arc<Self>, now: Instant) -> (Arc<Peer>, Duration) {
+        let wait = self.charge(CONNECTION_COST, now);
+        let mut connections = self.lock();
+        let id = connections.next;
+        connections.next += 1;
+        if connections.peers.len() >= self.connections_max {
+            let idle = connections.peers.values().filter_map(Weak::upgrade).filter(|peer| !peer.is_closed());
+            let victim = idle.min_by_key(|peer| peer.worth());
+            if connections.warnings.try_take(now) {
+                let connections = self.connections_max;
+                tracing::warn!(connections, "there are too many connections: those that are idle are closed for new ones");
+            }
+            victim.iter().for_each(|victim| victim.close("too many connections"));
+        }
+        let peer = Arc::new(Peer::new(id, self.clone(), now));
+        connections.peers.insert(id, Arc::downgrade(&peer));
+        drop(connections);
+        (peer, wait.min(Duration::from_secs(1)))
+    }
+
+    /// Closes whoever does not come to the point; to be called about once a second.
+    pub fn sweep(&self, now: Instant) {
+        let peers: Vec<_> = self.lock().peers.values().filter_map(Weak::upgrade).collect();
+        for peer in peers {
+            if let Some(reason) = peer.overdue(now) {
+                peer.close(reason);
+            }
+        }
+    }
+
+    /// Uses up what all share; tells how long it takes to be paid.
+    fn charge(&self, cost: f64, now: Instant) -> Duration {
+        self.shared.lock().expect("no holder of the budget panics").take(cost, now)
+    }
+
+    fn give_back(&self, cost: f64) {
+        self.shared.lock().expect("no holder of the budget panics").give(cost);
+    }
+
+    /// A request begins, if there may be another one.
+    fn begin_request(&self) -> bool {
+        let is_one_more = self.requests.fetch_add(1, Ordering::Relaxed) < REQUESTS_MAX;
+        if !is_one_more {
+            self.end_request();
+        }
+        is_one_more
+    }
+
+    fn end_request(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn forget(&self, id: u64) {
+        self.lock().peers.remove(&id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().expect("no holder of the connections panics")
+    }
+}
+
+/// The time by the runtime's clock, which may be simulated.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What a peer that reads so many bytes sends for that: updates of windows, each for 16 KiB or more.
+pub(super) fn receiving_cost(bytes: usize) -> f64 {
+    bytes as f64 / 512.0
+}
+
+/// What a message of so many bytes costs with its frames' headers, and what its sender sends for its receipt.
+pub(super) fn sending_cost(bytes: usize) -> f64 {
+    bytes as f64 * 1.01 + 256.0
+}
+
+/// Connections for a process that may have so many files open.
+fn connections_max(handles: usize) -> usize {
+    CONNECTIONS_MAX.min(handles.saturating_sub(HANDLES_KEPT).max(handles / 2)).max(1)
+}
+
+#[cfg(test)]
+mod tests;
