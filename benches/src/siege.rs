@@ -82,7 +82,7 @@ impl Siege {
     fn begin(attack: Attack, target: Target) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("siege".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let runtime = runtime.expect("there are threads");
             runtime.block_on(async {
@@ -93,6 +93,7 @@ impl Siege {
             });
             runtime.shutdown_background();
         });
+        let thread = thread.expect("there are threads");
         Self { stop, thread }
     }
 

@@ -15,8 +15,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(3);
 /// Of it, the time in which they end by themselves, having heard from the learner that the run is over.
 const FAREWELL: Duration = Duration::from_millis(250);
-/// An actor that dies this often is not started again: something is wrong that a restart does not mend.
+/// An actor that dies this often, each time within [`LIFE_MIN`], is not started again: something is wrong that a restart does not
+/// mend.
 const RESTARTS_MAX: u32 = 10;
+/// Pause before an actor that died is started again: the first time none, then this, then twice as long each time.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// An actor that has lived so long begins to count anew.
+const LIFE_MIN: Duration = Duration::from_secs(60);
 
 /// The actor processes of one run. Dropped, it ends them.
 #[derive(Debug)]
@@ -33,8 +40,35 @@ pub(crate) struct ActorProcesses {
 struct ActorProcess {
     index: u32,
     child: Child,
+    started: Instant,
+    /// Restarts since it last lived long.
     restarts: u32,
+    /// When it is started again.
+    due: Option<Instant>,
     is_over: bool,
+}
+
+impl ActorProcess {
+    fn new(index: u32, child: Child) -> Self {
+        Self { index, child, started: Instant::now(), restarts: 0, due: None, is_over: false }
+    }
+
+    /// It has died: tells how long to wait until it is started again, if it is.
+    fn died(&mut self, now: Instant) -> Option<Duration> {
+        if now.saturating_duration_since(self.started) >= LIFE_MIN {
+            self.restarts = 0;
+        }
+        if self.restarts >= RESTARTS_MAX {
+            return None;
+        }
+        let pause = match self.restarts {
+            0 => Duration::ZERO,
+            restarts => (PAUSE * 2_u32.saturating_pow(restarts - 1)).min(PAUSE_MAX),
+        };
+        self.restarts += 1;
+        self.due = Some(now + pause);
+        Some(pause)
+    }
 }
 
 impl ActorProcesses {
@@ -57,7 +91,7 @@ impl ActorProcesses {
         };
         for index in 0..config.rollout.actors {
             let child = actors.spawn(index)?;
-            actors.processes.push(ActorProcess { index, child, restarts: 0, is_over: false });
+            actors.processes.push(ActorProcess::new(index, child));
         }
         Ok(actors)
     }
@@ -97,27 +131,48 @@ impl ActorProcesses {
     }
 
     fn look_after(&mut self, place: usize) {
-        let process = &mut self.processes[place];
-        let Ok(Some(status)) = process.child.try_wait() else { return };
+        let (process, now) = (&mut self.processes[place], Instant::now());
         if process.is_over {
             return;
         }
         let index = process.index;
+        if let Some(due) = process.due {
+            if due > now {
+                return;
+            }
+            match self.spawn(index) {
+                Ok(child) => {
+                    let process = &mut self.processes[place];
+                    (process.child, process.started, process.due) = (child, now, None);
+                }
+                // Such as a machine without a free process: it counts as one that died at once.
+                Err(error) => self.again(place, &format!("{error:#}"), now),
+            }
+            return;
+        }
+        let Ok(Some(status)) = process.child.try_wait() else { return };
         // Success means that it was asked to end: by the learner at the end of the run, or by a person's signal.
         if status.success() {
             process.is_over = true;
             return;
         }
-        if !self.may_restart || process.restarts >= RESTARTS_MAX {
-            process.is_over = true;
-            tracing::error!(index, %status, "an actor process ended and is not started again; see actor-{index}.log");
-            return;
-        }
-        process.restarts += 1;
-        tracing::warn!(index, %status, "an actor process ended; starting it again");
-        match self.spawn(index) {
-            Ok(child) => self.processes[place].child = child,
-            Err(error) => tracing::error!(index, error = format!("{error:#}"), "cannot start the actor again"),
+        self.again(place, &status.to_string(), now);
+    }
+
+    /// An actor has ended, or could not be started: it is to be started again after a pause, or given up.
+    fn again(&mut self, place: usize, reason: &str, now: Instant) {
+        let process = &mut self.processes[place];
+        let index = process.index;
+        match process.died(now).filter(|_| self.may_restart) {
+            Some(pause) => tracing::warn!(index, reason, ?pause, "an actor process ended; starting it again"),
+            None => {
+                process.is_over = true;
+                tracing::error!(
+                    index,
+                    reason,
+                    "an actor process ended and is not started again; see actor-{index}.log"
+                );
+            }
         }
     }
 
@@ -149,6 +204,18 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    #[test]
+    fn pauses_between_restarts_grow_and_a_long_life_forgives() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let mut actor = ActorProcess::new(0, child);
+        let born = actor.started;
+        let pauses: Vec<_> = std::iter::from_fn(|| actor.died(born)).map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(actor.died(born + LIFE_MIN), Some(Duration::ZERO));
+        assert_eq!(actor.died(born), Some(PAUSE));
+    }
+
     #[tokio::test]
     async fn an_actor_that_came_too_late_is_asked_to_end() {
         let directory = tempfile::tempdir().unwrap();
@@ -166,7 +233,7 @@ mod tests {
             processes: Vec::new(),
         };
         let child = actors.spawn(0).unwrap();
-        actors.processes.push(ActorProcess { index: 0, child, restarts: 0, is_over: false });
+        actors.processes.push(ActorProcess::new(0, child));
         actors.finish().await;
         // One that is killed has not come so far.
         assert_eq!(std::fs::read_to_string(path("ended")).unwrap(), "asked\n");

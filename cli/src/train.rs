@@ -50,7 +50,7 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
         console::print(&text)?;
         let outcome = outcome?;
         drop(trained.serves_metrics);
-        Ok(outcome.summary.end.exit_code())
+        Ok(outcome.summary.end.exit_code(false))
     })
 }
 

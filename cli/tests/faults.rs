@@ -32,6 +32,18 @@ fn one_interrupt_stops_cleanly_with_everything_written() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_stops_cleanly_with_everything_written() {
+    let run = Run::of(IMPALA);
+    let mut training = run.endless();
+    run.wait_for_training();
+    signal(training.id(), "HUP");
+    assert_eq!(wait_for_end(&mut training).code(), Some(130));
+    for name in ["model.safetensors", "summary.json"] {
+        assert!(run.directory().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn a_second_interrupt_exits_at_once_and_takes_the_actors_along() {
     let run = Run::of(IMPALA);
     let mut training = run.endless();

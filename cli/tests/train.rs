@@ -4,7 +4,7 @@
 
 use impala_harness::processes::{Program, Run};
 #[cfg(target_os = "linux")]
-use impala_harness::processes::{address, file_with, get, signal, start_printing_to, wait_for_end};
+use impala_harness::processes::{address, file_with, get, signal, start, start_printing_to, wait_for_end};
 use impala_policy::model_file;
 use safetensors::SafeTensors;
 use std::fs;
@@ -95,7 +95,7 @@ fn two_deterministic_runs_end_with_the_same_bits_across_processes() {
 fn a_budget_that_ends_unsolved_is_a_failure_with_the_reason() {
     let run = Run::of(IMPALA);
     let output = run.train(&["--frames-max", "2000"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("not solved: the frame budget ended (raise --frames-max)"), "{text}");
     assert!(text.contains("0 in flight"), "{text}");
@@ -162,7 +162,7 @@ fn a_standard_error_that_cannot_be_written_ends_nothing() {
     let mut command = IMPALA.command(&["train", "--frames-max", "2000", "--runs-dir"]);
     let output = command.arg(run.path()).stderr(full()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("trained       2000 frames"), "{text}");
     // The error of the program itself.
     let refused = IMPALA.command(&["train", "--batch-size", "9"]).stderr(full()).status().unwrap();
@@ -184,4 +184,55 @@ fn bad_settings_are_refused_before_anything_starts() {
     assert!(refused(&["--device", "wgpu:x"]).contains("use auto, cpu, wgpu or wgpu:<n>"));
     assert!(refused(&["--config", "no-such.toml"]).contains("no-such.toml"));
     assert!(refused(&["--keep-serving"]).contains("use `impala learner --keep-serving`"));
+}
+
+/// Two runs in one directory would garble each other's files; which of them came first is told by the one that is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_or_store_that_another_process_works_in_is_refused() {
+    let run = Run::of(IMPALA);
+    let directory = run.path().join("first");
+    let endless = ["--actors", "1", "--solved-return", "501", "--frames-max", "1000000000000", "--run-dir"];
+    let (mut training, _log) = start(run.train(&endless).arg(&directory));
+    run.wait_for_training();
+    let second = |arguments: &[&str]| {
+        let output = IMPALA.command(&["train", "--quiet"]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let other = run.path().join("other");
+    let store = directory.join("checkpoints");
+    let [directory, store, other] = [&directory, &store, &other].map(|path| path.to_str().unwrap());
+    for refused in [second(&["--run-dir", directory]), second(&["--run-dir", other, "--checkpoint-store", store])] {
+        assert!(refused.contains(&format!("in use by process {}", training.id())), "{refused}");
+    }
+    // A holder that crashes holds nothing.
+    signal(training.id(), "KILL");
+    wait_for_end(&mut training);
+    let output =
+        IMPALA.command(&["train", "--quiet", "--run-dir", directory, "--solved-return", "475"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A configuration repeats the settings of a run, not its place.
+#[test]
+fn the_configuration_of_a_run_begins_another_one() {
+    let run = Run::of(IMPALA);
+    let (first, store) = (run.path().join("first"), run.path().join("store"));
+    let train = |arguments: &[&str]| {
+        let output = run.train(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let [first_name, store_name] = [&first, &store].map(|path| path.to_str().unwrap());
+    let few = ["--frames-max", "2000"];
+    train(&[&few[..], &["--run-dir", first_name, "--checkpoint-store", store_name]].concat());
+    let model = fs::read(first.join("model.safetensors")).unwrap();
+    let config = first.join("config.toml");
+    let second = train(&["--config", config.to_str().unwrap(), "--seed", "2"]);
+    assert!(second.contains("trained       2000 frames") && !second.contains("resumed"), "{second}");
+    assert!(fs::read(first.join("model.safetensors")).unwrap() == model, "it was written over");
+    // The run itself goes on, wherever it is named from.
+    let third = run.train(&["--run-dir", first_name, "--frames-max", "4000"]).current_dir(run.path()).output().unwrap();
+    let third = String::from_utf8_lossy(&third.stdout);
+    assert!(third.contains("resumed") && third.contains("trained       4000 frames"), "{third}");
 }

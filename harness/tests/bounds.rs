@@ -70,7 +70,12 @@ fn framed(message: &impl Message) -> Bytes {
 }
 
 /// Begins a call; sends what it is to send of the message, and whether that is all.
-async fn call(connection: &SendRequest<Bytes>, method: &str, data: Bytes, is_all: bool) -> (ResponseFuture, h2::SendStream<Bytes>) {
+async fn call(
+    connection: &SendRequest<Bytes>,
+    method: &str,
+    data: Bytes,
+    is_all: bool,
+) -> (ResponseFuture, h2::SendStream<Bytes>) {
     let mut connection = connection.clone().ready().await.unwrap();
     let (answer, mut body) = connection.send_request(request(method), false).unwrap();
     body.send_data(data, is_all).unwrap();

@@ -47,6 +47,7 @@ pub struct Learner {
     device: ComputeDevice,
     standing: Arc<Standing>,
     keepalive: Keepalive,
+    writes_first: bool,
 }
 
 /// What a run leaves.
@@ -88,7 +89,7 @@ impl Learner {
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
         let address = listener.local_addr()?;
         let (standing, keepalive) = (Arc::default(), Keepalive::default());
-        Ok(Self { config, checkpoint, listener, address, device, standing, keepalive })
+        Ok(Self { config, checkpoint, listener, address, device, standing, keepalive, writes_first: false })
     }
 
     /// Where actors reach it.
@@ -110,6 +111,12 @@ impl Learner {
     #[must_use]
     pub fn with_keepalive(self, keepalive: Keepalive) -> Self {
         Self { keepalive, ..self }
+    }
+
+    /// Writes a checkpoint before anything is trained.
+    #[must_use]
+    pub fn with_first_checkpoint(self) -> Self {
+        Self { writes_first: true, ..self }
     }
 
     /// Where it computes.
@@ -165,7 +172,7 @@ impl Learner {
         if needed > 1 {
             tracing::info!("a batch needs {needed} actors: training waits while fewer are connected");
         }
-        let mut running = Running::start(self, run_dir, store, shows_progress)?;
+        let mut running = Running::start(self, run_dir, store, shows_progress).await?;
         let end = running.watch_over(stop).await;
         Ok(running.shut_down(end).await)
     }

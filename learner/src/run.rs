@@ -6,3 +6,4 @@ pub mod checkpoint_store;
 pub mod recorded;
 pub mod resume;
 pub mod run_dir;
+mod store_file;

@@ -1,10 +1,12 @@
 //! Where files lie: a directory, or a prefix in an object store. This crate knows names and bytes, and how a file is written
 //! so that it is there whole or not at all; what the bytes mean is the business of whoever stores them.
 
+mod hold;
 mod location;
 mod store;
 mod whole;
 
+pub use hold::{Held, Hold};
 pub use location::{LocationError, StoreLocation};
 pub use store::{Store, StoreError};
 pub use whole::{remove_halves, write_whole};

@@ -3,6 +3,7 @@
 mod bucket;
 mod directory;
 
+use crate::hold::{Held, Hold};
 use crate::location::StoreLocation;
 use bucket::Bucket;
 use bytes::Bytes;
@@ -147,6 +148,17 @@ impl Store {
         match &self.place {
             Place::Directory(directory) => directory.remove(name),
             Place::Bucket(bucket) => bucket.remove(name).await,
+        }
+    }
+
+    /// Takes a directory, so that no other process works in it; nothing for an object store.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub fn hold(&self) -> Result<Option<Hold>, Held> {
+        match &self.place {
+            Place::Directory(directory) => Hold::take(&directory.0).map(Some),
+            Place::Bucket(_) => Ok(None),
         }
     }
 

@@ -36,7 +36,9 @@ fn main() -> anyhow::Result<()> {
     ensure!(program.exists(), "{} does not exist: run `cargo build --release --workspace` first", program.display());
     let attacks = if args.attacks.is_empty() { Attack::value_variants() } else { &args.attacks };
     let time = Duration::from_secs(args.seconds);
-    line("| attack | frames/s, another process attacked | frames/s, this one | ratio, median | from, to | memory before, MB | most |");
+    line(
+        "| attack | frames/s, another process attacked | frames/s, this one | ratio, median | from, to | memory before, MB | most |",
+    );
     line("|---|---|---|---|---|---|---|");
     for attack in attacks {
         note(&format!("{}: {}", attack.name(), description(*attack)));

@@ -65,9 +65,9 @@ impl Attack {
     /// Goes on until it is dropped.
     pub async fn carry_out(self, target: Target) {
         match self {
-            Self::Registrations => many(128, 8, target, |caller| register_for_ever(caller)).await,
-            Self::Readers => many(50, 50, target, |caller| read_weights(caller)).await,
-            Self::Status => many(128, 8, target, |caller| ask_for_status(caller)).await,
+            Self::Registrations => many(128, 8, target, register_for_ever).await,
+            Self::Readers => many(50, 50, target, read_weights).await,
+            Self::Status => many(128, 8, target, ask_for_status).await,
             // A ping, and settings that change nothing.
             Self::Pings => raw(8, target.grpc, &frame(6, &[0; 8])).await,
             Self::Settings => raw(8, target.grpc, &frame(4, &[])).await,
@@ -209,16 +209,18 @@ async fn raw(connections: u64, address: SocketAddr, frame: &[u8]) {
             loop {
                 let Ok(socket) = TcpStream::connect(address).await else { continue };
                 let (mut reading, mut writing) = socket.into_split();
-                let answers = tokio::spawn(async move {
+                let answers = async move {
                     let mut buffer = vec![0; 1 << 16];
                     while reading.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
-                });
+                };
                 let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &self::frame(4, &[])].concat();
-                let mut sent = writing.write_all(&preface).await;
-                while sent.is_ok() {
-                    sent = writing.write_all(&block).await;
-                }
-                answers.abort();
+                let flood = async {
+                    let mut sent = writing.write_all(&preface).await;
+                    while sent.is_ok() {
+                        sent = writing.write_all(&block).await;
+                    }
+                };
+                tokio::join!(answers, flood);
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -300,7 +302,9 @@ async fn unread(connections: u64, target: Target) {
         for n in 0..25 {
             let mut caller = Caller { number: number * 25 + n, connection: reading.clone() };
             let Ok(answer) = caller.register(rand::random()).await else { continue };
-            let Some(reply) = answer.get(5..).and_then(|message| pb::RegisterReply::decode(message).ok()) else { continue };
+            let Some(reply) = answer.get(5..).and_then(|message| pb::RegisterReply::decode(message).ok()) else {
+                continue;
+            };
             let Ok(mut ready) = connection.clone().ready().await else { continue };
             if let Ok((answer, mut body)) = ready.send_request(request("WatchWeights", 0), false) {
                 let _ = body.send_data(message(&pb::WatchRequest { session: reply.session }), true);

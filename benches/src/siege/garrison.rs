@@ -87,7 +87,8 @@ impl Victim {
         let runs = tempfile::tempdir()?;
         let started = Instant::now();
         let time = time.as_secs().to_string();
-        let flags = ["--time-max", &time, "--frames-max", "281474976710656", "--frames-after-solved", "281474976710656"];
+        let flags =
+            ["--time-max", &time, "--frames-max", "281474976710656", "--frames-after-solved", "281474976710656"];
         let (learner, target) = learner(program, runs.path(), &flags)?;
         let actor = || {
             let mut command = Command::new(program);
@@ -123,7 +124,8 @@ impl Victim {
         let Self { learner, actors, runs, .. } = self;
         drop(learner);
         drop(actors);
-        let csv = std::fs::read_dir(runs.path())?.next().context("the run left no directory")??.path().join("metrics.csv");
+        let csv =
+            std::fs::read_dir(runs.path())?.next().context("the run left no directory")??.path().join("metrics.csv");
         // Its last line may have been cut off.
         let rows = csv::Reader::from_path(csv)?.into_deserialize().map_while(Result::ok).collect();
         Ok(Frames(rows))

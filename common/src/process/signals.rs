@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 /// Exit code of a process that a second signal ended (128 + SIGINT).
 const EXIT_CODE_FORCED: i32 = 130;
 
-/// A token that is cancelled by SIGINT (Ctrl-C) or SIGTERM. Must be called inside a tokio runtime.
+/// A token that is cancelled by SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal goes away). Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// The handlers cannot be installed.
@@ -27,19 +27,23 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let [interrupt, terminate, hang_up] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, hang_up: hang_up? })
     }
 
     async fn recv(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
         }
     }
 }

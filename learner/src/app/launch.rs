@@ -15,6 +15,7 @@ use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
 use impala_common::process::{logs, probes, signals};
 use impala_env::Registry;
+use impala_store::Hold;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -62,6 +63,8 @@ pub struct Launched {
     pub shows_progress: bool,
     /// Ends metrics and probes when it is dropped.
     pub serves_metrics: DropGuard,
+    /// No other process works with the checkpoints.
+    pub hold: Option<Hold>,
 }
 
 impl Plan {
@@ -107,18 +110,27 @@ impl Plan {
         let Self { config, mut beginning, .. } = self;
         let stop = signals::on_signal()?;
         let note = beginning.note();
+        let writes_first = beginning.needs_checkpoint(config.checkpoints.checkpoint_every);
+        let skipped = beginning.skipped().to_vec();
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
         let learner = Learner::bind(config, checkpoint).await?;
+        let learner = if writes_first { learner.with_first_checkpoint() } else { learner };
         let (learner, choice) = tokio::task::spawn_blocking(move || settle(learner)).await??;
         let metrics_stop = CancellationToken::new();
         let serves_metrics = metrics_stop.clone().drop_guard();
         let metrics = serve_metrics(&learner, metrics_stop).await?;
         let run_dir = RunDir::create(learner.config(), beginning.run_dir.as_deref())?;
-        let store = beginning.store.unwrap_or_else(|| default_store(run_dir.path()));
+        let store = beginning.store.take().unwrap_or_else(|| default_store(run_dir.path()));
+        let hold = store.hold().map_err(anyhow::Error::new)?;
+        beginning.check_store(&store).await?;
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
         logs::init(learner.config().output.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{metrics}/metrics");
-        run_dir.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
+        let doubts = hold.iter().filter_map(|hold| hold.doubt().map(str::to_owned));
+        let skipped = skipped.into_iter().map(|skipped| format!("passed over a newer checkpoint: {skipped}"));
+        for warning in run_dir.warnings().iter().cloned().chain(doubts).chain(skipped) {
+            tracing::warn!("{warning}");
+        }
         for note in note.into_iter().chain(choice) {
             tracing::info!("{note}");
             if display.prints_notes {
@@ -126,7 +138,7 @@ impl Plan {
             }
         }
         let shows_progress = display.shows_progress;
-        Ok(Launched { learner, run_dir, store, metrics, stop, shows_progress, serves_metrics })
+        Ok(Launched { learner, run_dir, store, metrics, stop, shows_progress, serves_metrics, hold })
     }
 }
 
@@ -136,11 +148,12 @@ impl Launched {
     /// # Errors
     /// See [`Learner::run`].
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { learner, run_dir, store, stop, shows_progress, serves_metrics, .. } = self;
+        let Self { learner, run_dir, store, stop, shows_progress, serves_metrics, hold, .. } = self;
+        let stays = learner.config().serving.keep_serving;
         let outcome = learner.run(run_dir.clone(), store, shows_progress, stop).await?;
         console::print(&summary::text(&run_dir, &outcome.summary))?;
-        drop(serves_metrics);
-        Ok(outcome.summary.end.exit_code())
+        drop((serves_metrics, hold));
+        Ok(outcome.summary.end.exit_code(stays))
     }
 }
 

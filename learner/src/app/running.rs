@@ -7,7 +7,9 @@ use super::pipeline::{Handover, Pipeline, Training};
 use super::reporting::Reporting;
 use crate::config::Config;
 use crate::report::summary::RunEnd;
+use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::CheckpointStore;
+use crate::run::recorded::RecordedSettings;
 use crate::run::run_dir::RunDir;
 use crate::stages::checkpointer;
 use crate::stages::trainer::{Trained, TrainingEnd};
@@ -32,21 +34,27 @@ pub(super) struct Ended {
 
 impl Running {
     /// Starts every stage, then the server.
-    pub(super) fn start(
+    pub(super) async fn start(
         learner: Learner,
         run_dir: RunDir,
         store: CheckpointStore,
         shows_progress: bool,
     ) -> anyhow::Result<Self> {
-        let Learner { config, checkpoint, listener, device, standing, keepalive, .. } = learner;
+        let Learner { config, checkpoint, listener, device, standing, keepalive, writes_first, .. } = learner;
         let kept_max = config.checkpoints.checkpoints_kept;
-        let (checkpoints, checkpointer) = checkpointer::channel(store, kept_max, checkpoint.as_ref());
+        let (checkpoints, mut checkpointer) = checkpointer::channel(store, kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
-        let Origin { step, progress, account, mut take_ups, mut episodes } = Origin::new(&config, &device, checkpoint);
+        let Origin { mut step, progress, account, mut take_ups, mut episodes } =
+            Origin::new(&config, &device, checkpoint);
         if config.lockstep().is_none() {
             // They belong to places of a run that goes on in another order.
             take_ups.states.clear();
             episodes = None;
+        }
+        if writes_first {
+            let (settings, states) = (RecordedSettings::of(&config), take_ups.states.clone());
+            let first = Checkpoint::new(settings, &mut step, progress.save_with_policy(), account, states);
+            checkpointer.write_first(Checkpoint { episodes: episodes.clone(), ..first }).await;
         }
         let handover = Handover::new(&config, progress, account);
         let reporting = Reporting::new(&config, &handover, &run_dir, resumes, shows_progress);

@@ -2,15 +2,17 @@
 
 use super::section::section;
 use super::setting::Bounds;
-use super::values::Seconds;
+use super::values::{Seconds, text_path};
 use impala_common::process::logs::LogFormat;
 use std::path::PathBuf;
 
 section! {
     /// What a run leaves on disk and tells people.
     Output from GivenOutput, "Output" {
+        #[clap(value_parser = text_path)]
         run_dir: PathBuf, "a new one below runs-dir", "IMPALA_RUN_DIR",
             "The run's own directory. One that holds a checkpoint is continued, under its settings where none are given.";
+        #[clap(value_parser = text_path)]
         runs_dir: PathBuf = PathBuf::from("runs"), "runs", "IMPALA_RUNS_DIR",
             "Directory that takes the run's own directory, where --run-dir names none.";
         report_interval: Seconds = Seconds(0.2), "0.2", "IMPALA_REPORT_INTERVAL",

@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Why a value stands as it does.
+const PLACE: &str = "a place of this run";
 pub(super) const FOLLOWS: &str = "follows from other settings";
 pub(super) const PICKED: &str = "`train` picks it for the machine when it starts";
 
@@ -14,9 +15,20 @@ impl Config {
     /// The configuration as a TOML file that `--config` reads back to the same.
     /// What follows from other settings stands in comments, so that it still follows when those are changed.
     pub fn to_toml(&self) -> String {
+        self.text(&[])
+    }
+
+    /// The same for a run's directory and its checkpoints: what names places of this run stands in comments, so that another
+    /// run with the same settings does not go on with this one.
+    pub fn record(&self) -> String {
+        self.text(&["run_dir", "checkpoint_store"])
+    }
+
+    fn text(&self, places: &[&str]) -> String {
         let line = |(setting, line): (&Setting, Option<String>)| {
             let key = setting.key;
-            let why_open = self.open.iter().find(|(open, _)| *open == key).map(|(_, why)| why);
+            let place = places.contains(&key).then_some(&PLACE);
+            let why_open = self.open.iter().find(|(open, _)| *open == key).map(|(_, why)| why).or(place);
             match (line, why_open) {
                 (Some(line), None) => format!("{line}\n"),
                 (Some(line), Some(why)) => format!("# {line} ({why})\n"),

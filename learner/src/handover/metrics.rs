@@ -237,9 +237,9 @@ impl Default for WeightsMetrics {
     }
 }
 
-/// A connection was closed because of what its peer does, or does not do.
-pub fn record_closed_connection() {
-    counter!("impala_learner_connections_closed_total").increment(1);
+/// So many more connections were closed because of what their peers do, or do not do.
+pub fn record_closed_connections(count: u64) {
+    counter!("impala_learner_connections_closed_total").increment(count);
 }
 
 /// An actor's mean lag over a window of its trajectories.

@@ -9,6 +9,7 @@ use super::{Rates, View};
 use crate::handover::admission::PolicyLagGate;
 use crate::handover::ledger::Account;
 use crate::handover::progress::Progress;
+use crate::run::resume::METRICS_FILE;
 use crate::run::run_dir::RunDir;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ impl Reporter {
         progress: &Progress,
         account: &Account,
     ) -> Self {
-        let csv = MetricsCsv::open(&run_dir.file("metrics.csv"), resumes);
+        let csv = MetricsCsv::open(&run_dir.file(METRICS_FILE), resumes.then_some(progress.frames));
         let csv = csv.inspect_err(|error| tracing::warn!(%error, "cannot open metrics.csv; the training goes on")).ok();
         // What earlier processes of a resumed run did is no part of what is measured here.
         let start = Totals::now(progress, account);

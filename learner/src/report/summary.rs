@@ -14,8 +14,10 @@ use serde::Serialize;
 use std::fmt::{self, Display};
 use std::process::ExitCode;
 
-/// Exit code of a run that ended unsolved.
-pub const EXIT_UNSOLVED: u8 = 1;
+/// Exit code of a run that failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code of a run whose budget ended before its task was solved; 2 is that of a command that is not understood.
+pub const EXIT_UNSOLVED: u8 = 3;
 /// Exit code of a run that a signal ended (128 + SIGINT).
 pub const EXIT_INTERRUPTED: u8 = 130;
 
@@ -64,12 +66,15 @@ impl RunEnd {
         }
     }
 
-    /// What the process tells whoever started it: 0 for a solved task.
-    pub fn exit_code(&self) -> ExitCode {
+    /// What the process tells whoever started it: 0 for a solved task. A learner that stays until it is asked to stop has done
+    /// what it should when it is.
+    pub fn exit_code(&self, stays: bool) -> ExitCode {
         match self {
             Self::Solved | Self::SolvedTimeBudget => ExitCode::SUCCESS,
+            Self::Interrupted | Self::FramesBudget | Self::TimeBudget if stays => ExitCode::SUCCESS,
             Self::Interrupted => ExitCode::from(EXIT_INTERRUPTED),
-            Self::FramesBudget | Self::TimeBudget | Self::Failed(_) => ExitCode::from(EXIT_UNSOLVED),
+            Self::FramesBudget | Self::TimeBudget => ExitCode::from(EXIT_UNSOLVED),
+            Self::Failed(_) => ExitCode::from(EXIT_FAILED),
         }
     }
 }

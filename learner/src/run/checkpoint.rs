@@ -30,6 +30,7 @@ use impala_env::Registry;
 use impala_policy::model_file::checkpoint::{
     Envelope, FORMATS, METADATA_KEY, PREFIXES, VERIFIED, actor_index, actor_tensor, checksum, format_of,
 };
+use impala_policy::model_file::{self, ModelError};
 use impala_policy::network::{NetworkSpec, ParameterBlock};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -61,6 +62,8 @@ pub struct Checkpoint {
     pub best_mean_return: Option<f64>,
     /// Whether the store's best checkpoint is that of a verified policy; the writer's to know.
     pub is_best_verified: bool,
+    /// What the run began with, as it was named, if with a checkpoint of another run; the writer's to know.
+    pub origin: Option<String>,
 }
 
 /// Why bytes are no checkpoint to go on from.
@@ -121,6 +124,8 @@ struct State {
     episodes: Option<SavedEpisodes>,
     #[serde(default)]
     is_best_verified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
     config: String,
 }
 
@@ -157,6 +162,7 @@ impl Checkpoint {
             verified: verified.map(|verified| verified.parameters),
             best_mean_return: None,
             is_best_verified: false,
+            origin: None,
         }
     }
 
@@ -191,6 +197,7 @@ impl Checkpoint {
             best_mean_return: self.best_mean_return,
             episodes: self.episodes.clone(),
             is_best_verified: self.is_best_verified,
+            origin: self.origin.clone(),
             config: self.settings.toml().to_owned(),
         })?;
         let layout = self.network().layout();
@@ -241,7 +248,7 @@ impl Checkpoint {
         let Envelope { crc32, state, .. } = serde_json::from_str(metadata)?;
         let text = state;
         let state: State = serde_json::from_str(&text)?;
-        let settings = RecordedSettings::read(state.config, registry)?;
+        let settings = RecordedSettings::read(state.config, registry).map_err(|error| damage_or(error, bytes))?;
         let layout = settings.network().layout();
         let [parameters, first, second, largest] = PREFIXES.map(|prefix| numbers(&file, &layout, prefix));
         let (parameters, first, second) = (parameters?, first?, second?);
@@ -288,7 +295,16 @@ impl Checkpoint {
             verified: verified.map(Arc::from),
             best_mean_return: state.best_mean_return,
             is_best_verified: state.is_best_verified,
+            origin: state.origin,
         })
+    }
+}
+
+/// What a configuration that cannot be read means: damage, where the checksum says so.
+fn damage_or(error: ConfigError, bytes: &[u8]) -> CheckpointError {
+    match model_file::decode(bytes) {
+        Err(ModelError::Checksum { expected, actual }) => CheckpointError::Checksum { expected, actual },
+        _ => error.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::ConfigError;
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
 use bytes::Bytes;
 use impala_env::Registry;
-use impala_store::{Store, StoreError, StoreLocation};
+use impala_store::{Held, Hold, Store, StoreError, StoreLocation};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -161,12 +161,12 @@ impl CheckpointStore {
         }
     }
 
-    /// Whether no run has left checkpoints here.
+    /// Takes the checkpoints for this process alone, where they lie in a directory.
     ///
     /// # Errors
-    /// The store cannot be read.
-    pub async fn is_empty(&self) -> Result<bool, CheckpointStoreError> {
-        Ok(self.names().await?.is_empty())
+    /// Another process has them.
+    pub fn hold(&self) -> Result<Option<Hold>, Held> {
+        self.store.hold()
     }
 
     fn unknown_environment(&self, name: &str, reason: ConfigError) -> CheckpointStoreError {
@@ -201,9 +201,14 @@ impl CheckpointStore {
         self.store.remove(&name_of(update)).await
     }
 
-    /// Names of all checkpoints, in no order.
-    async fn names(&self) -> Result<Vec<String>, StoreError> {
-        Ok(self.store.names().await?.into_iter().filter(|name| is_checkpoint(name)).collect())
+    /// Names of all checkpoints, in their order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn names(&self) -> Result<Vec<String>, StoreError> {
+        let mut names: Vec<_> = self.store.names().await?.into_iter().filter(|name| is_checkpoint(name)).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 }
 

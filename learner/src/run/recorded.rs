@@ -20,7 +20,7 @@ struct Recorded {
 impl RecordedSettings {
     /// Of a run that goes on.
     pub fn of(config: &Config) -> Self {
-        Self::new(config.to_toml(), config)
+        Self::new(config.record(), config)
     }
 
     /// From a checkpoint, of this or an earlier release.

@@ -6,15 +6,18 @@ mod origin;
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config, ConfigError};
 use crate::run::checkpoint::Checkpoint;
-use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found};
+use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found, SUFFIX};
+use crate::run::store_file;
 use impala_env::Registry;
-use impala_store::StoreLocation;
+use impala_store::{Held, Hold, StoreLocation};
 use origin::{Origin, Place};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration in a run's directory.
 pub const CONFIG_FILE: &str = "config.toml";
+/// Name of the table of reports in a run's directory.
+pub const METRICS_FILE: &str = "metrics.csv";
 /// Name of the directory of checkpoints in a run's directory.
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -44,6 +47,38 @@ pub enum ResumeError {
         run: String,
         /// The directory of the other.
         run_dir: PathBuf,
+    },
+    /// A directory has results, and no checkpoint is where they should be.
+    #[error(
+        "{} has results of a run, but there is no checkpoint of it in {store}; name the place that has them (--checkpoint-store), or begin another run: another --run-dir",
+        run_dir.display()
+    )]
+    Lost {
+        /// The run's directory.
+        run_dir: PathBuf,
+        /// Where its checkpoints were looked for.
+        store: String,
+    },
+    /// Another process works on the run.
+    #[error(transparent)]
+    Held(#[from] Held),
+    /// Another process went on with the run while this one was about to.
+    #[error(
+        "another process has written checkpoints to {store} since this one looked: start again to go on from the newest"
+    )]
+    Overtaken {
+        /// Where they lie.
+        store: String,
+    },
+    /// Something else than a run is named.
+    #[error(
+        "--resume {run}: {reason}; give the directory of a run, its `#best` or `#last`, or the file of a checkpoint"
+    )]
+    NoRun {
+        /// What was given.
+        run: String,
+        /// What it is.
+        reason: &'static str,
     },
     /// A run that is to begin at a checkpoint has checkpoints already.
     #[error(
@@ -93,6 +128,8 @@ pub struct Beginning {
     source: String,
     /// Whether that is another run's.
     is_branch: bool,
+    /// Names of the run's checkpoints when they were looked for.
+    seen: Vec<String>,
 }
 
 impl Beginning {
@@ -102,6 +139,9 @@ impl Beginning {
     /// # Errors
     /// See [`ResumeError`].
     pub fn find(given: GivenSettings, resume: Option<&str>, registry: &Registry) -> Result<Self, ResumeError> {
+        if let Some(run) = resume {
+            refuse_other_than_runs(run)?;
+        }
         match resume.map(Origin::parse) {
             Some(Origin::Checkpoint { place, name }) => {
                 Self::branch(given, resume.unwrap_or_default(), (place, name), registry)
@@ -119,7 +159,6 @@ impl Beginning {
         registry: &Registry,
     ) -> Result<Self, ResumeError> {
         let source = place.open()?;
-        let mut found = wait_for(source.named(name, registry))?;
         let run_dir = given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty());
         let location = given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty());
         let store = match (&location, &run_dir) {
@@ -128,16 +167,23 @@ impl Beginning {
             (None, None) => None,
         };
         if let Some(store) = &store
-            && !wait_for(store.is_empty())?
+            && let Some(newest) = wait_for(store.newest(registry))?
         {
+            // The same command again, as after a crash: the run that it began goes on.
+            if newest.checkpoint.origin.as_deref() == Some(resume) {
+                return Self::go_on(given, None, registry);
+            }
             return Err(ResumeError::Occupied { checkpoint: resume.to_owned(), store: store.to_string() });
         }
+        let mut found = wait_for(source.named(name, registry))?;
         let mut trained = found.checkpoint.settings.given()?;
         (trained.output.run_dir, trained.checkpoints.checkpoint_store) = (None, None);
         // The best of the other run stays where it is.
         (found.checkpoint.best_mean_return, found.checkpoint.is_best_verified) = (None, false);
+        found.checkpoint.origin = Some(resume.to_owned());
         let source = format!("{source}/{name}");
-        Ok(Self { given: given.or(trained), run_dir, store, found: Some(found), source, is_branch: true })
+        let (found, seen) = (Some(found), Vec::new());
+        Ok(Self { given: given.or(trained), run_dir, store, found, source, is_branch: true, seen })
     }
 
     /// Goes on with a run, if there is one.
@@ -148,7 +194,7 @@ impl Beginning {
             (Some(run), Some(run_dir)) if run_dir != Path::new(run) => {
                 return Err(ResumeError::TwoRuns { run: run.to_owned(), run_dir });
             }
-            (Some(run), _) => Some(PathBuf::from(run)),
+            (Some(run), _) => Some(origin::run_dir(run)),
             (None, named) => named,
         };
         let location = match resume {
@@ -161,10 +207,18 @@ impl Beginning {
             (None, Some(run_dir)) => Some(default_store(run_dir)),
             (None, None) => None,
         };
+        let seen = store.as_ref().map(|store| wait_for(names(store))).transpose()?.unwrap_or_default();
         let found = store.as_ref().map(|store| wait_for(store.newest(registry))).transpose()?.flatten();
         if let (Some(run), None) = (resume, &found) {
             let store = store.map_or_else(String::new, |store| store.to_string());
             return Err(ResumeError::Nothing { run: run.to_owned(), store });
+        }
+        if let (Some(run_dir), Some(store), None) = (&run_dir, &store, &found)
+            && has_results(run_dir)
+        {
+            // One that is under way may not have come to its first checkpoint.
+            Hold::take(run_dir)?;
+            return Err(ResumeError::Lost { run_dir: run_dir.clone(), store: store.to_string() });
         }
         let given = match &found {
             Some(found) => {
@@ -176,7 +230,30 @@ impl Beginning {
             None => given,
         };
         let source = store.iter().zip(&found).map(|(store, found)| format!("{store}/{}", found.name)).collect();
-        Ok(Self { given, run_dir, store, found, source, is_branch: false })
+        Ok(Self { given, run_dir, store, found, source, is_branch: false, seen })
+    }
+
+    /// Checks that nobody has gone on with the run since its checkpoints were looked for. To be called when no other process can
+    /// any more.
+    ///
+    /// # Errors
+    /// There are other checkpoints in the store, or it cannot be read.
+    pub async fn check_store(&self, store: &CheckpointStore) -> Result<(), ResumeError> {
+        match names(store).await? == self.seen {
+            true => Ok(()),
+            false => Err(ResumeError::Overtaken { store: store.to_string() }),
+        }
+    }
+
+    /// Whether its first checkpoint is to be written before anything is trained: the same command, given again, looks for one.
+    pub fn needs_checkpoint(&self, checkpoint_every: u64) -> bool {
+        let is_named = self.run_dir.is_some() || self.store.is_some();
+        is_named && (self.is_branch || self.found.is_none() && checkpoint_every > 0)
+    }
+
+    /// What is wrong with newer checkpoints than that it goes on from, each in words.
+    pub fn skipped(&self) -> &[String] {
+        self.found.as_ref().map_or(&[], |found| &found.skipped)
     }
 
     /// Checks that the run's settings fit what was trained so far.
@@ -212,11 +289,7 @@ impl Beginning {
         let progress = &found.checkpoint.progress;
         let what = if self.is_branch { "beginning a run of its own" } else { "resuming" };
         let (frames, source) = (progress.frames, &self.source);
-        let mut note = format!("{what} after update {}, {frames} frames, from {source}", progress.updates);
-        for skipped in &found.skipped {
-            note.push_str(&format!("; passed over {skipped}"));
-        }
-        Some(note)
+        Some(format!("{what} after update {}, {frames} frames, from {source}", progress.updates))
     }
 }
 
@@ -244,7 +317,38 @@ fn fixed_in_lockstep(config: &Config) -> Vec<(&'static str, String)> {
 /// Where the configuration of the run in a directory says that its checkpoints lie. One that cannot be read is no reason not
 /// to look where they are by default.
 fn recorded_location(run_dir: &Path) -> Option<StoreLocation> {
+    if let Some(location) = store_file::read(run_dir) {
+        return Some(location);
+    }
+    // Where earlier releases wrote it.
     config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoints.checkpoint_store
+}
+
+/// Whether a run has left something in a directory that another one would replace.
+fn has_results(run_dir: &Path) -> bool {
+    let has_rows = std::fs::read_to_string(run_dir.join(METRICS_FILE)).is_ok_and(|csv| csv.lines().nth(1).is_some());
+    has_rows || ["model.safetensors", "summary.json"].iter().any(|name| run_dir.join(name).exists())
+}
+
+/// Names what cannot be a run.
+fn refuse_other_than_runs(run: &str) -> Result<(), ResumeError> {
+    let no_run = |reason| Err(ResumeError::NoRun { run: run.to_owned(), reason });
+    if run.is_empty() {
+        return no_run("it is empty");
+    }
+    let is_url = origin::is_url(run);
+    if !is_url && Path::new(run).is_file() && !run.ends_with(SUFFIX) {
+        return no_run("it is a file, and no checkpoint");
+    }
+    let is_marked = run.rsplit_once('#').is_some_and(|(_, mark)| !["best", "last"].contains(&mark));
+    if is_marked && (is_url || !Path::new(run).exists()) {
+        return no_run("after `#` stands no checkpoint's name");
+    }
+    Ok(())
+}
+
+async fn names(store: &CheckpointStore) -> Result<Vec<String>, CheckpointStoreError> {
+    Ok(store.names().await?)
 }
 
 /// The store of a run that names none.

@@ -2,8 +2,11 @@
 
 use crate::config::Config;
 use crate::run::resume::CONFIG_FILE;
-use impala_store::{remove_halves, write_whole};
+use crate::run::store_file;
+use impala_store::{Hold, remove_halves, write_whole};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The files in it that are written whole.
@@ -21,14 +24,16 @@ pub struct RunDirError {
     action: &'static str,
     path: PathBuf,
     setting: &'static str,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 /// The directory of one run.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
-    warning: Option<String>,
+    warnings: Vec<String>,
+    /// No other process works in it.
+    _hold: Arc<Hold>,
 }
 
 impl RunDir {
@@ -45,16 +50,22 @@ impl RunDir {
             }
             None => new_directory(config)?,
         };
+        let hold = Hold::take(&path).map_err(io::Error::other).map_err(error("use", &path, "--run-dir"))?;
         // What an earlier process of the run may have left when it was killed; if they stay, they do no harm.
         let _ = remove_halves(&path, is_ours);
         let file = path.join(CONFIG_FILE);
-        let written = write_whole(&file, config.to_toml()).map_err(error("write", &file, "--run-dir or --runs-dir"));
-        let warning = match written {
+        let written = write_whole(&file, config.record()).map_err(error("write", &file, "--run-dir or --runs-dir"));
+        let mut warnings: Vec<_> = hold.doubt().map(str::to_owned).into_iter().collect();
+        match written {
             // A run that goes on has it from before, and in its checkpoints: a full disk must not keep it from starting.
-            Err(error) if file.exists() => Some(format!("{error}: {}", error.source)),
-            written => written.map(|()| None)?,
-        };
-        Ok(Self { path, warning })
+            Err(error) if file.exists() => warnings.push(format!("{error}: {}", error.source)),
+            written => written?,
+        }
+        let location = &config.checkpoints.checkpoint_store;
+        if let Err(error) = location.iter().try_for_each(|location| store_file::write(&path, location)) {
+            return Err(self::error("write", &path.join(store_file::NAME), "--run-dir or --runs-dir")(error));
+        }
+        Ok(Self { path, warnings, _hold: Arc::new(hold) })
     }
 
     /// The directory.
@@ -63,8 +74,8 @@ impl RunDir {
     }
 
     /// What went wrong with it and does not keep the run from going on; for the log, which may lie in it.
-    pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// A file in it.
@@ -77,13 +88,14 @@ fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
     const SETTING: &str = "--runs-dir";
     let runs_dir = &config.output.runs_dir;
     std::fs::create_dir_all(runs_dir).map_err(error("create", runs_dir, SETTING))?;
-    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(':', "-");
+    let date =
+        humantime::format_rfc3339_seconds(SystemTime::now().max(SystemTime::UNIX_EPOCH)).to_string().replace(':', "-");
     let name = format!("{date}-{}-seed{}", config.task.environment, config.task.seed);
     let mut path = runs_dir.join(&name);
     // Runs that start in the same second get a number.
     let mut number = 1;
     while let Err(source) = std::fs::create_dir(&path) {
-        if source.kind() != std::io::ErrorKind::AlreadyExists {
+        if source.kind() != io::ErrorKind::AlreadyExists {
             return Err(error("create", &path, SETTING)(source));
         }
         number += 1;
@@ -92,7 +104,7 @@ fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
     Ok(path)
 }
 
-fn error(action: &'static str, path: &Path, setting: &'static str) -> impl FnOnce(std::io::Error) -> RunDirError {
+fn error(action: &'static str, path: &Path, setting: &'static str) -> impl FnOnce(io::Error) -> RunDirError {
     let path = path.to_owned();
     move |source| RunDirError { action, path, setting, source }
 }
@@ -114,6 +126,6 @@ mod tests {
         let entries = std::fs::read_dir(directory.path()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, [CONFIG_FILE, "mine.tmp"]);
+        assert_eq!(names, [CONFIG_FILE, "in-use.lock", "mine.tmp"]);
     }
 }

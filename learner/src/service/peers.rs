@@ -86,6 +86,7 @@ struct Connections {
 impl Peers {
     /// Nobody yet. The process may have `handles` files open.
     pub fn new(sizes: Sizes, handles: usize, now: Instant) -> Arc<Self> {
+        metrics::record_closed_connections(0);
         let connections = Connections { next: 0, peers: BTreeMap::new(), warnings: Rate::new(0.1, 1.0, now) };
         Arc::new(Self {
             connections_max: connections_max(handles),
@@ -114,7 +115,10 @@ impl Peers {
             let victim = idle.min_by_key(|peer| peer.worth());
             if connections.warnings.try_take(now) {
                 let connections = self.connections_max;
-                tracing::warn!(connections, "there are too many connections: those that are idle are closed for new ones");
+                tracing::warn!(
+                    connections,
+                    "there are too many connections: those that are idle are closed for new ones"
+                );
             }
             victim.iter().for_each(|victim| victim.close("too many connections"));
         }

@@ -1,8 +1,8 @@
 //! What goes back on a trajectory stream, in protobuf: receipts, and with them the newest weights, chosen and encoded when
 //! the stream has room for them.
 
-use super::peers::{Peer, receiving_cost};
 use super::peers::turns::TurnSlot;
+use super::peers::{Peer, receiving_cost};
 use super::{unknown_session, watch};
 use crate::handover::admission::Reply;
 use crate::handover::ledger::Disposition;

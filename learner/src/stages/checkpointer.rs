@@ -24,6 +24,7 @@ pub struct CheckpointWriter {
     known: VecDeque<u64>,
     best_mean_return: Option<f64>,
     is_best_verified: bool,
+    origin: Option<String>,
     jobs: CheckpointJobs,
     last_log: Option<Instant>,
 }
@@ -42,6 +43,7 @@ pub fn channel(
         known: resumed.map(|checkpoint| checkpoint.progress.updates).into_iter().collect(),
         best_mean_return: resumed.and_then(|checkpoint| checkpoint.best_mean_return),
         is_best_verified: resumed.is_some_and(|checkpoint| checkpoint.is_best_verified),
+        origin: resumed.and_then(|checkpoint| checkpoint.origin.clone()),
         jobs,
         last_log: None,
     };
@@ -53,6 +55,15 @@ pub fn channel(
 }
 
 impl CheckpointWriter {
+    /// Writes a checkpoint of a run before it begins.
+    pub async fn write_first(&mut self, checkpoint: Checkpoint) {
+        let update = checkpoint.progress.updates;
+        match self.write(checkpoint).await {
+            Ok(_) => self.succeeded(update),
+            Err(error) => self.failed(update, &error),
+        }
+    }
+
     /// Works until every slot is gone. `runtime` carries the requests to an object store.
     pub fn run(mut self, runtime: &Handle) {
         let metrics = CheckpointMetrics::new();
@@ -94,6 +105,7 @@ impl CheckpointWriter {
         };
         // It must not tell of a best one that is not there.
         (checkpoint.best_mean_return, checkpoint.is_best_verified) = (self.best_mean_return, self.is_best_verified);
+        checkpoint.origin.clone_from(&self.origin);
         let bytes = encoded(&checkpoint);
         let len = bytes.len();
         self.store.write(update, bytes).await?;
@@ -114,6 +126,7 @@ impl CheckpointWriter {
     /// Writes the verified policy's checkpoint as the best one, whatever that was.
     async fn write_verified(&mut self, mut verified: Box<Checkpoint>) -> Result<(), StoreError> {
         (verified.best_mean_return, verified.is_best_verified) = (self.best_mean_return, true);
+        verified.origin.clone_from(&self.origin);
         let written = self.store.write_best(encoded(&verified)).await;
         match written {
             Ok(()) => self.is_best_verified = true,
@@ -128,7 +141,8 @@ impl CheckpointWriter {
         if mean_return.is_none_or(|mean| self.best_mean_return.is_some_and(|best| mean <= best)) {
             return Ok(());
         }
-        let best = Checkpoint { best_mean_return: mean_return, ..checkpoint.clone() };
+        let origin = self.origin.clone();
+        let best = Checkpoint { best_mean_return: mean_return, origin, ..checkpoint.clone() };
         self.store.write_best(encoded(&best)).await?;
         self.best_mean_return = mean_return;
         Ok(())

@@ -4,11 +4,19 @@ use super::StoreError;
 use crate::whole::{self, TEMPORARY_SUFFIX};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Made when the first file is written.
 #[derive(Clone, Debug)]
 pub(super) struct Directory(pub(super) PathBuf);
+
+/// Refuses what has no end or is waited for in vain, such as a device or a pipe, perhaps behind a link.
+fn regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
 
 impl Directory {
     /// Names of all whole files; none if there is no directory. A link counts as a file: whoever reads it learns where it leads.
@@ -32,7 +40,11 @@ impl Directory {
 
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = self.0.join(name);
-        fs::read(&path).map_err(|reason| StoreError::File { action: "read", path, reason })
+        regular(&path).and_then(|()| fs::read(&path)).map_err(|reason| StoreError::File {
+            action: "read",
+            path,
+            reason,
+        })
     }
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

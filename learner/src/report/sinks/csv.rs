@@ -53,14 +53,15 @@ struct Row {
 }
 
 impl MetricsCsv {
-    /// Creates the file, or appends to the rows that the earlier processes of a resumed run wrote, perhaps of an earlier release
-    /// with fewer columns.
+    /// Creates the file, or appends to the rows that the earlier processes of a run wrote, perhaps of an earlier release with fewer
+    /// columns, up to the frames that it is resumed from: what came after them is trained again.
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(path: &Path, resumes: bool) -> csv::Result<Self> {
-        if resumes {
-            earlier::bring_under(&columns()?.iter().collect::<Vec<_>>(), path)?;
+    pub fn open(path: &Path, resumed_from: Option<u64>) -> csv::Result<Self> {
+        let resumes = resumed_from.is_some();
+        if let Some(frames) = resumed_from {
+            earlier::bring_under(&columns()?.iter().collect::<Vec<_>>(), path, frames)?;
         }
         let mut options = File::options();
         let file = options.create(true).write(true).append(resumes).truncate(!resumes).open(path)?;
@@ -134,7 +135,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.csv");
         std::fs::write(&path, "seconds,frames\n1.5,80\n").unwrap();
-        let mut csv = MetricsCsv::open(&path, true).unwrap();
+        let mut csv = MetricsCsv::open(&path, Some(80)).unwrap();
         csv.writer.serialize(Row { frames: 160, effective_samples: 0.75, ..Row::default() }).unwrap();
         csv.writer.flush().unwrap();
         let mut reader = csv::Reader::from_path(&path).unwrap();

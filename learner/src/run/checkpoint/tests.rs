@@ -33,6 +33,7 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         verified: None,
         best_mean_return: Some(0.1 + f64::from(mean_return)),
         is_best_verified: false,
+        origin: Some("runs/x#best".into()),
         settings: RecordedSettings::of(&config),
     }
 }
@@ -238,7 +239,10 @@ fn what_is_no_checkpoint_is_said_to_be_none() {
     let other_network = with_envelope(|e| e.state = e.state.replace("hidden = [64, 64]", "hidden = [64, 32]"));
     assert!(refusal(&other_network).contains("its tensor `torso.1.weight` is missing or not F32 [64, 32]"));
     let unknown_key = with_envelope(|e| e.state = e.state.replace("seed = 1", "sede = 1"));
-    assert!(refusal(&unknown_key).contains("its configuration"));
+    assert!(refusal(&unknown_key).contains("its checksum is"));
+    // It must not be taken for a run of a program with environments of its own.
+    let unknown_environment = with_envelope(|e| e.state = e.state.replace("cartpole-v1", "cartpole-v7"));
+    assert!(refusal(&unknown_environment).contains("its checksum is"));
 }
 
 proptest! {

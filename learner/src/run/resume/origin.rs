@@ -1,10 +1,9 @@
 //! What a person names with `--resume`: a run, or one checkpoint of it.
 
 use crate::run::checkpoint_store::{BEST, CheckpointStore, CheckpointStoreError, SUFFIX};
-use crate::run::resume::default_store;
-use crate::run::resume::recorded_location;
+use crate::run::resume::{CHECKPOINTS, CONFIG_FILE, default_store, recorded_location};
 use impala_store::{LocationError, StoreError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What follows a run to name its best checkpoint, and its newest.
 const BEST_MARK: &str = "#best";
@@ -72,6 +71,15 @@ impl Place<'_> {
                 None => Ok(default_store(Path::new(path))),
             },
         }
+    }
+}
+
+/// The directory of the run that a text names: its own, or that of its checkpoints.
+pub(super) fn run_dir(run: &str) -> PathBuf {
+    let path = Path::new(run);
+    match path.parent().filter(|_| path.file_name().is_some_and(|name| name == CHECKPOINTS)) {
+        Some(parent) if !path.join(CHECKPOINTS).exists() && parent.join(CONFIG_FILE).exists() => parent.to_owned(),
+        _ => path.to_owned(),
     }
 }
 

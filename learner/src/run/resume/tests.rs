@@ -3,6 +3,7 @@
 use super::*;
 use crate::run::checkpoint::tests::checkpoint;
 use impala_env::builtin;
+use std::str::FromStr;
 
 /// A run's directory with one checkpoint after `updates`.
 fn run(directory: &Path, updates: u64) -> PathBuf {
@@ -80,8 +81,9 @@ fn damaged_checkpoints_are_told_and_never_begun_over() {
     let newer = run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(6));
     std::fs::write(&newer, b"half").unwrap();
     let beginning = Beginning::find(GivenSettings::default(), run.to_str(), &builtin()).unwrap();
-    let note = beginning.note().unwrap();
-    assert!(note.contains("after update 5") && note.contains("passed over update-000000000006"), "{note}");
+    assert!(beginning.note().unwrap().contains("after update 5"));
+    let [skipped] = beginning.skipped() else { panic!("one is damaged") };
+    assert!(skipped.starts_with("update-000000000006"), "{skipped}");
     std::fs::remove_file(run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(5))).unwrap();
     let error = Beginning::find(in_directory(&run), None, &builtin()).unwrap_err().to_string();
     assert!(error.contains("no usable checkpoint") && error.contains("another --run-dir"), "{error}");
@@ -164,4 +166,76 @@ fn a_named_checkpoint_that_is_not_there_or_damaged_is_refused_with_the_fix() {
     std::fs::write(run.join(CHECKPOINTS).join("update-000000000009.safetensors"), b"half").unwrap();
     let error = refusal("update-000000000009.safetensors");
     assert!(error.contains("it is damaged or no safetensors file"), "{error}");
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_not_found_is_never_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    std::fs::rename(run.join(CHECKPOINTS), directory.path().join("moved")).unwrap();
+    // Nothing was trained yet: a header alone is no result.
+    std::fs::write(run.join(METRICS_FILE), "seconds,frames\n").unwrap();
+    assert!(Beginning::find(in_directory(&run), None, &builtin()).unwrap().checkpoint().is_none());
+    for result in ["metrics.csv", "model.safetensors", "summary.json"] {
+        std::fs::write(run.join(result), "seconds,frames\n1,80\n").unwrap();
+        let error = Beginning::find(in_directory(&run), None, &builtin()).unwrap_err().to_string();
+        assert!(error.contains("run has results of a run") && error.contains("--checkpoint-store"), "{error}");
+        std::fs::remove_file(run.join(result)).unwrap();
+    }
+    // From another directory, or moved: what the run wrote down of its store leads there.
+    let moved = StoreLocation::from_str(directory.path().join("moved").to_str().unwrap()).unwrap();
+    store_file::write(&run, &moved).unwrap();
+    assert!(Beginning::find(in_directory(&run), None, &builtin()).unwrap().checkpoint().is_some());
+}
+
+#[test]
+fn the_same_command_goes_on_with_the_run_that_it_began_at_a_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    with_best(&run, 3);
+    let (best, other) = (format!("{}#best", run.display()), directory.path().join("other"));
+    let begin = |best: &str| Beginning::find(in_directory(&other), Some(best), &builtin());
+    let begun = begin(&best).unwrap();
+    assert!(begun.needs_checkpoint(0), "else a crash before the first one would lose where it began");
+    let mut first = begun.checkpoint().unwrap().clone();
+    first.progress.updates = 4;
+    std::fs::create_dir_all(other.join(CHECKPOINTS)).unwrap();
+    let name = crate::run::checkpoint_store::name_of(4);
+    std::fs::write(other.join(CHECKPOINTS).join(name), first.encode().unwrap()).unwrap();
+    let again = begin(&best).unwrap();
+    assert_eq!((again.checkpoint().unwrap().progress.updates, again.is_branch), (4, false));
+    let file = format!("{}/checkpoints/best.safetensors", run.display());
+    assert!(begin(&file).unwrap_err().to_string().contains("begins a run of its own, but "));
+}
+
+#[tokio::test]
+async fn a_run_that_another_process_went_on_with_meanwhile_is_not_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    let find = || Beginning::find(in_directory(&run), None, &builtin()).unwrap();
+    let beginning = std::thread::scope(|scope| scope.spawn(find).join().unwrap());
+    let store = default_store(&run);
+    beginning.check_store(&store).await.unwrap();
+    let later = run.join(CHECKPOINTS).join(crate::run::checkpoint_store::name_of(9));
+    std::fs::write(later, checkpoint(9, 9.0).encode().unwrap()).unwrap();
+    let error = beginning.check_store(&store).await.unwrap_err().to_string();
+    assert!(error.contains("another process") && error.contains("start again"), "{error}");
+}
+
+#[test]
+fn what_is_no_run_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    std::fs::write(run.join("summary.json"), "{}").unwrap();
+    let refusal = |name: &str| {
+        let named = format!("{}{name}", run.display());
+        Beginning::find(GivenSettings::default(), Some(&named), &builtin()).unwrap_err().to_string()
+    };
+    assert!(refusal("#worst").contains("after `#` stands no checkpoint's name; give"), "{}", refusal("#worst"));
+    assert!(refusal("/summary.json").contains("it is a file, and no checkpoint; give"));
+    let empty = Beginning::find(GivenSettings::default(), Some(""), &builtin()).unwrap_err().to_string();
+    assert!(empty.contains("it is empty"), "{empty}");
+    let checkpoints = format!("{}/checkpoints", run.display());
+    let found = Beginning::find(GivenSettings::default(), Some(&checkpoints), &builtin()).unwrap();
+    assert_eq!((found.checkpoint().unwrap().progress.updates, found.run_dir.as_ref()), (5, Some(&run)));
 }

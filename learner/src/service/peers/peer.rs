@@ -147,7 +147,7 @@ impl Peer {
     pub fn close(&self, reason: &'static str) {
         if !self.closed.is_cancelled() {
             tracing::debug!(connection = self.id, reason, "a connection is closed");
-            metrics::record_closed_connection();
+            metrics::record_closed_connections(1);
             self.closed.cancel();
         }
     }

@@ -136,7 +136,9 @@ impl http_body::Body for Timely {
             Poll::Ready(frame) => Poll::Ready(frame.map(|frame| {
                 frame.map_err(|error| match error.downcast::<Status>() {
                     Ok(status) => *status,
-                    Err(error) => Status::resource_exhausted(format!("a request of more than {BYTES_MAX} bytes: {error}")),
+                    Err(error) => {
+                        Status::resource_exhausted(format!("a request of more than {BYTES_MAX} bytes: {error}"))
+                    }
                 })
             })),
             Poll::Pending => this.until.as_mut().poll(context).map(|()| {

@@ -1,0 +1,99 @@
+//! A directory in the hands of one process at a time. The system lets go of it when the process ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Name of the file that is locked.
+const LOCK_FILE: &str = "in-use.lock";
+
+/// A directory that no other process may hold; until it is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    /// Locked; none where the file system knows no locks, or lets nothing be written.
+    _file: Option<File>,
+    doubt: Option<String>,
+}
+
+/// Another process holds the directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{directory} is in use by {holder}: wait until that has ended, or choose another directory")]
+pub struct Held {
+    directory: PathBuf,
+    /// Who has written into the file that it has it.
+    holder: String,
+}
+
+impl Hold {
+    /// Takes a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub fn take(directory: &Path) -> Result<Self, Held> {
+        let path = directory.join(LOCK_FILE);
+        let opened = std::fs::create_dir_all(directory)
+            .and_then(|()| File::options().read(true).write(true).create(true).truncate(false).open(&path));
+        let unsure = |error: io::Error| {
+            let doubt = format!("cannot make sure that no other process works in {}: {error}", directory.display());
+            Self { _file: None, doubt: Some(doubt) }
+        };
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) => return Ok(unsure(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.take(256).read_to_string(&mut holder);
+                let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+                return Err(Held { directory: directory.to_owned(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Ok(unsure(error)),
+        }
+        // Only for whoever comes meanwhile: on a full disk the lock is as good.
+        let _ = file.set_len(0).and_then(|()| file.write_all(myself().as_bytes()));
+        Ok(Self { _file: Some(file), doubt: None })
+    }
+
+    /// Why it is not sure that nobody else has it, for the log.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+}
+
+/// This process, for another one that wants the same.
+fn myself() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { String::new() } else { format!(" on {}", host.trim()) };
+    let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
+    format!("process {}{host}, since {}", std::process::id(), humantime::format_rfc3339_seconds(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_held_once_and_whoever_is_refused_is_told_by_whom() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("run");
+        let hold = Hold::take(&directory).unwrap();
+        assert_eq!(hold.doubt(), None);
+        let refused = Hold::take(&directory).unwrap_err().to_string();
+        assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
+        assert!(refused.contains("since 2") && refused.contains("choose another"), "{refused}");
+        drop(hold);
+        Hold::take(&directory).unwrap();
+    }
+
+    #[test]
+    fn where_nothing_can_be_locked_it_is_told_and_not_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let hold = Hold::take(&file).unwrap();
+        assert!(hold.doubt().unwrap().contains("cannot make sure"));
+    }
+}
