@@ -29,6 +29,8 @@ pub struct ActorConfig {
     pub name: String,
     /// The wanted place in the run, from 0; the learner chooses without one.
     pub index: Option<u32>,
+    /// Whether it waits for another learner where it does not fit the one that is there.
+    pub waits: bool,
     /// The environments to work for.
     pub environments: Registry,
     /// Where it is told what the actor is about.
@@ -39,7 +41,7 @@ impl ActorConfig {
     /// An actor that takes any place and any of these environments.
     pub fn new(learner: LearnerUrl, name: String, environments: Registry) -> Self {
         let standing = StandingSlot::new(Standing::default());
-        Self { learner: Dialler::new(learner), name, index: None, environments, standing }
+        Self { learner: Dialler::new(learner), name, index: None, waits: false, environments, standing }
     }
 }
 
@@ -83,6 +85,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
         index: config.index.map(ActorIndex),
         environments: config.environments,
         weights_in_receipts: true,
+        waits: config.waits,
     };
     let standing = config.standing;
     let mut backoff = Backoff::new(incarnation.0);

@@ -4,6 +4,7 @@ use crate::app::{self, ActorConfig, ActorReport};
 use crate::health;
 use crate::metrics;
 use anyhow::{Context, bail};
+use clap::builder::BoolishValueParser;
 use impala_common::channel::LearnerUrl;
 use impala_common::process::logs::{self, LogFormat};
 use impala_common::process::{probes, signals};
@@ -48,6 +49,11 @@ pub struct ActorArgs {
     /// How to write log lines to standard error; RUST_LOG chooses which, `info` and above without it
     #[arg(long, value_name = "FORMAT", env = "IMPALA_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
+
+    /// Wait also for a learner that this actor does not fit, of another release or for another environment, and ask again: in a
+    /// cluster, where learner and actors are replaced one after the other
+    #[arg(long, env = "IMPALA_WAIT", num_args = 0..=1, default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    pub wait: bool,
 
     /// End when standard input closes, as it does when the parent process dies
     #[arg(long, hide = true)]
@@ -119,7 +125,8 @@ async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<Ac
         exit_with_parent(shutdown.clone())?;
     }
     let name = args.name.unwrap_or_else(default_name);
-    let config = ActorConfig { index: args.index, ..ActorConfig::new(args.learner, name, environments) };
+    let config =
+        ActorConfig { index: args.index, waits: args.wait, ..ActorConfig::new(args.learner, name, environments) };
     if let MetricsListen(Some(address)) = args.metrics_listen {
         let handle = probes::install_recorder(&metrics::BUCKETS)?;
         metrics::describe();

@@ -40,6 +40,8 @@ pub struct Identity {
     pub environments: Registry,
     /// Whether weights may come with receipts; else they come by a stream of their own, every version.
     pub weights_in_receipts: bool,
+    /// Whether it waits for another learner where it does not fit the one that is there.
+    pub waits: bool,
 }
 
 /// A connection to a learner that has accepted the actor.

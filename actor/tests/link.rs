@@ -177,6 +177,23 @@ async fn a_learner_that_does_not_fit_ends_the_actor_with_its_message() {
 }
 
 #[tokio::test]
+async fn an_actor_that_waits_outlasts_a_learner_of_another_release_and_works_for_the_next() {
+    let mut learner = FakeLearner::start(None).await;
+    let actor = TestActor::start_with(&learner, |config| config.waits = true);
+    for refusal in [
+        Status::failed_precondition("the actor speaks protocol version 2, the learner 1"),
+        Status::unimplemented("unknown service"),
+        Status::failed_precondition("the learner trains another environment"),
+    ] {
+        learner.answer(Err(refusal)).await;
+    }
+    learner.accept(agreement(1)).await;
+    learner.streams(1).await;
+    actor.shutdown.cancel();
+    actor.end().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_is_no_learner_ends_the_actor() {
     let mut learner = FakeLearner::start(None).await;
     let actor = TestActor::start(&learner);

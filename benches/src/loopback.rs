@@ -62,13 +62,14 @@ impl LoopbackLearner {
         let publications = Publications::new(published_sender);
         let publisher = Publisher { slot: slot.clone(), publications, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
-            registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone(), 0),
+            registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone()),
             ledger,
             gate,
             queue: queue.clone(),
             published,
             wanted,
             standing: Arc::default(),
+            rewards: config.environment().rewards().clone(),
             actors_needed: 1,
             progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
             lockstep_broken: mpsc::channel(1).0,
@@ -141,6 +142,7 @@ impl LoopbackActor {
             environments: impala_env::builtin(),
             // Weights are measured without trajectories.
             weights_in_receipts: false,
+            waits: false,
         };
         let (trajectory_sender, trajectories) = mpsc::channel(TRAJECTORY_QUEUE_LEN);
         let (weights, weights_receiver) = watch::channel(None);

@@ -9,7 +9,7 @@ use impala_env::spec::EnvironmentSpec;
 use impala_policy::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
 
 /// Version of the wire contract. Raised when a peer of the older version could not work with the newer one.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Most steps in one unroll.
 pub const UNROLL_LENGTH_MAX: usize = 4096;
 /// Most environments in one actor process.

@@ -25,8 +25,8 @@ number! {
     Incarnation(u64)
 }
 number! {
-    /// Number of one registration at a learner; names the actor on its streams.
-    Session(u64)
+    /// Random number of one registration at a learner: names the actor on its streams, and nobody else can guess it.
+    Session(u128)
 }
 number! {
     /// Position of a trajectory among those that its incarnation produced, from 0.

@@ -37,12 +37,12 @@ impl TrajectoryShape {
         self.unroll_length * self.environments
     }
 
-    /// Largest size of such a trajectory on the wire, bytes: every step truncated and the end of an episode, and room for
+    /// Largest size of such a trajectory on the wire, bytes: every step truncated, and room for
     /// the fields' tags and lengths and for other messages.
     pub fn wire_bytes_max(&self) -> usize {
         const OVERHEAD: usize = 1 << 16;
-        // Action, log-probability, reward, outcome, episode.
-        const FRAME: usize = 1 + 4 + 4 + 1 + 8;
+        // Action, log-probability, reward, outcome.
+        const FRAME: usize = 1 + 4 + 4 + 1;
         let frames = self.unroll_length.saturating_mul(self.environments);
         let rows = frames.saturating_mul(2).saturating_add(self.environments);
         let observations = rows.saturating_mul(self.observation_len).saturating_mul(4);
@@ -70,7 +70,8 @@ pub struct TrajectoryParts {
     pub outcomes: Vec<Outcome>,
     /// `[K, O]`: the true final observation of each truncated step, in the order of `outcomes`.
     pub final_observations: Vec<f32>,
-    /// The episodes that ended in this trajectory, in the order of `outcomes`.
+    /// The episodes that ended in this trajectory, in the order of `outcomes`: the actor's own count, for its metrics. It does not
+    /// travel; a learner counts by itself.
     pub episodes: Vec<Episode>,
 }
 
@@ -179,7 +180,6 @@ impl Trajectory {
     pub fn try_new(shape: TrajectoryShape, parts: TrajectoryParts) -> Result<Self, TrajectoryError> {
         let frames = shape.frames();
         let truncated = parts.outcomes.iter().filter(|o| **o == Outcome::Truncated).count();
-        let ended = parts.outcomes.iter().filter(|o| **o != Outcome::Continues).count();
         let observations = frames + shape.environments;
         let lengths = [
             ("observations", parts.observations.len(), observations * shape.observation_len),
@@ -188,7 +188,6 @@ impl Trajectory {
             ("rewards", parts.rewards.len(), frames),
             ("outcomes", parts.outcomes.len(), frames),
             ("final_observations", parts.final_observations.len(), truncated * shape.observation_len),
-            ("episodes", parts.episodes.len(), ended),
         ];
         for (array, actual, expected) in lengths {
             if actual != expected {
@@ -209,8 +208,6 @@ impl Trajectory {
             let action = parts.actions[position];
             return Err(TrajectoryError::Action { position, action, action_count });
         }
-        let returns: Vec<f32> = parts.episodes.iter().map(|episode| episode.episode_return).collect();
-        bounded("episode_returns", &returns)?;
         Ok(Self { shape, parts, time: RolloutTime::default(), actor_state: None })
     }
 
@@ -308,7 +305,6 @@ mod tests {
         assert!(error(|p| p.observations.truncate(31)).starts_with("observations has 31 elements, expected 32"));
         assert!(error(|p| p.actions.push(0)).starts_with("actions has 7"));
         assert!(error(|p| p.final_observations.clear()).starts_with("final_observations has 0"));
-        assert!(error(|p| p.episodes.truncate(1)).starts_with("episodes has 1 elements, expected 2"));
         assert_eq!(error(|p| p.rewards[4] = f32::NAN), "rewards[4] is NaN, expected a number within 1e9 of 0");
         assert_eq!(
             error(|p| p.observations[7] = f32::INFINITY),
@@ -317,6 +313,5 @@ mod tests {
         assert!(error(|p| p.rewards[0] = -f32::MAX).starts_with("rewards[0] is -340282350000000"));
         assert!(error(|p| p.behaviour_log_probs[1] = 0.5).starts_with("behaviour_log_probs[1] is 0.5"));
         assert_eq!(error(|p| p.actions[3] = 2), "actions[3] is 2, expected less than 2");
-        assert!(error(|p| p.episodes[0].episode_return = f32::NAN).starts_with("episode_returns[0]"));
     }
 }

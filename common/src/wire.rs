@@ -10,7 +10,7 @@ use crate::agreement::{Agreement, AgreementError, Lockstep, TakeUp};
 use crate::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
 use crate::snapshot::{Encoding, Snapshot};
 use crate::trajectory::{
-    Episode, RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape, actor_state_bytes_max,
+    RolloutTime, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape, actor_state_bytes_max,
 };
 use bytes::Bytes;
 use impala_env::Outcome;
@@ -196,7 +196,7 @@ impl TryFrom<pb::NetworkSpec> for NetworkSpec {
 impl From<Agreement> for pb::RegisterReply {
     fn from(agreement: Agreement) -> Self {
         Self {
-            session: agreement.session.0,
+            session: session_to_pb(agreement.session),
             actor_index: agreement.actor_index.0,
             environment: Some(agreement.environment.into()),
             network: Some(agreement.network.into()),
@@ -234,7 +234,7 @@ impl TryFrom<pb::RegisterReply> for Agreement {
         let environment: EnvironmentSpec = reply.environment.ok_or(WireError::Missing("environment"))?.into();
         let network = reply.network.ok_or(WireError::Missing("network"))?.try_into()?;
         let agreement = Self {
-            session: Session(reply.session),
+            session: session_from_pb(&reply.session)?,
             actor_index: ActorIndex(reply.actor_index),
             environment,
             network,
@@ -256,8 +256,6 @@ impl TryFrom<pb::RegisterReply> for Agreement {
 impl From<&Trajectory> for pb::Trajectory {
     fn from(trajectory: &Trajectory) -> Self {
         let shape = trajectory.shape();
-        let returns: Vec<f32> = trajectory.episodes.iter().map(|e| e.episode_return).collect();
-        let lengths: Vec<u32> = trajectory.episodes.iter().map(|e| e.length).collect();
         let outcomes: Vec<u8> = trajectory.outcomes.iter().map(|o| *o as u8).collect();
         let time = trajectory.time();
         Self {
@@ -271,8 +269,6 @@ impl From<&Trajectory> for pb::Trajectory {
             rewards: to_bytes(&trajectory.rewards),
             outcomes: outcomes.into(),
             final_observations: to_bytes(&trajectory.final_observations),
-            episode_returns: to_bytes(&returns),
-            episode_lengths: to_bytes(&lengths),
             room_wait_micros: Some(micros(time.room)),
             weights_wait_micros: Some(micros(time.weights)),
             unroll_micros: Some(micros(time.unroll)),
@@ -308,7 +304,7 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         rewards: from_bytes("rewards", &message.rewards)?,
         outcomes: message.outcomes.iter().map(outcome).collect::<Result<_, _>>()?,
         final_observations: from_bytes("final_observations", &message.final_observations)?,
-        episodes: episodes_from_pb(message)?,
+        episodes: Vec::new(),
     };
     let duration = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or_default().into());
     let time = RolloutTime {
@@ -327,15 +323,19 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
     Ok(Trajectory::try_new(agreed, parts)?.with_time(time).with_actor_state(actor_state))
 }
 
-fn episodes_from_pb(message: &pb::Trajectory) -> Result<Vec<Episode>, WireError> {
-    let returns: Vec<f32> = from_bytes("episode_returns", &message.episode_returns)?;
-    let lengths: Vec<u32> = from_bytes("episode_lengths", &message.episode_lengths)?;
-    if returns.len() != lengths.len() {
-        let (actual, agreed) = (lengths.len(), returns.len());
-        return Err(WireError::Disagrees { field: "episode_lengths", actual, agreed });
-    }
-    let episodes = returns.into_iter().zip(lengths);
-    Ok(episodes.map(|(episode_return, length)| Episode { episode_return, length }).collect())
+/// The bytes that name a session.
+pub fn session_to_pb(session: Session) -> Bytes {
+    Bytes::copy_from_slice(&session.0.to_be_bytes())
+}
+
+/// The session that bytes name.
+///
+/// # Errors
+/// They are not 16.
+pub fn session_from_pb(bytes: &[u8]) -> Result<Session, WireError> {
+    let length = size_of::<Session>();
+    let wrong = |_| WireError::Disagrees { field: "session", actual: bytes.len(), agreed: length };
+    bytes.try_into().map(u128::from_be_bytes).map(Session).map_err(wrong)
 }
 
 impl From<&Snapshot> for pb::Snapshot {

@@ -6,6 +6,7 @@ use crate::seed::Rng;
 use crate::spec::{EnvironmentName, EnvironmentSpec};
 use crate::{cartpole, catch};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Episodes in the mean return that decides whether an environment is solved.
@@ -21,6 +22,7 @@ pub struct EnvironmentKind {
     name: EnvironmentName,
     spec: EnvironmentSpec,
     solved_return: f64,
+    rewards: RangeInclusive<f32>,
     make: Arc<Make>,
 }
 
@@ -52,7 +54,14 @@ impl EnvironmentKind {
             return out_of_bounds("solved_return", solved_return.to_string(), "a finite number");
         }
         let spec = EnvironmentSpec { name: name.to_string(), observation_len, action_count };
-        Ok(Self { name, spec, solved_return, make: Arc::new(make) })
+        Ok(Self { name, spec, solved_return, rewards: f32::MIN..=f32::MAX, make: Arc::new(make) })
+    }
+
+    /// The same, whose steps give rewards in this range and no others: a learner refuses what claims to come from it and is
+    /// outside. By default any number is one.
+    #[must_use]
+    pub fn with_rewards(self, rewards: RangeInclusive<f32>) -> Self {
+        Self { rewards, ..self }
     }
 
     /// What it is looked up by.
@@ -68,6 +77,11 @@ impl EnvironmentKind {
     /// Mean return over [`GOAL_EPISODES`] episodes from which it counts as solved.
     pub fn solved_return(&self) -> f64 {
         self.solved_return
+    }
+
+    /// The rewards that a step can give.
+    pub fn rewards(&self) -> &RangeInclusive<f32> {
+        &self.rewards
     }
 
     /// One environment for each random source, all at the start of an episode.
@@ -189,7 +203,10 @@ pub fn builtin() -> Registry {
         }),
         EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs))),
     ];
-    Registry { kinds: kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds")).into() }
+    let kinds = kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds"));
+    // A step of CartPole gives 1, one of Catch nothing before the last of an episode, which gives -1 or 1.
+    let rewards = [1.0..=1.0, 1.0..=1.0, -1.0..=1.0];
+    Registry { kinds: kinds.into_iter().zip(rewards).map(|(kind, rewards)| kind.with_rewards(rewards)).collect() }
 }
 
 #[cfg(test)]

@@ -52,8 +52,6 @@ pub fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory {
         rewards: packed(vec![1.0; frames]),
         outcomes: vec![0, 0, 1, 1, 0, 0].into(),
         final_observations: packed([]),
-        episode_returns: packed([12.0; 2]),
-        episode_lengths: [12_u32.to_le_bytes(); 2].concat().into(),
         room_wait_micros: Some(300),
         weights_wait_micros: Some(100),
         unroll_micros: Some(600),
@@ -93,8 +91,8 @@ impl FakeActor {
         let produced = request.produced;
         let agreement = within("registering", client.register(request)).await.unwrap().into_inner();
         let (requests, replies) = push_stream(&mut client).await;
-        let session = agreement.session;
-        let watching = client.watch_weights(pb::WatchRequest { session });
+        let session = agreement.session.clone();
+        let watching = client.watch_weights(pb::WatchRequest { session: session.clone() });
         let weights = within("watching", watching).await.unwrap().into_inner();
         let network = agreement.network.clone().unwrap();
         let spec = NetworkSpec::try_from(network).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::patience::{PATIENCE, within};
 use impala_common::agreement::Agreement;
-use impala_common::wire::pb;
+use impala_common::wire::{pb, session_from_pb};
 use pb::learner_server::{Learner, LearnerServer};
 use pb::push_request::Message;
 use std::net::SocketAddr;
@@ -86,7 +86,7 @@ impl FakeLearner {
 
     /// Accepts the next registration as a learner that sends weights with receipts; gives the stream of replies.
     pub async fn accept_with_receipts(&mut self, agreement: Agreement) -> Replies {
-        let session = agreement.session.0;
+        let session = u64::try_from(agreement.session.0).unwrap();
         let reply = pb::RegisterReply { weights_in_receipts: Some(true), ..agreement.into() };
         assert_eq!(self.answer(Ok(reply)).await.weights_in_receipts, Some(true));
         match self.event().await {
@@ -186,7 +186,9 @@ impl Learner for Service {
             let mut sender = Some(sender);
             while let Ok(Some(request)) = requests.message().await {
                 let event = match request.message.expect("a message in every request") {
-                    Message::Open(open) => Event::Open(open.session, sender.take().expect("one open a stream")),
+                    Message::Open(open) => {
+                        Event::Open(number(&open.session), sender.take().expect("one open a stream"))
+                    }
                     Message::Trajectory(trajectory) => Event::Trajectory(Box::new(trajectory)),
                     Message::Farewell(farewell) => Event::Farewell(farewell.produced),
                     Message::WeightsDamaged(_) => Event::WeightsDamaged,
@@ -213,7 +215,12 @@ impl Learner for Service {
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchWeightsStream>, Status> {
         let (sender, snapshots) = mpsc::channel(64);
-        self.events.send(Event::Watch(request.into_inner().session, sender)).await.unwrap();
+        self.events.send(Event::Watch(number(&request.into_inner().session), sender)).await.unwrap();
         Ok(Response::new(Box::pin(ReceiverStream::new(snapshots))))
     }
+}
+
+/// The small number that a fake learner's session is.
+fn number(session: &[u8]) -> u64 {
+    u64::try_from(session_from_pb(session).unwrap().0).unwrap()
 }

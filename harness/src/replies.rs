@@ -12,7 +12,7 @@ use impala_policy::network::NetworkSpec;
 pub fn agreement(session: u64) -> Agreement {
     let environment = builtin().kinds()[0].spec().clone();
     Agreement {
-        session: Session(session),
+        session: Session(session.into()),
         actor_index: ActorIndex(0),
         network: NetworkSpec {
             observation_len: environment.observation_len,

@@ -36,7 +36,7 @@ struct Learner {
 impl Learner {
     fn start(settings_toml: &str) -> Self {
         let config = Config::resolve(given(settings_toml, settings()), None, &builtin()).unwrap();
-        let shared = start(&config, Default::default(), 1);
+        let shared = start(&config, Default::default());
         let (connections, incoming) = mpsc::channel(1);
         let stop = CancellationToken::new();
         app::serve(ReceiverStream::new(incoming), shared, Keepalive::default(), stop.clone()).unwrap();

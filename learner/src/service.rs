@@ -21,11 +21,13 @@ use crate::service::registry::{Admission, RegisterError, Registry};
 use crate::service::replies::Outbound;
 use crate::service::watch::Reader;
 use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
-use impala_common::ids::{ActorIndex, Session};
+use impala_common::channel::rate::Rate;
+use impala_common::ids::ActorIndex;
 use impala_common::snapshot::Encoding;
-use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb};
+use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb, session_from_pb};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -33,6 +35,11 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Time that a request for a model waits for its turn.
 const MODEL_TURN_MAX: Duration = Duration::from_secs(60);
+/// Lines of the log about actors that were turned away, a second and after a rest.
+const REFUSALS_PER_SECOND: f64 = 0.1;
+const REFUSALS_AT_ONCE: f64 = 20.0;
+/// Longest text of a peer that is printed, characters.
+const PRINTED_MAX: usize = 400;
 /// Models that are encoded at once: asking for them must not take the blocking threads from the actors' weights.
 const MODELS_AT_ONCE: usize = 1;
 
@@ -53,6 +60,8 @@ pub struct Shared {
     pub wanted: Arc<WantedEncodings>,
     /// How the run stands: whether actors are taken, and what they are told at the end.
     pub standing: Arc<Standing>,
+    /// The rewards that a step of the environment can give.
+    pub rewards: RangeInclusive<f32>,
     /// Actors that a batch needs.
     pub actors_needed: usize,
     /// What has been trained.
@@ -64,7 +73,8 @@ pub struct Shared {
 /// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
     let message_bytes_max = shared.registry.template().trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
-    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Semaphore::new(MODELS_AT_ONCE) })
+    let refusals = Mutex::new(Rate::new(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, Instant::now()));
+    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Semaphore::new(MODELS_AT_ONCE), refusals })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -74,6 +84,8 @@ pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service>
 pub struct Service {
     shared: Arc<Shared>,
     model_turns: Semaphore,
+    /// Lines of the log about actors that were turned away.
+    refusals: Mutex<Rate>,
 }
 
 #[tonic::async_trait]
@@ -89,7 +101,7 @@ impl pb::learner_server::Learner for Service {
         let is_near = is_near(&request);
         let registration = Registration::from(request.into_inner());
         let admission = self.shared.registry.register(&registration, is_near).map_err(|error| {
-            tracing::warn!(actor = %registration.actor_name, %error, "an actor was turned away");
+            self.tell_refusal(&registration.actor_name, &error);
             register_status(&error)
         })?;
         let Admission { agreement, delivery, take_up } = admission;
@@ -122,13 +134,14 @@ impl pb::learner_server::Learner for Service {
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchWeightsStream>, Status> {
         let peer = peer_of(&request);
-        let session = Session(request.into_inner().session);
-        let member = self.shared.registry.member(session).ok_or_else(|| unknown_session(session))?;
+        let session =
+            session_from_pb(&request.into_inner().session).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let (member, over) = self.shared.registry.watch(session).ok_or_else(unknown_session)?;
         // One place: a slow reader fills it and the next snapshot is chosen when there is room again.
         let (snapshots, outbound) = mpsc::channel(1);
         let published = self.shared.published.clone();
         let (turn, is_needed) = (TurnSlot::default(), self.shared.registry.template().lockstep.is_some());
-        let reader = Reader { peer, delivery: member.delivery, turn: turn.clone(), is_needed };
+        let reader = Reader { peer, delivery: member.delivery, turn: turn.clone(), is_needed, over };
         tokio::spawn(watch::serve(published, reader, snapshots));
         Ok(Response::new(turn.ends_with_each_of(ReceiverStream::new(outbound))))
     }
@@ -156,6 +169,30 @@ impl pb::learner_server::Learner for Service {
         }
         Ok(response)
     }
+}
+
+impl Service {
+    /// Tells of an actor that was turned away, unless many are.
+    fn tell_refusal(&self, name: &str, error: &RegisterError) {
+        if !self.refusals.lock().expect("no holder of the rate panics").try_take(Instant::now()) {
+            return;
+        }
+        let (actor, reason) = (printable(name), printable(&error.to_string()));
+        tracing::warn!(
+            actor,
+            reason,
+            "an actor was turned away; at most one such line in ten seconds when they are many"
+        );
+    }
+}
+
+/// A peer's text for the log: without control characters, and no longer than a line.
+fn printable(text: &str) -> String {
+    let mut printable: String = text.chars().take(PRINTED_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(PRINTED_MAX).is_some() {
+        printable.push_str("..");
+    }
+    printable
 }
 
 impl Shared {
@@ -201,8 +238,8 @@ fn over(standing: &Standing) -> Status {
 }
 
 /// `NOT_FOUND`: the actor registers anew.
-fn unknown_session(session: Session) -> Status {
-    Status::not_found(format!("session {session} is not known here or has a stream already: register again"))
+fn unknown_session() -> Status {
+    Status::not_found("the session is not known here, is over, or has a stream already: register again")
 }
 
 /// The one map from registration errors to gRPC statuses.
@@ -210,6 +247,7 @@ fn register_status(error: &RegisterError) -> Status {
     let code = match error {
         RegisterError::Bounds { .. } => Code::InvalidArgument,
         RegisterError::Taken { .. } => Code::AlreadyExists,
+        RegisterError::Reserved { .. } => Code::Unavailable,
         RegisterError::Protocol { .. }
         | RegisterError::Environment { .. }
         | RegisterError::Encoding { .. }

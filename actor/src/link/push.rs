@@ -6,7 +6,7 @@ use crate::metrics;
 use crate::window::Window;
 use impala_common::ids::{Sequence, Session, WeightsVersion};
 use impala_common::trajectory::Trajectory;
-use impala_common::wire::{WireError, pb};
+use impala_common::wire::{WireError, pb, session_to_pb};
 use pb::push_reply::Message as Reply;
 use pb::push_request::Message as Request;
 use std::collections::{HashMap, VecDeque};
@@ -91,7 +91,7 @@ impl Push {
         mut trajectories: Receiver<Trajectory>,
     ) -> Result<String, LinkError> {
         let (mut outbox, outbound) = Outbox::new();
-        outbox.put(Request::Open(pb::Open { session: self.session.0 }));
+        outbox.put(Request::Open(pb::Open { session: session_to_pb(self.session) }));
         let mut opening = Box::pin(async move { client.push_trajectories(ReceiverStream::new(outbound)).await });
         let mut replies = None;
         let mut is_rolling = true;

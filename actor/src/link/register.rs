@@ -35,22 +35,31 @@ pub async fn register(
 ) -> Result<Connection, LinkError> {
     let mut last_note: Option<(Standing, Instant)> = None;
     loop {
+        let mut is_misfit = false;
         let Setback { reason, is_completed } = match attempt(dialler, identity, produced).await {
             Ok(connection) => {
                 standing.send_replace(Standing::Registered);
                 return Ok(connection);
             }
+            Err(Failure::Fatal(error)) if identity.waits => {
+                is_misfit = true;
+                error.to_string().into()
+            }
             Err(Failure::Fatal(error)) => return Err(error),
             Err(Failure::Passing(setback)) => setback,
         };
-        let (now, interval) = match is_completed {
-            true => (Standing::Idle, IDLE_LOG_INTERVAL),
-            false => (Standing::Waiting, WAITING_LOG_INTERVAL),
+        let (now, interval) = match (is_completed, is_misfit) {
+            (true, _) => (Standing::Idle, IDLE_LOG_INTERVAL),
+            (false, true) => (Standing::Waiting, IDLE_LOG_INTERVAL),
+            (false, false) => (Standing::Waiting, WAITING_LOG_INTERVAL),
         };
         standing.send_replace(now);
         if last_note.is_none_or(|(noted, at)| noted != now || at.elapsed() >= interval) {
             let url = &dialler.url;
             match now {
+                _ if is_misfit => {
+                    tracing::warn!("waiting for another learner, since this actor was started with --wait: {reason}");
+                }
                 Standing::Idle => tracing::info!("idle until the learner at {url} has a new run: {reason}"),
                 _ => tracing::info!("waiting for the learner at {url}: {reason}"),
             }
@@ -190,7 +199,8 @@ mod tests {
         dialler.resolver = Resolver::new(move |_| Box::pin(std::future::ready(Ok(addresses.clone()))));
         let (name, incarnation) = ("a".into(), Incarnation(1));
         let environments = Registry::new();
-        let identity = Identity { name, incarnation, index: None, environments, weights_in_receipts: true };
+        let identity =
+            Identity { name, incarnation, index: None, environments, weights_in_receipts: true, waits: false };
         match attempt(&dialler, &identity, Sequence(0)).await {
             Err(Failure::Passing(setback)) => setback.reason,
             _ => panic!("nobody listens"),

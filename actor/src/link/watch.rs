@@ -6,7 +6,7 @@ use super::{Client, DAMAGED_MAX, LinkError, SessionEnd, describe};
 use crate::backoff::Backoff;
 use crate::metrics;
 use impala_common::ids::Session;
-use impala_common::wire::pb;
+use impala_common::wire::{pb, session_to_pb};
 
 /// Times in a row that the stream may end without a snapshot before the registration counts as lost.
 const ENDED_MAX: u32 = 3;
@@ -26,7 +26,7 @@ pub(super) async fn watch(
     parameter_count: usize,
     weights: WeightsSender,
 ) -> Result<SessionEnd, LinkError> {
-    let mut backoff = Backoff::new(session.0);
+    let mut backoff = Backoff::new(session.0 as u64);
     let (mut damaged, mut ended) = (0, 0);
     loop {
         let mut received = 0;
@@ -63,7 +63,7 @@ async fn run(
     weights: &WeightsSender,
     received: &mut u64,
 ) -> StreamEnd {
-    let mut snapshots = match client.watch_weights(pb::WatchRequest { session: session.0 }).await {
+    let mut snapshots = match client.watch_weights(pb::WatchRequest { session: session_to_pb(session) }).await {
         Ok(response) => response.into_inner(),
         Err(status) => return StreamEnd::Ended(describe(&status)),
     };

@@ -17,10 +17,11 @@ fn settings_are_accepted(tree: &Tree) -> anyhow::Result<()> {
     let container = container(&workload)?;
     programs::actor(container)?;
     let address = named(&container["env"], "IMPALA_LEARNER")?["value"].as_str().context("the address is a text")?;
-    let service = tree.object("Service", "impala-learner")?;
+    let service = tree.object("Service", "impala")?;
     let port = &service["spec"]["ports"][0]["port"];
     // The short name, which needs no cluster domain and is found by the first look-up.
-    ensure!(address == format!("dns:///impala-learner:{port}"), "actors look for {address}");
+    ensure!(address == format!("dns:///impala:{port}"), "actors look for {address}");
+    ensure!(named(&container["env"], "IMPALA_WAIT")?["value"] == "true", "a rolling upgrade would end in crash loops");
     let field = &named(&container["env"], "IMPALA_ACTOR_NAME")?["valueFrom"]["fieldRef"]["fieldPath"];
     ensure!(field == "metadata.name", "an actor is called after {field}, not after its pod");
     Ok(())
@@ -32,11 +33,47 @@ fn variables_are_settings_of_the_actor() {
         settings_are_accepted,
         &[
             ("base/actors.yml", "IMPALA_LEARNER\n", "IMPALA_LEARNER_URL\n"),
-            ("base/actors.yml", "dns:///impala-learner:50051", "dns:///learner:50051"),
-            ("base/actors.yml", "dns:///impala-learner:50051", "dns:///impala-learner:9090"),
+            ("base/actors.yml", "dns:///impala:50051", "dns:///learner:50051"),
+            ("base/actors.yml", "dns:///impala:50051", "dns:///impala:9090"),
+            (
+                "base/actors.yml",
+                "IMPALA_WAIT\n              value: \"true\"",
+                "IMPALA_WAIT\n              value: \"false\"",
+            ),
             ("base/actors.yml", "fieldPath: metadata.name", "fieldPath: spec.nodeName"),
             ("base/actors.yml", "value: 0.0.0.0:9091", "value: \"9091\""),
             ("base/learner.yml", "- name: grpc\n      port: 50051", "- name: grpc\n      port: 50052"),
+        ],
+    );
+}
+
+/// Actors give way to the learner, which takes the place of one of them on a full cluster, and to other people's pods; a cluster
+/// autoscaler still makes room for them.
+fn actors_give_way(tree: &Tree) -> anyhow::Result<()> {
+    let class = tree.object("PriorityClass", "impala-actor")?;
+    let value = class["value"].as_i64().context("the class has no value")?;
+    ensure!((-9..0).contains(&value), "a priority of {value}");
+    ensure!(class["preemptionPolicy"] == "Never" && class["globalDefault"] == false, "actors would displace others");
+    let pod = |component: &str| anyhow::Ok(workload(tree, component)?["spec"]["template"]["spec"].clone());
+    ensure!(pod("actor")?["priorityClassName"] == "impala-actor", "actors have another priority");
+    ensure!(pod("learner")?["priorityClassName"].is_null(), "the learner would displace other people's pods");
+    Ok(())
+}
+
+#[test]
+fn actors_give_way_to_the_learner_and_to_others() {
+    holds(
+        actors_give_way,
+        &[
+            ("base/actors.yml", "value: -5", "value: 5"),
+            ("base/actors.yml", "value: -5", "value: -50"),
+            ("base/actors.yml", "preemptionPolicy: Never", "preemptionPolicy: PreemptLowerPriority"),
+            ("base/actors.yml", "      priorityClassName: impala-actor\n", ""),
+            (
+                "base/learner.yml",
+                "      serviceAccountName",
+                "      priorityClassName: impala-actor\n      serviceAccountName",
+            ),
         ],
     );
 }

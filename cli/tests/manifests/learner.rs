@@ -64,15 +64,18 @@ fn ports_agree(tree: &Tree) -> anyhow::Result<()> {
         ensure!(port == Some(address.port().into()), "the port {name} is {port:?}, the learner listens on {address}");
         ensure!(address.ip().is_unspecified(), "{address} is not reached from outside the pod");
     }
-    let service = tree.object("Service", "impala-learner")?;
     ensure!(workload["spec"]["serviceName"] == "impala-learner", "the StatefulSet's service is another");
-    ensure!(service["spec"]["clusterIP"] == "None", "the service must be headless: actors look the pod's address up");
-    ensure!(service["spec"]["publishNotReadyAddresses"] == true, "actors would wait for caches of the name service");
-    let [port] = list(&service["spec"]["ports"]) else { anyhow::bail!("the service has more than the gRPC port") };
-    let target = port_number(container, &port["targetPort"])?;
-    ensure!(target == u64::from(config.serving.listen.port()), "the service leads to port {target}");
-    // A headless service's name gives the pod's address: there is no translation of ports.
-    ensure!(port["port"].as_u64() == Some(target), "a headless service cannot lead from {} to {target}", port["port"]);
+    let (own, stable) = (tree.object("Service", "impala-learner")?, tree.object("Service", "impala")?);
+    ensure!(own["spec"]["clusterIP"] == "None", "a StatefulSet's service must be headless");
+    ensure!(stable["spec"]["type"] == "ClusterIP", "the name must have an address also while there is no pod");
+    for service in [own, stable] {
+        ensure!(service["spec"]["publishNotReadyAddresses"] == true, "a learner that begins would not be reached");
+        let [port] = list(&service["spec"]["ports"]) else { anyhow::bail!("a service has more than the gRPC port") };
+        let target = port_number(container, &port["targetPort"])?;
+        ensure!(target == u64::from(config.serving.listen.port()), "a service leads to port {target}");
+        // A headless service's name gives the pod's address: there is no translation of ports.
+        ensure!(port["port"].as_u64() == Some(target), "a service leads from {} to {target}", port["port"]);
+    }
     Ok(())
 }
 
@@ -87,6 +90,7 @@ fn ports_of_learner_container_and_service_agree() {
             ("base/learner.yml", "targetPort: grpc", "targetPort: metrics"),
             ("base/learner.yml", "- name: grpc\n      port: 50051", "- name: grpc\n      port: 80"),
             ("base/learner.yml", "  clusterIP: None\n", ""),
+            ("base/learner.yml", "  type: ClusterIP\n", "  clusterIP: None\n"),
             ("base/learner.yml", "serviceName: impala-learner", "serviceName: learner"),
             ("base/learner.yml", "publishNotReadyAddresses: true", "publishNotReadyAddresses: false"),
         ],

@@ -71,7 +71,7 @@ fn policies_let_in_actors_and_monitoring_and_nobody_else() {
                 "              app.kubernetes.io/component: actor",
                 "              app.kubernetes.io/component: learner",
             ),
-            ("base/network.yml", "  egress: []\n", "  egress:\n    - {}\n"),
+            ("base/network.yml", "          port: 9090\n", "          port: 9090\n  egress:\n    - {}\n"),
             ("base/network.yml", "        - protocol: UDP\n          port: 53\n", ""),
             (
                 "base/network.yml",

@@ -108,7 +108,7 @@ fn kustomizations_patch_objects_that_exist() {
 
 /// Custom resources need operators that a cluster may not have: none is in what everybody applies.
 fn base_needs_no_operator(tree: &Tree) -> anyhow::Result<()> {
-    let groups = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1"];
+    let groups = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "scheduling.k8s.io/v1"];
     for object in tree.base()? {
         let version = object["apiVersion"].as_str().unwrap_or_default();
         ensure!(groups.contains(&version), "{} is of {version}", name(&object));

@@ -15,7 +15,7 @@ fn trajectory() -> Trajectory {
         rewards: vec![1.0; 6],
         outcomes: [0, 0, 1, 0, 0, 2].map(|o| Outcome::from_u8(o).unwrap()).to_vec(),
         final_observations: vec![0.25; 4],
-        episodes: [9, 500].map(|length| Episode { episode_return: length as f32, length }).to_vec(),
+        episodes: Vec::new(),
     };
     let [room, weights, unroll] = [90_000, 0, 15].map(Duration::from_micros);
     Trajectory::try_new(SHAPE, parts).unwrap().with_time(RolloutTime { room, weights, unroll })
@@ -23,7 +23,7 @@ fn trajectory() -> Trajectory {
 
 fn agreement() -> Agreement {
     Agreement {
-        session: Session(3),
+        session: Session(3 << 100),
         actor_index: ActorIndex(1),
         environment: EnvironmentSpec { name: "cartpole-v1".into(), observation_len: 4, action_count: 2 },
         network: NetworkSpec {
@@ -63,7 +63,6 @@ fn the_largest_trajectory_fits_its_bound() {
     let parts = TrajectoryParts {
         outcomes: vec![Outcome::Truncated; frames],
         final_observations: vec![0.5; frames * SHAPE.observation_len],
-        episodes: vec![Episode { episode_return: 1.0, length: 1 }; frames],
         ..trajectory().into_parts()
     };
     let largest = pb::Trajectory::from(&Trajectory::try_new(SHAPE, parts).unwrap());
@@ -113,7 +112,6 @@ fn each_malformed_field_of_a_trajectory_is_named() {
     assert_eq!(error(|m| m.rewards.truncate(23)), "field `rewards` has 23 bytes, not a multiple of 4");
     assert!(error(|m| m.rewards.truncate(20)).starts_with("rewards has 5 elements, expected 6"));
     assert_eq!(error(|m| m.outcomes = vec![9; 6].into()), "field `outcomes` has the unknown value 9");
-    assert!(error(|m| m.episode_lengths.clear()).starts_with("field `episode_lengths` is 0"));
     let nan = |m: &mut pb::Trajectory| m.rewards = to_bytes(&[f32::NAN; 6]);
     assert_eq!(error(nan), "rewards[0] is NaN, expected a number within 1e9 of 0");
 }

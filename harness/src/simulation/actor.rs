@@ -53,6 +53,7 @@ impl SimulatedActor {
             index: None,
             environments: builtin(),
             weights_in_receipts: true,
+            waits: false,
         };
         Self {
             dialler: simulation::dialler(learner),

@@ -50,12 +50,8 @@ impl SimulatedLearners {
     pub async fn run(self) -> turmoil::Result {
         let config = Config::resolve(given(&format!("in_flight_max = {IN_FLIGHT_MAX}"), settings()), None, &builtin())?;
         let ledger = Arc::new(Ledger::default());
-        let first_session = {
-            let mut ledgers = self.ledgers.lock().unwrap();
-            ledgers.push(Arc::clone(&ledger));
-            1000 * ledgers.len() as u64
-        };
-        let shared = start(&config, ledger, first_session);
+        self.ledgers.lock().unwrap().push(Arc::clone(&ledger));
+        let shared = start(&config, ledger);
         let incoming = simulation::incoming(PORT).await?;
         let (_health, server) = app::serve(incoming, shared, Keepalive::default(), CancellationToken::new())?;
         Ok(server.await??)
@@ -63,18 +59,19 @@ impl SimulatedLearners {
 }
 
 /// What serves in the place of a learner, and something that settles what comes. Must be called inside a tokio runtime.
-pub fn start(config: &Config, ledger: Arc<Ledger>, first_session: u64) -> Arc<Shared> {
+pub fn start(config: &Config, ledger: Arc<Ledger>) -> Arc<Shared> {
     let gate = PolicyLagGate::new(config.batching.policy_lag_max);
     let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), 16));
     let (newest, published) = watch::channel(None);
     let shared = Arc::new(Shared {
-        registry: Registry::new(config.agreement(), TakeUps::default(), Arc::clone(&ledger), first_session),
+        registry: Registry::new(config.agreement(), TakeUps::default(), Arc::clone(&ledger)),
         ledger,
         gate: gate.clone(),
         queue: Arc::clone(&queue),
         published,
         wanted: Arc::default(),
         standing: Arc::default(),
+        rewards: config.environment().rewards().clone(),
         actors_needed: 1,
         progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
         lockstep_broken: mpsc::channel(1).0,

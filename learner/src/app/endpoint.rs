@@ -9,7 +9,6 @@ use crate::service::Shared;
 use crate::service::registry::{Registry, TakeUps};
 use impala_common::ids::ActorIndex;
 use impala_common::wire::{HEALTH_LEARNER, HEALTH_TRAINING};
-use rand::RngExt;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -43,15 +42,15 @@ impl Endpoint {
         let Ends { queue, published } = ends;
         // One broken actor ends a deterministic run.
         let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
-        let learner_id = rand::rng().random();
         let shared = Arc::new(Shared {
-            registry: Registry::new(config.agreement(), take_ups, ledger.clone(), learner_id),
+            registry: Registry::new(config.agreement(), take_ups, ledger.clone()),
             ledger,
             gate,
             queue,
             published,
             wanted,
             standing,
+            rewards: config.environment().rewards().clone(),
             actors_needed: config.actors_needed(),
             progress,
             lockstep_broken: lockstep_sender,

@@ -7,7 +7,7 @@ use crate::handover::tally::{ActorTally, Age};
 use crate::handover::weights::Delivery;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
-use impala_common::ids::{ActorIndex, Incarnation, Sequence, Session, WeightsVersion};
+use impala_common::ids::{ActorIndex, Incarnation, Sequence, WeightsVersion};
 use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub enum Reply {
     /// Training is over.
     Finish(Finish),
     /// The stream named no registration that could open it; the stream ends.
-    UnknownSession(Session),
+    UnknownSession,
     /// The actor broke the contract; the stream ends.
     Violation(String),
 }

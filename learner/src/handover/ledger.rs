@@ -7,7 +7,7 @@
 
 pub use impala_common::account::{Account, Disposition};
 use impala_common::ids::{Incarnation, Sequence};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 /// Most trajectories that an incarnation may claim: at a million a second they take nine years. Bounds what a peer that
@@ -33,20 +33,25 @@ struct State {
     account: Account,
     /// The next sequence of each incarnation that has been heard of.
     next: HashMap<Incarnation, u64>,
+    /// Those in the order in which they were heard of first; some have left by now.
+    known: VecDeque<Incarnation>,
 }
+
+/// Incarnations that are remembered: more than there can be actors, so the oldest are long gone.
+const KNOWN_MAX: usize = 1 << 17;
 
 impl Ledger {
     /// Goes on with a checkpoint's account. What was in flight then is lost: no learner of this run will decide it.
     pub fn resumed(account: Account) -> Self {
         let lost = account.lost.saturating_add(account.in_flight());
         let account = Account { lost, ..account };
-        Self { state: Mutex::new(State { account, next: HashMap::new() }) }
+        Self { state: Mutex::new(State { account, ..State::default() }) }
     }
 
     /// An incarnation registers, having produced `produced` so far. If it is new here, its past was another learner's.
     pub fn register(&self, incarnation: Incarnation, produced: Sequence) {
         let mut state = self.lock();
-        state.next.entry(incarnation).or_insert(produced.0);
+        state.know(incarnation, produced.0);
         state.catch_up(incarnation, produced.0);
     }
 
@@ -56,7 +61,8 @@ impl Ledger {
     /// Its sequence has been seen or passed already; the account is unchanged.
     pub fn arrive(&self, incarnation: Incarnation, sequence: Sequence) -> Result<(), OutOfOrder> {
         let mut state = self.lock();
-        let expected = state.next.get(&incarnation).copied().unwrap_or(0);
+        // One that is not known any more has nothing to make up for.
+        let expected = state.know(incarnation, sequence.0);
         // The largest sequence could not be followed by another: no actor reaches it honestly.
         if sequence.0 < expected || sequence.0 == u64::MAX {
             return Err(OutOfOrder { sequence, expected });
@@ -67,6 +73,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// The sequence of an incarnation's next trajectory.
+    pub fn expected(&self, incarnation: Incarnation) -> Sequence {
+        Sequence(self.lock().next.get(&incarnation).copied().unwrap_or(0))
+    }
+
     /// An arrived trajectory is decided.
     pub fn settle(&self, disposition: Disposition) {
         *self.lock().account.count_mut(disposition) += 1;
@@ -75,6 +86,7 @@ impl Ledger {
     /// An incarnation leaves, having produced `produced` in all.
     pub fn farewell(&self, incarnation: Incarnation, produced: Sequence) {
         let mut state = self.lock();
+        state.know(incarnation, produced.0);
         state.catch_up(incarnation, produced.0);
         // Should it come back, it tells how many it has produced by then.
         state.next.remove(&incarnation);
@@ -91,6 +103,21 @@ impl Ledger {
 }
 
 impl State {
+    /// The next sequence of an incarnation, which is `next` where it is not known yet.
+    fn know(&mut self, incarnation: Incarnation, next: u64) -> u64 {
+        if let Some(known) = self.next.get(&incarnation) {
+            return *known;
+        }
+        if self.known.len() >= KNOWN_MAX
+            && let Some(oldest) = self.known.pop_front()
+        {
+            self.next.remove(&oldest);
+        }
+        self.known.push_back(incarnation);
+        self.next.insert(incarnation, next);
+        next
+    }
+
     /// Counts what lies between the next expected sequence and `produced` as produced and lost.
     fn catch_up(&mut self, incarnation: Incarnation, produced: u64) {
         let next = self.next.entry(incarnation).or_insert(0);
@@ -155,6 +182,31 @@ mod tests {
         ledger.arrive(FIRST, Sequence(4)).unwrap();
         assert!(ledger.arrive(FIRST, Sequence(4)).is_err());
         assert!(ledger.arrive(FIRST, Sequence(u64::MAX)).is_err());
-        assert_eq!(ledger.account().produced, 5);
+        // What one made before that is not known here is not held against it.
+        assert_eq!(ledger.account(), Account { produced: 1, ..Account::default() });
+    }
+
+    #[test]
+    fn invented_incarnations_are_forgotten() {
+        let ledger = Ledger::default();
+        for incarnation in 0..KNOWN_MAX as u64 + 100 {
+            ledger.register(Incarnation(incarnation), Sequence(7));
+        }
+        let known = |state: &State| (state.next.len(), state.known.len());
+        assert_eq!(known(&ledger.lock()), (KNOWN_MAX, KNOWN_MAX));
+        assert_eq!(ledger.expected(Incarnation(KNOWN_MAX as u64)), Sequence(7));
+        // One that was forgotten and is there all the same goes on, without a gap.
+        ledger.arrive(Incarnation(3), Sequence(12)).unwrap();
+        assert_eq!(ledger.account(), Account { produced: 1, ..Account::default() });
+    }
+
+    #[test]
+    fn one_that_is_back_after_its_farewell_goes_on_where_it_was() {
+        let ledger = Ledger::default();
+        ledger.register(FIRST, Sequence(0));
+        ledger.arrive(FIRST, Sequence(0)).unwrap();
+        ledger.farewell(FIRST, Sequence(1));
+        ledger.arrive(FIRST, Sequence(1)).unwrap();
+        assert_eq!(ledger.account(), Account { produced: 2, ..Account::default() });
     }
 }

@@ -6,14 +6,15 @@ use crate::handover::admission::{Admitted, Reply, Ticket};
 use crate::handover::ledger::{Disposition, PRODUCED_MAX};
 use crate::service::registry::Member;
 use impala_common::agreement::IN_FLIGHT_MAX;
-use impala_common::ids::{Sequence, Session};
+use impala_common::ids::Sequence;
 use impala_common::trajectory::Trajectory;
-use impala_common::wire::{pb, trajectory_from_pb};
+use impala_common::wire::{pb, session_from_pb, trajectory_from_pb};
 use pb::push_request::Message;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 /// Replies that may wait for the socket: every receipt of the largest window, and the finish.
@@ -28,6 +29,7 @@ const PARSE_INLINE_MAX: usize = 1 << 19;
 enum End {
     Farewell,
     Closed,
+    Replaced,
     Broken(String),
     Violation(String),
 }
@@ -44,7 +46,7 @@ pub(super) async fn serve(
         return;
     };
     let opened = match first {
-        Ok(Some(pb::PushRequest { message: Some(Message::Open(pb::Open { session })) })) => Session(session),
+        Ok(Some(pb::PushRequest { message: Some(Message::Open(pb::Open { session })) })) => session_from_pb(&session),
         Ok(_) => {
             let _ = replies.send(Reply::Violation("the first message of a stream must be `open`".into())).await;
             return;
@@ -54,8 +56,15 @@ pub(super) async fn serve(
             return;
         }
     };
-    let Some(member) = shared.registry.connect(opened) else {
-        let _ = replies.send(Reply::UnknownSession(opened)).await;
+    let opened = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            let _ = replies.send(Reply::Violation(error.to_string())).await;
+            return;
+        }
+    };
+    let Some((member, over)) = shared.registry.connect(opened) else {
+        let _ = replies.send(Reply::UnknownSession).await;
         return;
     };
     tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
@@ -63,29 +72,34 @@ pub(super) async fn serve(
     let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
     let delivery = member.delivery;
     let here = (peer.pushing(), (!delivery.is_stored).then(|| shared.wanted.want(delivery.encoding)));
-    let connection = Connection { shared: &shared, peer: &peer, member: &member, replies: &replies, window };
+    let mut connection =
+        Connection { shared: &shared, peer: &peer, member: &member, replies: &replies, window, over, has_sent: false };
     let end = connection.run(inbound).await;
+    let is_missed = connection.has_sent;
     drop(here);
     shared.queue.leave(member.incarnation);
     shared.registry.disconnect(opened);
-    report(&shared, &member, &end).await;
+    report(&shared, &member, &end, is_missed);
     // Of a broken stream it is not known whether the actor still listens; if so, it sent what cannot be read.
     if let End::Violation(message) | End::Broken(message) = end {
         let _ = replies.send(Reply::Violation(message)).await;
     }
 }
 
-async fn report(shared: &Shared, member: &Member, end: &End) {
+/// `is_missed`: whether it has sent a trajectory, without whose successors a deterministic run cannot go on.
+fn report(shared: &Shared, member: &Member, end: &End, is_missed: bool) {
     let (actor, index) = (&member.name, member.actor_index);
     match end {
         End::Farewell => tracing::info!(%actor, %index, "an actor left"),
+        End::Replaced => tracing::info!(%actor, %index, "an actor has registered anew: its stream from before ends"),
         End::Closed => {
             tracing::warn!(%actor, %index, "the stream of an actor ended without farewell: it died, or fell silent");
         }
         End::Broken(error) => tracing::warn!(%actor, %index, %error, "an actor was lost"),
         End::Violation(error) => tracing::warn!(%actor, %index, %error, "an actor broke the contract"),
     }
-    if shared.registry.template().lockstep.is_some() && !shared.standing.is_finished() {
+    // The place of one that has sent nothing is free for another.
+    if is_missed && shared.registry.template().lockstep.is_some() && !shared.standing.is_finished() {
         // One place, and one loss is enough to end the run.
         let _ = shared.lockstep_broken.try_send(index);
     }
@@ -98,10 +112,14 @@ struct Connection<'a> {
     replies: &'a mpsc::Sender<Reply>,
     /// Trajectories that the actor may still send before it gets a receipt.
     window: Arc<Semaphore>,
+    /// Cancelled when the same process has registered anew.
+    over: CancellationToken,
+    /// Whether a trajectory was taken.
+    has_sent: bool,
 }
 
 impl Connection<'_> {
-    async fn run(&self, mut inbound: Streaming<pb::PushRequest>) -> End {
+    async fn run(&mut self, mut inbound: Streaming<pb::PushRequest>) -> End {
         let mut is_finish_sent = false;
         loop {
             let message = tokio::select! {
@@ -111,6 +129,7 @@ impl Connection<'_> {
                     let _ = self.replies.send(Reply::Finish(finish)).await;
                     continue;
                 }
+                () = self.over.cancelled() => return End::Replaced,
                 message = inbound.message() => message,
             };
             let message = match message {
@@ -160,6 +179,12 @@ impl Connection<'_> {
             parsing.await.map_err(|e| e.to_string())?
         };
         let trajectory = parsed.map_err(|e| e.to_string())?;
+        let possible = &self.shared.rewards;
+        if let Some(position) = trajectory.rewards.iter().position(|reward| !possible.contains(reward)) {
+            let (reward, name) = (trajectory.rewards[position], &agreement.environment.name);
+            let (least, most) = (possible.start(), possible.end());
+            return Err(format!("rewards[{position}] is {reward}, a step of {name} gives {least} to {most}"));
+        }
         let version = trajectory.weights_version;
         match agreement.lockstep {
             None => {
@@ -187,12 +212,20 @@ impl Connection<'_> {
     }
 
     /// Parses, counts and queues one trajectory; waits for a slot, and so stops reading, while the queue is full.
-    async fn admit(&self, message: &pb::Trajectory) -> Result<(), String> {
+    async fn admit(&mut self, message: &pb::Trajectory) -> Result<(), String> {
         let Member { actor_index, incarnation, .. } = *self.member;
         let sequence = Sequence(message.sequence);
         let ledger = &self.shared.ledger;
         plausible(sequence.0)?;
+        if self.shared.registry.template().lockstep.is_some() {
+            // The batch that it belongs to would be waited for in vain.
+            let expected = ledger.expected(incarnation);
+            if sequence != expected {
+                return Err(format!("trajectory {sequence}: expected {expected}, a deterministic run misses none"));
+            }
+        }
         ledger.arrive(incarnation, sequence).map_err(|e| e.to_string())?;
+        self.has_sent = true;
         let mut ticket = Ticket::new(actor_index, incarnation, sequence, ledger.clone(), self.replies.clone());
         let trajectory = match self.parse(message).await {
             Ok((trajectory, place)) => {

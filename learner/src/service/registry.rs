@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Longest name of an actor, bytes; names appear in logs.
 const NAME_LEN_MAX: usize = 256;
@@ -69,6 +70,12 @@ pub enum RegisterError {
     Full {
         /// Actors of the run.
         actors: u32,
+    },
+    /// Somebody has registered for the place and may still come.
+    #[error("the place is kept for an actor that has registered and not come yet, for at most {seconds} s: ask again")]
+    Reserved {
+        /// How long places are kept.
+        seconds: u64,
     },
     /// Another live process holds the index.
     #[error("actor index {index} is held by the live actor `{holder}`: choose another --index, or none")]
@@ -134,10 +141,9 @@ pub struct Admission {
 }
 
 impl Registry {
-    /// A registry for one run. Sessions count up from `first_session`, a random number, so that those of an earlier
-    /// learner are not mistaken for this one's.
-    pub fn new(template: Agreement, take_ups: TakeUps, ledger: Arc<Ledger>, first_session: u64) -> Self {
-        let seats = Mutex::new(Seats::new(first_session));
+    /// A registry for one run.
+    pub fn new(template: Agreement, take_ups: TakeUps, ledger: Arc<Ledger>) -> Self {
+        let seats = Mutex::new(Seats::new());
         Self { template, take_ups, ledger, seats, connected: watch::channel(0).0 }
     }
 
@@ -169,16 +175,18 @@ impl Registry {
         Ok(Admission { agreement, delivery, take_up })
     }
 
-    /// The registered actor of a session.
-    pub fn member(&self, session: Session) -> Option<Member> {
-        self.lock().member(session).cloned()
+    /// A registered actor opens a stream of weights, in place of one that it has; `None` if the session is unknown. The token tells
+    /// the stream's end.
+    pub fn watch(&self, session: Session) -> Option<(Member, CancellationToken)> {
+        self.lock().watch(session).map(|(member, over)| (member.clone(), over))
     }
 
-    /// An actor opens its trajectory stream; `None` if the session is unknown or has one already.
-    pub fn connect(&self, session: Session) -> Option<Member> {
-        let member = self.lock().connect(session).cloned()?;
+    /// An actor opens its trajectory stream; `None` if the session is unknown or has one already. The token tells that the same
+    /// process has registered anew.
+    pub fn connect(&self, session: Session) -> Option<(Member, CancellationToken)> {
+        let (member, over) = self.lock().connect(session).map(|(member, over)| (member.clone(), over))?;
         self.connected.send_modify(|count| *count += 1);
-        Some(member)
+        Some((member, over))
     }
 
     /// The stream that [`Registry::connect`] opened has ended; its index is free for others.
@@ -212,6 +220,11 @@ impl Registry {
         if !(1..=NAME_LEN_MAX).contains(&name_len) {
             let requirement = format!("1 to {NAME_LEN_MAX} bytes");
             return Err(RegisterError::Bounds { field: "name", value: format!("of {name_len} bytes"), requirement });
+        }
+        // It appears in logs and on terminals.
+        if registration.actor_name.chars().any(char::is_control) {
+            let (value, requirement) = (format!("{:?}", registration.actor_name), "no control characters".to_owned());
+            return Err(RegisterError::Bounds { field: "name", value, requirement });
         }
         let produced = registration.produced.0;
         if produced > PRODUCED_MAX {
@@ -253,6 +266,7 @@ impl Registry {
         let now = Instant::now().into_std();
         self.lock().seat(member, wanted, bound, now).map_err(|reason| match (reason, wanted) {
             (NoSeat::Taken { holder }, Some(index)) => RegisterError::Taken { index, holder },
+            (NoSeat::Reserved, _) => RegisterError::Reserved { seconds: seats::RESERVATION.as_secs() },
             _ => RegisterError::Full { actors: bound },
         })
     }
@@ -283,7 +297,7 @@ mod tests {
             in_flight_max: 1,
             lockstep,
         };
-        Registry::new(template, TakeUps::default(), Arc::default(), 100)
+        Registry::new(template, TakeUps::default(), Arc::default())
     }
 
     fn registration(name: &str, incarnation: u64) -> Registration {
@@ -340,11 +354,13 @@ mod tests {
             |name, incarnation| Registration { actor_index: Some(ActorIndex(3)), ..registration(name, incarnation) };
         let first = register(&registry, &wanted("a", 1));
         let error = registry.register(&wanted("b", 2), true).unwrap_err();
-        assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
+        assert_eq!(error, RegisterError::Reserved { seconds: 10 });
         let again = register(&registry, &wanted("a", 1));
         assert!(registry.connect(first.session).is_none());
-        assert_eq!(registry.connect(again.session).unwrap().actor_index, ActorIndex(3));
+        assert_eq!(registry.connect(again.session).unwrap().0.actor_index, ActorIndex(3));
         assert!(registry.connect(again.session).is_none());
+        let error = registry.register(&wanted("b", 2), true).unwrap_err();
+        assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
     }
 
     #[test]
@@ -355,7 +371,8 @@ mod tests {
             change(&mut registration);
             registry.register(&registration, true).unwrap_err().to_string()
         };
-        assert!(error(|r| r.protocol_version = 2).contains("version 2, the learner 1"));
+        assert!(error(|r| r.protocol_version = 1).contains("version 1, the learner 2"));
+        assert!(error(|r| r.actor_name = "a\u{1b}[2J".into()).contains("no control characters"));
         let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
         assert!(catch_only.contains("trains cartpole-v1") && catch_only.contains("offers catch"), "{catch_only}");
         let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
@@ -363,7 +380,9 @@ mod tests {
         assert!(error(|r| r.encodings = vec![Encoding::Bf16]).contains("f16-delta or f32, the actor decodes [bf16]"));
         assert!(error(|r| r.actor_name.clear()).contains("name of 0 bytes"));
         assert!(error(|r| r.actor_index = Some(ActorIndex(1))).contains("index 1 is out of bounds: below 1"));
-        register(&registry, &registration("a", 1));
+        let only = register(&registry, &registration("a", 1));
+        assert!(error(|_| ()).contains("ask again"));
+        registry.connect(only.session).unwrap();
         assert!(error(|_| ()).contains("all of its 1 actors"));
     }
 

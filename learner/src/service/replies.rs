@@ -85,7 +85,7 @@ impl Outbound {
             Reply::Finish(Finish { reason, actors_wait }) => {
                 Some(Message::Finish(pb::Finish { reason, wait: actors_wait }))
             }
-            Reply::UnknownSession(session) => return Err(unknown_session(session)),
+            Reply::UnknownSession => return Err(unknown_session()),
             Reply::Violation(message) => return Err(Status::invalid_argument(message)),
         })
     }

@@ -94,10 +94,14 @@ where
     let peers = Peers::new(sizes, handles::allow_most(), now());
     tracing::info!(connections = peers.connections_max(), "up to so many connections, of one actor or of several each");
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("cannot describe the service")?;
+    let description = || {
+        let builder = tonic_reflection::server::Builder::configure();
+        let builder = builder.register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET);
+        builder.register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Common clients ask by the older of the two.
+    let reflection = description().build_v1().context("cannot describe the service")?;
+    let older_reflection = description().build_v1alpha().context("cannot describe the service")?;
     let router = Server::builder()
         .http2_keepalive_interval(Some(keepalive.interval))
         .http2_keepalive_timeout(Some(keepalive.timeout))
@@ -108,7 +112,8 @@ where
         .layer(Bounds::<C::ConnectInfo>::default())
         .add_service(super::server(shared))
         .add_service(health_service)
-        .add_service(reflection);
+        .add_service(reflection)
+        .add_service(older_reflection);
     let reporter = health.clone();
     let task = tokio::spawn(async move {
         for service in [HEALTH_LEARNER, HEALTH_TRAINING] {

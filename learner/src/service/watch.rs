@@ -12,6 +12,7 @@ use impala_common::wire::pb;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Whom the weights go to.
@@ -23,6 +24,8 @@ pub(super) struct Reader {
     /// A deterministic run cannot go on before it has read every version that it waits for; others skip those that come while
     /// they have used up what they may cost.
     pub(super) is_needed: bool,
+    /// Cancelled when its session ends, or has another stream.
+    pub(super) over: CancellationToken,
 }
 
 /// Serves the stream until the actor or the publisher is gone.
@@ -31,15 +34,20 @@ pub(super) async fn serve(
     reader: Reader,
     snapshots: mpsc::Sender<Result<pb::Snapshot, Status>>,
 ) {
-    let Reader { peer, delivery, turn, is_needed } = reader;
+    let Reader { peer, delivery, turn, is_needed, over } = reader;
     let metrics = WeightsMetrics::new();
     // What the actor holds once it has read what was sent: the stream keeps the order.
     let mut held: Option<WeightsVersion> = None;
     loop {
-        let Ok(permit) = snapshots.reserve().await else { return };
+        let permit = tokio::select! {
+            permit = snapshots.reserve() => permit,
+            () = over.cancelled() => return,
+        };
+        let Ok(permit) = permit else { return };
         let changed = tokio::select! {
             newest = published.wait_for(|p| p.as_ref().is_some_and(|p| Some(p.version) != held)) => newest,
             () = snapshots.closed() => return,
+            () = over.cancelled() => return,
         };
         let Ok(newest) = changed.map(|newest| newest.clone()) else { return };
         let Some(mut newest) = newest else { return };

@@ -18,17 +18,15 @@ type Spoilt = (fn(&mut pb::Trajectory), &'static str);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_learner_goes_on() {
-    let spoilt: [Spoilt; 21] = [
+    let spoilt: [Spoilt; 19] = [
+        // Two such messages would solve the task.
+        (|t| t.rewards = packed([500.0; 6]), "rewards[0] is 500, a step of cartpole-v1 gives 1 to 1"),
         (
             |t| t.rewards = packed([1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0]),
             "rewards[4] is NaN, expected a number within 1e9 of 0",
         ),
         (|t| t.observations = packed([f32::INFINITY; 32]), "observations[0] is inf, expected a number within 1e9 of 0"),
         (|t| t.behaviour_log_probs = packed([0.5; 6]), "behaviour_log_probs[0] is 0.5, expected at most 0"),
-        (
-            |t| t.episode_returns = packed([1.0, f32::NAN]),
-            "episode_returns[1] is NaN, expected a number within 1e9 of 0",
-        ),
         (|t| t.unroll_length = 4, "field `unroll_length` is 4, agreed was 3"),
         (|t| t.unroll_length = u32::MAX, "field `unroll_length` is 4294967295, agreed was 3"),
         (|t| t.environments = 0, "field `environments` is 0, agreed was 2"),
@@ -42,8 +40,6 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
         (|t| t.outcomes = vec![0, 0, 2, 0, 0, 0].into(), "final_observations has 0 elements, expected 4"),
         (|t| t.final_observations = packed([0.0; 4]), "final_observations has 4 elements, expected 0"),
         (|t| t.weights_version = 1000, "made with weights version 1000, the newest is "),
-        (|t| t.outcomes = vec![0, 0, 0, 0, 0, 0].into(), "episodes has 2 elements, expected 0"),
-        (|t| t.episode_lengths = Bytes::new(), "field `episode_lengths` is 0, agreed was 2"),
         (|t| t.actor_state = Some(vec![7; 9].into()), "field `actor_state` is for deterministic runs"),
         (
             |t| t.actor_state = Some(vec![7; 4000].into()),
@@ -64,7 +60,7 @@ async fn a_malformed_trajectory_ends_its_stream_naming_field_and_values_and_the_
     }
     honest.leave().await;
     let account = learner.stop().await;
-    let expected = Account { produced: 63, trained: 42, refused_invalid: 21, ..Account::default() };
+    let expected = Account { produced: 57, trained: 38, refused_invalid: 19, ..Account::default() };
     assert_eq!(account, expected);
     assert_eq!(account.in_flight(), 0);
 }
@@ -93,7 +89,7 @@ async fn a_stream_begins_with_open_and_says_it_once() {
         assert_eq!(status.message(), "the first message of a stream must be `open`");
     }
     let mut actor = learner.actor("a", 1).await;
-    let session = actor.agreement.session;
+    let session = actor.agreement.session.clone();
     actor.send(Request::Open(pb::Open { session })).await;
     assert_eq!(actor.violation().await, "expected a trajectory or a farewell");
     assert_eq!(learner.stop().await, Account::default());

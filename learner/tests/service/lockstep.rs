@@ -165,3 +165,37 @@ async fn a_resumed_run_hands_each_actor_the_state_after_its_last_trained_traject
     let account = learner.ended().await.outcome.summary.account;
     assert_eq!(account, Account { produced: 6, trained: 6, ..Account::default() });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_refused_at_once_and_an_actor_that_has_sent_nothing_frees_its_place() {
+    let learner = TestLearner::start(deterministic()).await;
+    let mut hasty = join(&learner, 0).await;
+    hasty.push_this(trajectory(0, 1)).await;
+    assert_eq!(hasty.violation().await, "trajectory 1: expected 0, a deterministic run misses none");
+    join(&learner, 0).await.leave().await;
+    // The run goes on with whoever comes.
+    let mut actors = [join(&learner, 0).await, join(&learner, 1).await];
+    for (index, actor) in (0..).zip(&mut actors) {
+        actor.push_this(trajectory(index, 0)).await;
+    }
+    for actor in &mut actors {
+        assert_eq!(actor.receipt().await, (0, pb::Disposition::Trained));
+    }
+    learner.request_stop();
+    for mut actor in actors {
+        actor.finish().await;
+        actor.leave().await;
+    }
+    assert_eq!(learner.ended().await.outcome.summary.end, RunEnd::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_whose_actor_died_before_it_came_is_asked_for_again() {
+    let learner = TestLearner::start(deterministic()).await;
+    let wanted = |incarnation| pb::RegisterRequest { actor_index: Some(0), ..registration("a", incarnation) };
+    learner.register(wanted(1)).await.unwrap();
+    let status = learner.register(wanted(2)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+    assert!(status.message().contains("ask again"), "{status}");
+    learner.stop().await;
+}

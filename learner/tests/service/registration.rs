@@ -1,5 +1,6 @@
 //! Who is let in, and what the others are told.
 
+use bytes::Bytes;
 use impala_common::wire::pb;
 use impala_harness::fake_actor::{push_stream, registration};
 use impala_harness::patience::within;
@@ -29,7 +30,7 @@ async fn an_actor_is_told_everything_it_needs() {
 async fn an_actor_that_does_not_fit_is_told_both_sides_values() {
     let learner = TestLearner::start(settings()).await;
     let cases: [Misfit; 7] = [
-        (|r| r.protocol_version = 7, Code::FailedPrecondition, &["protocol version 7", "the learner 1"]),
+        (|r| r.protocol_version = 7, Code::FailedPrecondition, &["protocol version 7", "the learner 2"]),
         (
             |r| r.environments.retain(|e| e.name == "catch"),
             Code::FailedPrecondition,
@@ -83,19 +84,25 @@ async fn a_session_that_is_unknown_or_in_use_opens_nothing() {
     let learner = TestLearner::start(settings()).await;
     let mut actor = learner.actor("a", 1).await;
     actor.train(0).await;
-    let used = actor.agreement.session;
+    let used = actor.agreement.session.clone();
     let mut client = learner.client().await;
-    for session in [used.wrapping_add(1), used] {
+    let unknown = Bytes::from_static(&[7; 16]);
+    for session in [unknown.clone(), used] {
         let (requests, mut replies) = push_stream(&mut client).await;
         let open = pb::PushRequest { message: Some(Request::Open(pb::Open { session })) };
         within("opening", requests.send(open)).await.unwrap();
         let status = within("the refusal", replies.message()).await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound, "{status}");
-        assert!(status.message().contains(&session.to_string()), "{status}");
+        assert!(status.message().contains("register again"), "{status}");
     }
-    let watching = client.watch_weights(pb::WatchRequest { session: used.wrapping_add(1) });
+    let watching = client.watch_weights(pb::WatchRequest { session: unknown });
     let status = within("the refusal", watching).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound, "{status}");
+    // As actors of protocol version 1 would name it.
+    let watching = client.watch_weights(pb::WatchRequest { session: Bytes::from_static(&[1]) });
+    let status = within("the refusal", watching).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("`session` is 1, agreed was 16"), "{status}");
     actor.train(0).await;
     actor.leave().await;
     learner.stop().await;

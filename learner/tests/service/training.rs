@@ -1,7 +1,7 @@
 //! From trajectories to weights, and the account of it.
 
 use impala_common::wire::pb;
-use impala_harness::fake_actor::{packed, receipt, registration, trajectory};
+use impala_harness::fake_actor::{receipt, registration, trajectory};
 use impala_harness::test_learner::{TestLearner, given, settings};
 use impala_learner::handover::ledger::Account;
 use impala_learner::handover::run_state::RunState;
@@ -40,7 +40,7 @@ async fn trajectories_are_trained_and_weights_come_in_full_first_and_then_as_del
     assert_eq!(outcome.summary.account, Account { produced: 4, trained: 4, ..Account::default() });
     assert_eq!(outcome.summary.account.in_flight(), 0);
     assert_eq!((outcome.summary.updates, outcome.summary.frames, outcome.summary.episodes), (4, 24, 8));
-    // Of two steps first and of three later, each of which pays 1. The actor claims 12.
+    // Of two steps first and of three later, each of which pays 1.
     assert_eq!(outcome.summary.mean_return, Some((2.0 + 3.0 * 3.0) / 4.0));
     // What the actor tells of its time arrives whole.
     let blocked = outcome.summary.shares.actors_blocked().unwrap();
@@ -53,12 +53,7 @@ async fn an_actor_that_leaves_holds_up_no_episodes_of_others() {
     let learner = TestLearner::start(settings()).await;
     let mut leaving = learner.actor("leaving", 1).await;
     let mut staying = learner.actor("staying", 2).await;
-    let endless = pb::Trajectory {
-        outcomes: vec![0; 6].into(),
-        episode_returns: packed([]),
-        episode_lengths: packed([]),
-        ..trajectory(0, 0)
-    };
+    let endless = pb::Trajectory { outcomes: vec![0; 6].into(), ..trajectory(0, 0) };
     leaving.push_this(endless).await;
     assert_eq!(leaving.receipt().await, (0, pb::Disposition::Trained));
     staying.train(0).await;
