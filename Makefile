@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor
 
 build:
 	cargo build --release --workspace
@@ -48,6 +48,10 @@ seeds: build
 # Checkpoints in a real S3-compatible server on loopback; needs Python 3.
 check-object-store:
 	scripts/check-object-store.sh
+
+# Actors in Python, written from docs/protocol.md alone, solve CartPole with a learner; needs Python 3.
+python-actor:
+	scripts/python-actor.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

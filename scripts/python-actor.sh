@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# A learner of this project and actors in Python (examples/python-actor/actor.py), which know of it what the contract and
+# docs/protocol.md say: together they must solve CartPole, no trajectory may be refused as invalid, and every actor must end with the run.
+#
+# Needs python3 with venv; the rest comes from PyPI into IMPALA_TOOLS_DIR, by default target/python-actor, and is kept.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+for name in "${!IMPALA_@}"; do
+    case $name in IMPALA_TOOLS_DIR) ;; *) unset "$name" ;; esac
+done
+tools=${IMPALA_TOOLS_DIR:-target/python-actor}
+requirements=examples/python-actor/requirements.txt
+if ! cmp --silent "$requirements" "$tools/stamp"; then
+    rm -rf "$tools"
+    mkdir -p "$tools"
+    python3 -m venv "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+    cp "$requirements" "$tools/stamp"
+fi
+cargo build --release -p impala
+
+program=${CARGO_TARGET_DIR:-target}/release/impala
+work=$(mktemp -d)
+learner=
+clean_up() {
+    if [[ -n $learner ]]; then kill "$learner" 2>/dev/null || true; fi
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+"$program" learner --quiet --listen 127.0.0.1:0 --frames-max 2000000 --time-max 5m --runs-dir "$work/runs" >"$work/summary" 2>"$work/log" &
+learner=$!
+for _ in {1..600}; do
+    address=$(sed -n 's/.*address=\([0-9.:]*\).*/\1/p' "$work/log" | head -n 1)
+    if [[ -n $address ]]; then break; fi
+    kill -0 "$learner"
+    sleep 0.1
+done
+
+pids=()
+for flags in '' '--compressed'; do
+    # shellcheck disable=SC2086
+    timeout 330 "$tools/venv/bin/python" examples/python-actor/actor.py --learner "$address" $flags >"$work/actor-${#pids[@]}" 2>&1 &
+    pids+=($!)
+done
+
+failed=0
+wait "$learner" || failed=$?
+learner=
+for pid in "${pids[@]}"; do wait "$pid" || failed=$?; done
+cat "$work/summary" "$work"/actor-*
+if ((failed != 0)); then
+    cat "$work/log" >&2
+    printf 'FAILED: learner or actors ended with %d\n' "$failed" >&2
+    exit 1
+fi
+grep -q '^result *solved' "$work/summary"
+grep -q ', 0 invalid) + 0 lost' "$work/summary"
