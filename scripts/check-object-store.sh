@@ -64,7 +64,7 @@ printf 'killed with %s checkpoints in the bucket, the newest %s\n' "$(objects | 
 curl -sf -X PUT --data-binary 'half a checkpoint' "$endpoint/bucket/runs/one/update-999999999999.safetensors" >/dev/null
 "$impala" train --resume "$store" --runs-dir "$work/other" --solved-return 475 --frames-max 2000000 >"$work/second.txt" 2>&1 ||
     fail "the resumed run was not solved"
-grep -q 'passed over update-999999999999.safetensors: it is damaged' "$work/second.txt" || fail 'the damaged object was not named'
+grep -q 'passed over a newer checkpoint: update-999999999999.safetensors: it is damaged' "$work/second.txt" || fail 'the damaged object was not named'
 grep -q "^resumed       after update" "$work/second.txt" || fail 'the run was begun anew'
 grep -q ' 0 in flight' "$work/second.txt" || fail 'the account does not close'
 grep -E '^(resumed|result|trained|trajectories|checkpoints)' "$work/second.txt"

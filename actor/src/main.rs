@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::{self, ActorArgs, HealthArgs};
-use impala_common::process::errors;
+use impala_common::process::{arguments, errors};
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to
@@ -27,7 +27,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Program { command, args } = Program::parse();
+    let Program { command, args } = arguments::parse();
     let result = match command {
         None => cli::run(args, &impala_env::builtin()),
         Some(Command::Health(args)) => cli::health(&args),

@@ -7,7 +7,7 @@ mod train;
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::ActorArgs;
-use impala_common::process::errors;
+use impala_common::process::{arguments, errors};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
 use status::StatusArgs;
@@ -52,7 +52,7 @@ enum Health {
 fn main() -> ExitCode {
     let started = Instant::now();
     let registry = impala_env::builtin();
-    let result = match Cli::parse().command {
+    let result = match arguments::parse::<Cli>().command {
         Command::Train(args) => train::run(args, &registry, started),
         Command::Learner(args) => impala_learner::cli::run(args, &registry),
         Command::Actor(args) => impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS),

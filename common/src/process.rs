@@ -1,6 +1,7 @@
 //! What every process of the system sets up in the same way: logs, metrics and probes, signals; and how it words errors and
 //! panics.
 
+pub mod arguments;
 pub mod errors;
 pub mod handles;
 pub mod logs;

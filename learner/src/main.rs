@@ -1,7 +1,7 @@
 //! The slim learner: what images carry.
 
 use clap::{Parser, Subcommand};
-use impala_common::process::errors;
+use impala_common::process::{arguments, errors};
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use impala_learner::fit::device_choice;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { command, args } = Cli::parse();
+    let Cli { command, args } = arguments::parse();
     let result = match command {
         None => run(args, &impala_env::builtin()),
         Some(Command::Health(args)) => health(&args),

@@ -20,6 +20,9 @@ pub enum LocationError {
     /// A URL of which a slash is missing: it would be a directory of that name.
     #[error("`{0}:` is followed by one slash or none: write {0}://.., or ./{0}:.. for a directory of that name")]
     Slashes(String),
+    /// A path below `~`, which only a shell knows.
+    #[error("`{0}` begins with `~`, which only a shell turns into a directory: write the path in full, or ./{0}")]
+    Home(String),
     /// A URL that ends with its scheme.
     #[error("`{0}` names no {what}: write {0}.. with one", what = if .0 == "file://" { "directory" } else { "bucket" })]
     Nothing(String),
@@ -41,6 +44,9 @@ impl TryFrom<String> for StoreLocation {
     type Error = LocationError;
 
     fn try_from(text: String) -> Result<Self, LocationError> {
+        if text == "~" || text.starts_with("~/") {
+            return Err(LocationError::Home(text));
+        }
         let Some((scheme, rest)) = text.split_once(':') else { return Ok(Self(text)) };
         let (kind, path) = (scheme.to_ascii_lowercase(), rest.strip_prefix("//"));
         match (SCHEMES.contains(&&*kind), path) {

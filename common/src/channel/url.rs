@@ -43,7 +43,11 @@ impl FromStr for LearnerUrl {
             ));
         }
         let (Some(host), Some(port)) = (uri.host().filter(|host| !host.is_empty()), uri.port_u16()) else {
-            return Err(format!("`{text}` has no port: {example}"));
+            let port = uri.authority().and_then(|authority| authority.as_str().rsplit_once(':')).map(|(_, port)| port);
+            return Err(match port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())) {
+                Some(port) => format!("`{text}` has port {port}, the largest is 65535: {example}"),
+                None => format!("`{text}` has no port: {example}"),
+            });
         };
         let is_more = uri.path_and_query().is_some_and(|path| path.as_str() != "/");
         if is_more || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
@@ -103,7 +107,8 @@ mod tests {
             assert!(error.contains("e.g. http://127.0.0.1:50051") && error.contains(&format!("`{text}`")), "{error}");
         }
         assert!(error("https://learner:1").contains("scheme"));
-        assert!(error("learner").contains("no port"));
+        assert!(error("learner").contains("no port") && error("[::1]").contains("no port"));
+        assert!(error("localhost:99999").contains("port 99999, the largest is 65535"));
     }
 
     #[test]

@@ -20,9 +20,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log file cannot be created.
+/// The log file cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create the log file {path}")]
+#[error("cannot open the log file {path}; choose another --run-dir or --runs-dir")]
 pub struct LogFileError {
     path: PathBuf,
     source: std::io::Error,
@@ -32,7 +32,7 @@ pub struct LogFileError {
 /// warnings also to standard error, so that a progress display stays readable.
 ///
 /// # Errors
-/// The file cannot be created.
+/// The file cannot be opened.
 pub fn init(format: LogFormat, file: Option<&Path>) -> Result<(), LogFileError> {
     let filter = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let registry = tracing_subscriber::registry();
@@ -40,7 +40,9 @@ pub fn init(format: LogFormat, file: Option<&Path>) -> Result<(), LogFileError> 
     let _ = match file {
         None => registry.with(layer(format, std::io::stderr).with_filter(filter())).try_init(),
         Some(path) => {
-            let file = File::create(path).map_err(|source| LogFileError { path: path.into(), source })?;
+            // A run that goes on keeps what its earlier processes logged.
+            let file = File::options().create(true).append(true).open(path);
+            let file = file.map_err(|source| LogFileError { path: path.into(), source })?;
             let warnings = layer(format, std::io::stderr).with_filter(LevelFilter::WARN);
             registry.with(layer(format, file).with_filter(filter())).with(warnings).try_init()
         }

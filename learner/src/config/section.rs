@@ -28,6 +28,7 @@ macro_rules! section {
                     long,
                     env = $variable,
                     hide_env_values = true,
+                    allow_negative_numbers = true,
                     help = concat!($help, " [default: ", $text, "]"),
                     help_heading = $heading,
                     $($($clap)*)?

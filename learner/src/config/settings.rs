@@ -14,6 +14,7 @@ use super::serving::{GivenServing, Serving};
 use super::setting::Setting;
 use super::task::{GivenTask, Task};
 use super::weights::{GivenWeights, Weights};
+use impala_common::process::arguments;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::str::FromStr;
@@ -74,10 +75,17 @@ sections! {
     output: GivenOutput => Output;
 }
 
+/// How much a key must be like a setting (Jaro-Winkler) to be taken for it.
+const SIMILAR: f64 = 0.8;
+
 static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| all().map(|setting| setting.key).collect());
 
 fn unknown<E: Error>(key: &str) -> E {
-    E::unknown_field(key, &KEYS)
+    let nearest = arguments::nearest(key, KEYS.iter().copied(), SIMILAR);
+    let nearest = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
+    E::custom(format!(
+        "`{key}` is no setting{nearest} (the keys are the flags of `impala learner --help`, with _ for -)"
+    ))
 }
 
 /// A key of the table. It is looked up while the reader stands on it, so that an error names its place in the file.

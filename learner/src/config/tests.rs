@@ -92,7 +92,8 @@ fn unknown_keys_and_wrong_types_name_file_and_key() {
     let error = Config::resolve(GivenSettings::default(), Some(unknown.path()), &impala_env::builtin())
         .unwrap_err()
         .to_string();
-    assert!(error.contains("learning_rat") && error.contains("line 1"), "{error}");
+    assert!(error.contains("`learning_rat` is no setting; did you mean `learning_rate`?"), "{error}");
+    assert!(error.contains("line 1"), "{error}");
     let wrong = file("seed = \"one\"\n");
     let error =
         Config::resolve(GivenSettings::default(), Some(wrong.path()), &impala_env::builtin()).unwrap_err().to_string();
@@ -296,4 +297,15 @@ fn batches_that_follow_keep_within_their_bound_and_the_lag_within_half_of_the_mo
         let lag_target = config(&format!("policy_lag_max = {policy_lag_max}")).batching.lag_target();
         assert_eq!(lag_target, expected, "{policy_lag_max}");
     }
+}
+
+#[test]
+fn negative_numbers_are_values_and_no_flags() {
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        settings: GivenSettings,
+    }
+    let program = Program::try_parse_from(["program", "--solved-return", "-0.5"]).unwrap();
+    assert_eq!(program.settings.goal.solved_return, Some(-0.5));
 }

@@ -23,8 +23,12 @@ impl FromStr for Hidden {
 }
 
 /// A path that can be written down: in a configuration, which is text, it could not be told apart otherwise.
-pub(super) fn text_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(text.into())
+/// One below `~` is refused: a shell turns that into a directory where it is not quoted, and nobody else does.
+pub(super) fn text_path(text: &str) -> Result<PathBuf, String> {
+    match text == "~" || text.starts_with("~/") {
+        true => Err(format!("only a shell turns `~` into a directory: write the path in full, or ./{text}")),
+        false => Ok(text.into()),
+    }
 }
 
 /// A time in seconds; read from a plain number or from text with units (`90s`, `10m`, `1h 30m`).

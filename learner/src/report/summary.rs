@@ -299,7 +299,7 @@ impl Display for Summary {
         writeln!(f, "limited by    {}", self.diagnosis.sentence)?;
         writeln!(
             f,
-            "policy lag    mean {:.2}, 99 % within {}, at most {} updates{}",
+            "policy lag    mean {:.2} updates, 99 % within {}, at most {}{}",
             self.policy_lag_mean,
             self.policy_lag_p99,
             self.policy_lag_max,

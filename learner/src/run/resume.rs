@@ -334,7 +334,7 @@ fn has_results(run_dir: &Path) -> bool {
 fn refuse_other_than_runs(run: &str) -> Result<(), ResumeError> {
     let no_run = |reason| Err(ResumeError::NoRun { run: run.to_owned(), reason });
     if run.is_empty() {
-        return no_run("it is empty");
+        return no_run("it is empty, perhaps as the variable IMPALA_RESUME, which is to be unset then");
     }
     let is_url = origin::is_url(run);
     if !is_url && Path::new(run).is_file() && !run.ends_with(SUFFIX) {

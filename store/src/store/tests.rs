@@ -75,6 +75,9 @@ fn locations_are_directories_or_urls_of_known_kinds_however_they_are_read() {
     assert_eq!(refusal("s3://"), "`s3://` names no bucket: write s3://.. with one");
     // Not the root of the machine.
     assert_eq!(refusal("file:///"), "`file://` names no directory: write file://.. with one");
+    // Quoted, so that no shell made a directory of it.
+    assert!(refusal("~/ck").contains("write the path in full, or ./~/ck"));
+    assert!("./~/ck".parse::<StoreLocation>().is_ok());
     assert!(refusal("s3:/bucket/prefix").starts_with("`s3:` is followed by one slash or none: write s3://.."));
     assert_eq!(open("./s3:here").unwrap().to_string(), "./s3:here");
 }

@@ -1,0 +1,116 @@
+//! The command line, and the environment variables that stand for flags: who is wrong about a variable is told about the variable.
+
+use super::errors;
+use clap::error::{ContextKind, ContextValue};
+use clap::{Command, Error, Parser};
+use std::ffi::OsString;
+
+/// What every variable of a setting begins with.
+const PREFIX: &str = "IMPALA_";
+/// Similarity (Jaro-Winkler, 1 for equal names) from which an unknown variable is taken for a misspelt setting, and not for one
+/// that something else reads.
+const SIMILAR: f64 = 0.9;
+
+/// The arguments of this process; ends it where they are refused. Warns of variables that look like settings and are none.
+pub fn parse<C: Parser>() -> C {
+    let command = C::command();
+    let known = variables(&command);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for (name, meant) in names.filter_map(|name| misspelt(&name, &known).map(|meant| (name, meant))) {
+        errors::tell(format_args!("warning: {name} is no setting and is ignored; did you mean {meant}?"));
+    }
+    C::try_parse().unwrap_or_else(|error| {
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let note = origin(&error, &known, &arguments, |name| std::env::var_os(name));
+        let _ = error.print();
+        note.iter().for_each(errors::tell);
+        std::process::exit(error.exit_code())
+    })
+}
+
+/// The flags that a variable stands for, with their variables.
+fn variables(command: &Command) -> Vec<(String, String)> {
+    let own = command
+        .get_arguments()
+        .filter_map(|argument| Some((argument.get_long()?.to_owned(), argument.get_env()?.to_str()?.to_owned())));
+    own.chain(command.get_subcommands().flat_map(variables)).collect()
+}
+
+/// The setting that a variable was probably meant to be.
+fn misspelt<'a>(name: &str, known: &'a [(String, String)]) -> Option<&'a str> {
+    if !name.starts_with(PREFIX) || known.iter().any(|(_, variable)| variable == name) {
+        return None;
+    }
+    let variables = known.iter().filter_map(|(_, variable)| variable.strip_prefix(PREFIX));
+    let nearest = nearest(&name[PREFIX.len()..], variables, SIMILAR)?;
+    known.iter().map(|(_, variable)| variable.as_str()).find(|variable| variable.strip_prefix(PREFIX) == Some(nearest))
+}
+
+/// The name that is most like another, if it is so much like it (Jaro-Winkler, 1 for equal names).
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>, similar: f64) -> Option<&'a str> {
+    let likeness = |other: &str| strsim::jaro_winkler(other, name);
+    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(nearest) >= similar).then_some(nearest)
+}
+
+/// Says that a refused value came from a variable, if it did.
+fn origin(
+    error: &Error,
+    known: &[(String, String)],
+    arguments: &[OsString],
+    value: impl Fn(&str) -> Option<OsString>,
+) -> Option<String> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = argument.split_whitespace().next()?;
+    let is_given = |given: &OsString| given.to_str().is_some_and(|given| given.split('=').next() == Some(flag));
+    if arguments.iter().any(is_given) {
+        return None;
+    }
+    let (_, variable) = known.iter().find(|(long, _)| Some(long.as_str()) == flag.strip_prefix("--"))?;
+    let value = value(variable)?;
+    Some(match value.is_empty() {
+        true => format!("The environment variable {variable} is set and empty: unset it, or give it a value."),
+        false => format!("The value is that of the environment variable {variable}: change or unset it."),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[arg(long, env = "IMPALA_SEED")]
+        seed: Option<u64>,
+        #[arg(long, env = "IMPALA_LEARNING_RATE")]
+        learning_rate: Option<f32>,
+    }
+
+    fn known() -> Vec<(String, String)> {
+        variables(&<Program as clap::CommandFactory>::command())
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_told_and_what_others_read_is_not() {
+        let known = known();
+        assert_eq!(misspelt("IMPALA_SEDE", &known), Some("IMPALA_SEED"));
+        assert_eq!(misspelt("IMPALA_LEARNINGRATE", &known), Some("IMPALA_LEARNING_RATE"));
+        for other in ["IMPALA_SEED", "IMPALA_BUILD_CA", "IMPALA_", "SEDE"] {
+            assert_eq!(misspelt(other, &known), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_refused_value_names_the_variable_that_gave_it() {
+        let origin = |arguments: &[&str], variable: &'static str| {
+            let given: Vec<_> = ["program", "--seed", variable].map(OsString::from).into();
+            let error = Program::try_parse_from(&given).unwrap_err();
+            let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+            origin(&error, &known(), &arguments, |name| (name == "IMPALA_SEED").then(|| variable.into()))
+        };
+        let empty = origin(&["program"], "").unwrap();
+        assert!(empty.contains("IMPALA_SEED is set and empty: unset it"), "{empty}");
+        assert!(origin(&["program"], "x").unwrap().contains("variable IMPALA_SEED: change"));
+        assert_eq!(origin(&["program", "--seed=x"], "x"), None);
+    }
+}
