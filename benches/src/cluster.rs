@@ -202,8 +202,8 @@ impl Run {
             }
             std::thread::sleep(POLL_INTERVAL);
         };
-        // 1 is the honest end of a run that solves nothing.
-        if !matches!(status.code(), Some(0 | 1)) {
+        // 3 is the honest end of a run that solves nothing; releases before it was one of its own gave 1.
+        if !matches!(status.code(), Some(0 | 1 | 3)) {
             let log = std::fs::read_to_string(&self.learner_log)?;
             bail!("the learner ended with {status}: {}", log.lines().last().unwrap_or_default());
         }
