@@ -16,20 +16,18 @@ use crate::handover::progress::Progress;
 use crate::handover::run_state::{RunState, Standing};
 use crate::handover::weights::{Delivery, PublishedWatch, WantedEncodings};
 use crate::service::peers::requests::peer_of;
-use crate::service::peers::turns::{TurnSlot, TurnTaking};
 use crate::service::registry::{Admission, RegisterError, Registry};
-use crate::service::replies::Outbound;
-use crate::service::watch::Reader;
 use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
 use impala_common::channel::rate::Rate;
 use impala_common::ids::ActorIndex;
 use impala_common::snapshot::Encoding;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb, session_from_pb};
 use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -88,11 +86,13 @@ pub struct Service {
     refusals: Mutex<Rate>,
 }
 
+/// What goes back on a stream.
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl pb::learner_server::Learner for Service {
-    type PushTrajectoriesStream =
-        std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::PushReply, Status>> + Send>>;
-    type WatchWeightsStream = TurnTaking<ReceiverStream<Result<pb::Snapshot, Status>>>;
+    type PushTrajectoriesStream = Messages<pb::PushReply>;
+    type WatchWeightsStream = Messages<pb::Snapshot>;
 
     async fn register(&self, request: Request<pb::RegisterRequest>) -> Result<Response<pb::RegisterReply>, Status> {
         if self.shared.standing.is_finished() {
@@ -123,10 +123,9 @@ impl pb::learner_server::Learner for Service {
     ) -> Result<Response<Self::PushTrajectoriesStream>, Status> {
         let (replies, outbound) = mpsc::channel(push::REPLIES);
         let peer = peer_of(&request);
-        let answers = Outbound::new(self.shared.published.clone(), peer.clone());
+        let outbound = replies::Outbound::new(outbound, self.shared.published.clone(), peer.clone());
         tokio::spawn(push::serve(self.shared.clone(), peer, request.into_inner(), replies));
-        let messages = replies::messages(ReceiverStream::new(outbound), answers);
-        Ok(Response::new(Box::pin(messages)))
+        Ok(Response::new(Box::pin(outbound.messages())))
     }
 
     async fn watch_weights(
@@ -137,13 +136,10 @@ impl pb::learner_server::Learner for Service {
         let session =
             session_from_pb(&request.into_inner().session).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let (member, over) = self.shared.registry.watch(session).ok_or_else(unknown_session)?;
-        // One place: a slow reader fills it and the next snapshot is chosen when there is room again.
-        let (snapshots, outbound) = mpsc::channel(1);
+        let is_needed = self.shared.registry.template().lockstep.is_some();
         let published = self.shared.published.clone();
-        let (turn, is_needed) = (TurnSlot::default(), self.shared.registry.template().lockstep.is_some());
-        let reader = Reader { peer, delivery: member.delivery, turn: turn.clone(), is_needed, over };
-        tokio::spawn(watch::serve(published, reader, snapshots));
-        Ok(Response::new(turn.ends_with_each_of(ReceiverStream::new(outbound))))
+        let outbound = watch::Outbound::new(published, peer, member.delivery, is_needed, over);
+        Ok(Response::new(Box::pin(outbound.messages())))
     }
 
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
@@ -157,7 +153,7 @@ impl pb::learner_server::Learner for Service {
         let delivery = Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: false };
         let turn = tokio::time::timeout(MODEL_TURN_MAX, peer.turn(newest()?.bytes_max(delivery))).await;
         let turn = turn.map_err(|_| Status::resource_exhausted("others are being sent the model: ask again later"))?;
-        let Ok(_one_at_a_time) = self.model_turns.acquire().await else { return Err(none_yet()) };
+        let _one_at_a_time = self.model_turns.acquire().await.expect("never closed");
         let encoded = watch::encoded(newest()?, delivery, None).await;
         let snapshot = encoded.ok_or_else(|| Status::internal("encoding the weights failed"))?;
         let Agreement { environment, network, .. } = self.shared.registry.template().clone();

@@ -1,6 +1,6 @@
 //! Who is connected, registered or not, and what each may cost: every connection is within bounds of its own and of all together,
 //! so that strangers use up neither memory nor the network threads' time that those who send trajectories need. Knows connections,
-//! bytes and requests, not what they mean; it is told the time. `docs/security.md` has the bounds as formulas.
+//! bytes and requests, not what they mean; it is told the time. `docs/peers.md` has the bounds as a formula.
 
 pub mod connection;
 mod peer;

@@ -1,7 +1,7 @@
 //! What goes back on a trajectory stream, in protobuf: receipts, and with them the newest weights, chosen and encoded when
 //! the stream has room for them.
 
-use super::peers::turns::TurnSlot;
+use super::peers::turns::Turn;
 use super::peers::{Peer, receiving_cost};
 use super::{unknown_session, watch};
 use crate::handover::admission::Reply;
@@ -9,22 +9,23 @@ use crate::handover::ledger::Disposition;
 use crate::handover::metrics::WeightsMetrics;
 use crate::handover::run_state::Finish;
 use crate::handover::weights::{Delivery, Published, PublishedWatch};
+use futures_util::stream::unfold;
 use impala_common::ids::WeightsVersion;
 use impala_common::wire::pb;
 use pb::push_reply::Message;
 use std::sync::Arc;
-use tokio::sync::Mutex;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tonic::Status;
 
 /// One stream's answers.
 #[derive(Debug)]
 pub(super) struct Outbound {
+    replies: mpsc::Receiver<Reply>,
     published: PublishedWatch,
     peer: Arc<Peer>,
-    /// Held while a large message is read.
-    turn: TurnSlot,
+    /// Of the newest message, if it is large, while it is read.
+    turn: Option<Turn>,
     /// How its actor gets weights, once it is known; nothing for one that does not get them here.
     delivery: Option<Delivery>,
     /// What the actor holds once it has read what was sent: the stream keeps the order.
@@ -32,26 +33,29 @@ pub(super) struct Outbound {
     metrics: WeightsMetrics,
 }
 
-/// The messages of a stream, one after the other.
-pub(super) fn messages(
-    replies: ReceiverStream<Reply>,
-    outbound: Outbound,
-) -> impl Stream<Item = Result<pb::PushReply, Status>> {
-    // Never waited for: a message begins when the one before is done.
-    let turn = outbound.turn.clone();
-    let outbound = Arc::new(Mutex::new(outbound));
-    let messages = replies.then(move |reply| {
-        let outbound = outbound.clone();
-        async move { outbound.lock().await.message(reply).await }
-    });
-    let answer = |message| pb::PushReply { message: Some(message) };
-    turn.ends_with_each_of(messages.filter_map(move |message| message.map(|message| message.map(answer)).transpose()))
-}
-
 impl Outbound {
-    pub(super) fn new(published: PublishedWatch, peer: Arc<Peer>) -> Self {
-        let (turn, metrics) = (TurnSlot::default(), WeightsMetrics::new());
-        Self { published, peer, turn, delivery: None, held: None, metrics }
+    pub(super) fn new(replies: mpsc::Receiver<Reply>, published: PublishedWatch, peer: Arc<Peer>) -> Self {
+        let metrics = WeightsMetrics::new();
+        Self { replies, published, peer, turn: None, delivery: None, held: None, metrics }
+    }
+
+    /// The messages, each of which is made when it is asked for: then the one before it has been read, but for a piece.
+    pub(super) fn messages(self) -> impl Stream<Item = Result<pb::PushReply, Status>> {
+        unfold(self, async |mut outbound| {
+            let message = outbound.next().await?;
+            Some((message.map(|message| pb::PushReply { message: Some(message) }), outbound))
+        })
+    }
+
+    /// The next message, once there is one.
+    async fn next(&mut self) -> Option<Result<Message, Status>> {
+        self.turn = None;
+        loop {
+            let reply = self.replies.recv().await?;
+            if let Some(message) = self.message(reply).await.transpose() {
+                return Some(message);
+            }
+        }
     }
 
     /// The message for a reply, if there is one.
@@ -127,8 +131,8 @@ impl Outbound {
     /// These or newer weights, once the stream has its turn.
     async fn snapshot(&mut self, newest: Arc<Published>, delivery: Delivery) -> Option<pb::Snapshot> {
         let mut newest = newest;
-        if let Some(turn) = self.peer.turn(newest.bytes_max(delivery)).await {
-            self.turn.hold(turn);
+        self.turn = self.peer.turn(newest.bytes_max(delivery)).await;
+        if self.turn.is_some() {
             newest = self.published.borrow().clone()?;
         }
         let version = newest.version;

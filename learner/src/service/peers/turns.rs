@@ -2,12 +2,9 @@
 //! memory until its reader has taken it, so readers that do not read would fill it.
 
 use super::Peer;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bytes on their way at a time, or [`MESSAGES_MIN`] messages where that is more.
@@ -30,7 +27,7 @@ pub struct Turns {
     message_units: usize,
 }
 
-/// The right to send a message, until it is read or its time is over: then its connection is closed.
+/// The right to send a message, to be kept until it is read. It has some time for that: then the connection is closed.
 #[derive(Debug)]
 pub struct Turn {
     _units: OwnedSemaphorePermit,
@@ -61,44 +58,5 @@ impl Turns {
             }
         });
         Some(Turn { _units: units.expect("never closed"), _watch: watch })
-    }
-}
-
-/// Where a stream of messages keeps its turn while the newest one is read.
-#[derive(Clone, Debug, Default)]
-pub struct TurnSlot(Arc<Mutex<Option<Turn>>>);
-
-impl TurnSlot {
-    /// For the message that is about to be sent.
-    pub fn hold(&self, turn: Turn) {
-        *self.0.lock().expect("no holder of a turn panics") = Some(turn);
-    }
-
-    /// The messages, each of which ends its turn when the next one is asked for: then it has been read, but for a piece.
-    pub fn ends_with_each_of<S>(self, messages: S) -> TurnTaking<S> {
-        TurnTaking { messages: Box::pin(messages), slot: self, is_sent: false }
-    }
-}
-
-/// See [`TurnSlot::ends_with_each_of`].
-#[derive(Debug)]
-pub struct TurnTaking<S> {
-    messages: Pin<Box<S>>,
-    slot: TurnSlot,
-    /// Whether the message of the turn that is held has been given out.
-    is_sent: bool,
-}
-
-impl<S: Stream> Stream for TurnTaking<S> {
-    type Item = S::Item;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let this = self.get_mut();
-        if std::mem::take(&mut this.is_sent) {
-            *this.slot.0.lock().expect("no holder of a turn panics") = None;
-        }
-        let message = this.messages.as_mut().poll_next(context);
-        this.is_sent = message.is_ready();
-        message
     }
 }
