@@ -2,7 +2,7 @@
 
 use impala_common::ids::WeightsVersion;
 use impala_common::metric::{self, Metric};
-use impala_common::trajectory::{RolloutTime, Trajectory};
+use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 /// Environment steps.
@@ -107,12 +107,12 @@ impl RolloutMetrics {
         }
     }
 
-    /// Records a trajectory and the time that went into it.
-    pub(crate) fn record(&self, trajectory: &Trajectory, time: RolloutTime) {
+    /// Records a trajectory, the episodes that ended in it, and the time that went into it.
+    pub(crate) fn record(&self, trajectory: &Trajectory, ended: &[Episode], time: RolloutTime) {
         self.frames.increment(trajectory.shape().frames() as u64);
         self.trajectories.increment(1);
-        self.episodes.increment(trajectory.episodes.len() as u64);
-        for episode in &trajectory.episodes {
+        self.episodes.increment(ended.len() as u64);
+        for episode in ended {
             self.episode_return.record(f64::from(episode.episode_return));
             self.episode_length.record(f64::from(episode.length));
         }

@@ -173,7 +173,7 @@ impl Rollout {
             let finished = Instant::now();
             unroll = finished - started;
             let time = RolloutTime { room: had_room - idle_since, weights: started - had_room, unroll };
-            metrics.record(&trajectory, time);
+            metrics.record(&trajectory, roller.ended_episodes(), time);
             idle_since = finished;
             // The learner of a deterministic run keeps it for its checkpoints.
             let state = match self.lockstep.map(|_| self.save(&roller)).transpose() {

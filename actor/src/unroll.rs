@@ -22,6 +22,8 @@ pub struct UnrollBuffer {
     returns: Vec<f64>,
     /// `[N]`: steps of each environment's running episode.
     lengths: Vec<u32>,
+    /// Those that ended in this unroll, in the order of its outcomes.
+    ended: Vec<Episode>,
 }
 
 impl UnrollBuffer {
@@ -30,7 +32,7 @@ impl UnrollBuffer {
     pub fn new(shape: TrajectoryShape) -> Self {
         let environments = shape.environments;
         let (returns, lengths) = (vec![0.0; environments], vec![0; environments]);
-        Self { shape, parts: empty_parts(shape), time: 0, returns, lengths }
+        Self { shape, parts: empty_parts(shape), time: 0, returns, lengths, ended: Vec::new() }
     }
 
     /// T, N, O and A.
@@ -57,6 +59,11 @@ impl UnrollBuffer {
             (self.returns, self.lengths) = (returns, lengths);
         }
         is_sound
+    }
+
+    /// The episodes that ended in the newest unroll, done or under way, in the order of its outcomes.
+    pub fn ended_episodes(&self) -> &[Episode] {
+        &self.ended
     }
 
     /// Whether all T steps are done.
@@ -91,6 +98,9 @@ impl UnrollBuffer {
         let n = self.shape.environments;
         let rewards = &self.parts.rewards[self.time * n..][..n];
         let outcomes = &self.parts.outcomes[self.time * n..][..n];
+        if self.time == 0 {
+            self.ended.clear();
+        }
         self.time += 1;
         for (episode_return, reward) in self.returns.iter_mut().zip(rewards) {
             *episode_return += f64::from(*reward);
@@ -101,7 +111,7 @@ impl UnrollBuffer {
         }
         for (i, _) in outcomes.iter().enumerate().filter(|(_, outcome)| **outcome != Outcome::Continues) {
             let (episode_return, length) = (self.returns[i] as f32, self.lengths[i]);
-            self.parts.episodes.push(Episode { episode_return, length });
+            self.ended.push(Episode { episode_return, length });
             (self.returns[i], self.lengths[i]) = (0.0, 0);
         }
     }
@@ -170,7 +180,8 @@ mod tests {
         buffer.advance();
     }
 
-    fn two_unrolls() -> [Trajectory; 2] {
+    /// Two trajectories one after the other, each with the episodes that ended in it.
+    fn two_unrolls() -> [(Trajectory, Vec<Episode>); 2] {
         let mut buffer = UnrollBuffer::new(SHAPE);
         buffer.first_observations().fill(0.0);
         let outcomes = [Outcome::Continues, Outcome::Truncated, Outcome::Continues, Outcome::Terminated];
@@ -180,13 +191,14 @@ mod tests {
                 assert!(!buffer.is_full());
                 step(&mut buffer, 3.0 * sequence as f32 + f32::from(time), outcomes.next().unwrap());
             }
-            buffer.finish(Sequence(sequence), WeightsVersion(10 + sequence)).unwrap()
+            let trajectory = buffer.finish(Sequence(sequence), WeightsVersion(10 + sequence)).unwrap();
+            (trajectory, buffer.ended_episodes().to_vec())
         })
     }
 
     #[test]
     fn each_number_lies_at_its_time() {
-        let [first, second] = two_unrolls();
+        let [(first, _), (second, _)] = two_unrolls();
         assert_eq!(first.observations, [0.0, 0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0]);
         assert_eq!(first.actions, [0, 1, 0, 1, 0, 1]);
         assert_eq!(first.behaviour_log_probs, [0.0, 0.0, -1.0, -1.0, -2.0, -2.0]);
@@ -200,9 +212,9 @@ mod tests {
 
     #[test]
     fn episodes_are_counted_across_unrolls() {
-        let [first, second] = two_unrolls();
-        assert_eq!(first.episodes, [Episode { episode_return: 10.0, length: 2 }]);
-        assert_eq!(second.episodes, [Episode { episode_return: 20.0 + 30.0, length: 2 }]);
+        let [(_, first), (_, second)] = two_unrolls();
+        assert_eq!(first, [Episode { episode_return: 10.0, length: 2 }]);
+        assert_eq!(second, [Episode { episode_return: 20.0 + 30.0, length: 2 }]);
     }
 
     #[test]

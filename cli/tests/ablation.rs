@@ -51,7 +51,7 @@ fn mean_return(correction: &str, seed: u64) -> f64 {
     while progress.frames < FRAMES {
         let update = progress.updates;
         let trajectory = roller.unroll(Sequence(update), &history[0]).unwrap();
-        let episodes = trajectory.episodes.clone();
+        let episodes = roller.ended_episodes().to_vec();
         let batch = Batch::new(vec![trajectory]);
         let frames = batch.frames() as u64;
         step.run(&batch, config.optimisation.learning_rate).unwrap();

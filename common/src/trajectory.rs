@@ -70,9 +70,6 @@ pub struct TrajectoryParts {
     pub outcomes: Vec<Outcome>,
     /// `[K, O]`: the true final observation of each truncated step, in the order of `outcomes`.
     pub final_observations: Vec<f32>,
-    /// The episodes that ended in this trajectory, in the order of `outcomes`: the actor's own count, for its metrics. It does not
-    /// travel; a learner counts by itself.
-    pub episodes: Vec<Episode>,
 }
 
 /// Where a rollout's time went, for one trajectory or for the sum of many. It says what limits a run; no data and nothing
@@ -283,7 +280,6 @@ mod tests {
             rewards: vec![1.0; 6],
             outcomes,
             final_observations: vec![0.25; 4],
-            episodes: vec![Episode { episode_return: 9.0, length: 9 }; 2],
             ..TrajectoryParts::default()
         }
     }

@@ -304,7 +304,6 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         rewards: from_bytes("rewards", &message.rewards)?,
         outcomes: message.outcomes.iter().map(outcome).collect::<Result<_, _>>()?,
         final_observations: from_bytes("final_observations", &message.final_observations)?,
-        episodes: Vec::new(),
     };
     let duration = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or_default().into());
     let time = RolloutTime {

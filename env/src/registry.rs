@@ -194,19 +194,18 @@ impl Registry {
 /// The environments of this project: `cartpole-v1`, `cartpole-v0`, `catch`. Register your own beside them.
 pub fn builtin() -> Registry {
     // Solved: gymnasium's reward thresholds; for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
-    let kinds = [
-        EnvironmentKind::new("cartpole-v1", 4, 2, 475.0, |rngs| {
-            Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
-        }),
-        EnvironmentKind::new("cartpole-v0", 4, 2, 195.0, |rngs| {
-            Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
-        }),
-        EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs))),
-    ];
-    let kinds = kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds"));
-    // A step of CartPole gives 1, one of Catch nothing before the last of an episode, which gives -1 or 1.
-    let rewards = [1.0..=1.0, 1.0..=1.0, -1.0..=1.0];
-    Registry { kinds: kinds.into_iter().zip(rewards).map(|(kind, rewards)| kind.with_rewards(rewards)).collect() }
+    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", 4, 2, 475.0, |rngs| {
+        Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
+    });
+    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", 4, 2, 195.0, |rngs| {
+        Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
+    });
+    let catch = EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
+    // Catch gives nothing before the last step of an episode, which gives -1 or 1.
+    let kinds = [(cartpole_v1, 1.0..=1.0), (cartpole_v0, 1.0..=1.0), (catch, -1.0..=1.0)];
+    let kinds = kinds
+        .map(|(kind, rewards)| kind.expect("the project's own names and numbers are in bounds").with_rewards(rewards));
+    Registry { kinds: kinds.into() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, whose figures are worth reading")]
 
 use burn::tensor::{Tensor, TensorData};
-use impala_common::trajectory::{Episode, Trajectory, TrajectoryParts, TrajectoryShape};
+use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_learner::config::Config;
 use impala_learner::fit::calibration::Workload;
@@ -57,7 +57,6 @@ fn batch() -> Batch {
         behaviour_log_probs: (0..frames).map(|i| -0.4 - 0.05 * i as f32).collect(),
         rewards: vec![1.0; frames],
         outcomes,
-        episodes: vec![Episode { episode_return: 0.0, length: 1 }; finals + 1],
         ..TrajectoryParts::default()
     };
     Batch::new(vec![Trajectory::try_new(shape, parts).unwrap()])

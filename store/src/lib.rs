@@ -7,6 +7,6 @@ mod store;
 mod whole;
 
 pub use hold::{Held, Hold};
-pub use location::{LocationError, StoreLocation};
+pub use location::{LocationError, StoreLocation, refuse_home};
 pub use store::{Store, StoreError};
 pub use whole::{remove_halves, write_whole};

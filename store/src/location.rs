@@ -44,9 +44,7 @@ impl TryFrom<String> for StoreLocation {
     type Error = LocationError;
 
     fn try_from(text: String) -> Result<Self, LocationError> {
-        if text == "~" || text.starts_with("~/") {
-            return Err(LocationError::Home(text));
-        }
+        refuse_home(&text)?;
         let Some((scheme, rest)) = text.split_once(':') else { return Ok(Self(text)) };
         let (kind, path) = (scheme.to_ascii_lowercase(), rest.strip_prefix("//"));
         match (SCHEMES.contains(&&*kind), path) {
@@ -58,6 +56,17 @@ impl TryFrom<String> for StoreLocation {
             (false, Some(_)) => Err(LocationError::Scheme(scheme.to_owned())),
             (false, None) => Ok(Self(text)),
         }
+    }
+}
+
+/// Refuses a path below `~`: a shell turns that into a directory where it is not quoted, and nobody else does.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_home(path: &str) -> Result<(), LocationError> {
+    match path == "~" || path.starts_with("~/") {
+        true => Err(LocationError::Home(path.to_owned())),
+        false => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::unroll::UnrollBuffer;
 use crate::weights::Weights;
 use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Sequence};
-use impala_common::trajectory::{Trajectory, TrajectoryError, TrajectoryShape};
+use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryShape};
 use impala_env::seed::{self, Purpose, Rng};
 use impala_env::{EnvironmentKind, StateError, StateOfFormat1, VectorEnvironment};
 use impala_policy::network::NetworkSpec;
@@ -157,6 +157,11 @@ impl Roller {
         &self.plan
     }
 
+    /// The episodes that ended in the newest trajectory, in the order of its outcomes.
+    pub fn ended_episodes(&self) -> &[Episode] {
+        self.buffer.ended_episodes()
+    }
+
     /// T steps of all environments with these weights.
     ///
     /// # Errors
@@ -218,6 +223,7 @@ mod tests {
         for sequence in 0..10 {
             let [a, b] = rollers.each_mut().map(|r| r.unroll(Sequence(sequence), &weights(sequence)).unwrap());
             assert_eq!(a, b);
+            assert_eq!(rollers[0].ended_episodes(), rollers[1].ended_episodes());
             assert_eq!((a.sequence, a.weights_version), (Sequence(sequence), WeightsVersion(sequence)));
         }
         let other = RollPlan { actor_index: ActorIndex(2), ..plan() };
@@ -244,6 +250,7 @@ mod tests {
             for sequence in 7..20 {
                 let [a, b] = [&mut roller, &mut other].map(|r| r.unroll(Sequence(sequence), &weights).unwrap());
                 assert_eq!(a, b);
+                assert_eq!(roller.ended_episodes(), other.ended_episodes());
             }
             assert_eq!(roller.save(), other.save());
         }
@@ -317,8 +324,8 @@ mod tests {
                     }
                 }
             }
-            counted.extend(trajectory.episodes.iter().map(|episode| episode.length));
-            assert!(trajectory.episodes.iter().all(|e| f64::from(e.episode_return) == f64::from(e.length)));
+            counted.extend(roller.ended_episodes().iter().map(|episode| episode.length));
+            assert!(roller.ended_episodes().iter().all(|e| f64::from(e.episode_return) == f64::from(e.length)));
         }
         assert!(counted.len() > 50, "only {} episodes ended", counted.len());
         assert_eq!(counted, expected);

@@ -8,6 +8,7 @@ use impala_common::agreement::PROTOCOL_VERSION;
 use impala_common::wire::pb;
 use prost::Message;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -69,10 +70,10 @@ impl Attack {
             Self::Readers => many(50, 50, target, read_weights).await,
             Self::Status => many(128, 8, target, ask_for_status).await,
             // A ping, and settings that change nothing.
-            Self::Pings => raw(8, target.grpc, &frame(6, &[0; 8])).await,
-            Self::Settings => raw(8, target.grpc, &frame(4, &[])).await,
-            Self::Metrics => scrape(8, target.metrics).await,
-            Self::Connections => connect(64, target.grpc).await,
+            Self::Pings => swarm(8, move || flood(target.grpc, block(6, &[0; 8]))).await,
+            Self::Settings => swarm(8, move || flood(target.grpc, block(4, &[]))).await,
+            Self::Metrics => swarm(8, move || scrape(target.metrics)).await,
+            Self::Connections => swarm(64, move || hang_up(target.grpc)).await,
             Self::OpenCalls => many(4, 4, target, |caller| open_calls(caller, 20_000)).await,
             Self::HalfPrefaces => half_prefaces(2000, target.grpc).await,
             Self::UnreadWeights => unread(8, target).await,
@@ -199,67 +200,63 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[1..], &[kind, 0, 0, 0, 0, 0], payload].concat()
 }
 
+/// As many of such frames as are sent at once.
+fn block(kind: u8, payload: &[u8]) -> Bytes {
+    let frame = frame(kind, payload);
+    frame.repeat(65_536 / frame.len()).into()
+}
+
+/// So many that do something again and again.
+async fn swarm<F, A>(count: u64, act: F)
+where
+    F: Fn() -> A + Clone + Send + 'static,
+    A: Future<Output = io::Result<()>> + Send,
+{
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        let act = act.clone();
+        tasks.spawn(async move {
+            loop {
+                if act().await.is_err() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
 /// One frame again and again; what is answered is thrown away.
-async fn raw(connections: u64, address: SocketAddr, frame: &[u8]) {
-    let block: Bytes = frame.repeat(65_536 / frame.len()).into();
-    let mut tasks = JoinSet::new();
-    for _ in 0..connections {
-        let block = block.clone();
-        tasks.spawn(async move {
-            loop {
-                let Ok(socket) = TcpStream::connect(address).await else { continue };
-                let (mut reading, mut writing) = socket.into_split();
-                let answers = async move {
-                    let mut buffer = vec![0; 1 << 16];
-                    while reading.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
-                };
-                let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &self::frame(4, &[])].concat();
-                let flood = async {
-                    let mut sent = writing.write_all(&preface).await;
-                    while sent.is_ok() {
-                        sent = writing.write_all(&block).await;
-                    }
-                };
-                tokio::join!(answers, flood);
-                tokio::time::sleep(PAUSE).await;
-            }
-        });
-    }
-    tasks.join_all().await;
+async fn flood(address: SocketAddr, frames: Bytes) -> io::Result<()> {
+    let (mut reading, mut writing) = TcpStream::connect(address).await?.into_split();
+    let answers = async move {
+        let mut buffer = vec![0; 1 << 16];
+        while reading.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    };
+    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, &[])].concat();
+    let flood = async {
+        writing.write_all(&preface).await?;
+        loop {
+            writing.write_all(&frames).await?;
+        }
+    };
+    tokio::join!(answers, flood).1
 }
 
-async fn scrape(connections: u64, address: SocketAddr) {
-    let mut tasks = JoinSet::new();
-    for _ in 0..connections {
-        tasks.spawn(async move {
-            loop {
-                let Ok(mut socket) = TcpStream::connect(address).await else { continue };
-                let mut buffer = vec![0; 1 << 16];
-                // Its answer comes in one read or two; what is left of it is read with the next.
-                while socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: learner\r\n\r\n").await.is_ok() {
-                    if !socket.read(&mut buffer).await.is_ok_and(|count| count > 0) {
-                        break;
-                    }
-                }
-            }
-        });
-    }
-    tasks.join_all().await;
+async fn hang_up(address: SocketAddr) -> io::Result<()> {
+    TcpStream::connect(address).await.map(drop)
 }
 
-async fn connect(callers: u64, address: SocketAddr) {
-    let mut tasks = JoinSet::new();
-    for _ in 0..callers {
-        tasks.spawn(async move {
-            loop {
-                match TcpStream::connect(address).await {
-                    Ok(socket) => drop(socket),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
-                }
-            }
-        });
+async fn scrape(address: SocketAddr) -> io::Result<()> {
+    let mut socket = TcpStream::connect(address).await?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: learner\r\n\r\n").await?;
+        // The answer comes in one read or two; what is left of it is read with the next.
+        if socket.read(&mut buffer).await? == 0 {
+            return Ok(());
+        }
     }
-    tasks.join_all().await;
 }
 
 async fn open_calls(mut caller: Caller, count: usize) -> Result<(), h2::Error> {

@@ -40,7 +40,8 @@ fn policies_open_what_is_needed(tree: &Tree) -> anyhow::Result<()> {
     let ingress = ways(tree, &learner["ingress"], "from")?;
     let wanted = [format!("actor: TCP/{grpc}"), format!("namespace monitoring: TCP/{metrics}")];
     ensure!(ingress == wanted, "into the learner: {ingress:?}");
-    ensure!(ways(tree, &learner["egress"], "to")?.is_empty(), "the learner needs to reach nobody");
+    // A server drops an empty list, and then the file and what it has differ for ever.
+    ensure!(learner["egress"].is_null(), "the learner needs to reach nobody: {}", learner["egress"]);
 
     let actor = tree.object("NetworkPolicy", "impala-actor")?["spec"].clone();
     let ingress = ways(tree, &actor["ingress"], "from")?;
@@ -72,6 +73,7 @@ fn policies_let_in_actors_and_monitoring_and_nobody_else() {
                 "              app.kubernetes.io/component: learner",
             ),
             ("base/network.yml", "          port: 9090\n", "          port: 9090\n  egress:\n    - {}\n"),
+            ("base/network.yml", "          port: 9090\n", "          port: 9090\n  egress: []\n"),
             ("base/network.yml", "        - protocol: UDP\n          port: 53\n", ""),
             (
                 "base/network.yml",

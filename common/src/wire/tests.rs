@@ -15,7 +15,6 @@ fn trajectory() -> Trajectory {
         rewards: vec![1.0; 6],
         outcomes: [0, 0, 1, 0, 0, 2].map(|o| Outcome::from_u8(o).unwrap()).to_vec(),
         final_observations: vec![0.25; 4],
-        episodes: Vec::new(),
     };
     let [room, weights, unroll] = [90_000, 0, 15].map(Duration::from_micros);
     Trajectory::try_new(SHAPE, parts).unwrap().with_time(RolloutTime { room, weights, unroll })

@@ -1,6 +1,6 @@
 //! Types of settings that the rest of the learner has no use for, and what sections ask of any type.
 
-use impala_store::StoreLocation;
+use impala_store::{LocationError, StoreLocation, refuse_home};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,12 +23,9 @@ impl FromStr for Hidden {
 }
 
 /// A path that can be written down: in a configuration, which is text, it could not be told apart otherwise.
-/// One below `~` is refused: a shell turns that into a directory where it is not quoted, and nobody else does.
-pub(super) fn text_path(text: &str) -> Result<PathBuf, String> {
-    match text == "~" || text.starts_with("~/") {
-        true => Err(format!("only a shell turns `~` into a directory: write the path in full, or ./{text}")),
-        false => Ok(text.into()),
-    }
+pub(super) fn text_path(text: &str) -> Result<PathBuf, LocationError> {
+    refuse_home(text)?;
+    Ok(text.into())
 }
 
 /// A time in seconds; read from a plain number or from text with units (`90s`, `10m`, `1h 30m`).

@@ -388,7 +388,6 @@ pub(crate) mod tests {
         let Admitted { trajectory, ticket } = admitted(actor, sequence, version, &bench.ledger, &bench.replies.0);
         let (shape, mut parts) = (trajectory.shape(), trajectory.into_parts());
         parts.outcomes = vec![Outcome::Terminated];
-        parts.episodes = vec![Episode { episode_return: -3.0, length: 9 }];
         Admitted { trajectory: Trajectory::try_new(shape, parts).unwrap(), ticket }
     }
 

@@ -186,7 +186,6 @@ mod tests {
             behaviour_log_probs: vec![-1.0; frames],
             rewards: vec![1.0; frames],
             outcomes,
-            episodes: vec![impala_common::trajectory::Episode { episode_return: 1.0, length: 1 }; truncated.len()],
             final_observations: truncated.iter().map(|i| f32::from(label(*i)) + 0.5).collect(),
             ..TrajectoryParts::default()
         };

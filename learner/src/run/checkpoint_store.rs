@@ -113,7 +113,18 @@ impl CheckpointStore {
     /// The store cannot be read, the newest checkpoint's environment is not in the registry, or there are checkpoints of which
     /// none is usable: each is named.
     pub async fn newest(&self, registry: &Registry) -> Result<Option<Found>, CheckpointStoreError> {
-        let mut names = self.names().await?;
+        self.newest_of(self.names().await?, registry).await
+    }
+
+    /// The same of these checkpoints.
+    ///
+    /// # Errors
+    /// See [`Self::newest`].
+    pub async fn newest_of(
+        &self,
+        mut names: Vec<String>,
+        registry: &Registry,
+    ) -> Result<Option<Found>, CheckpointStoreError> {
         names.sort_by_key(|name| std::cmp::Reverse(update_of(name)));
         let mut skipped = Vec::new();
         for name in names {

@@ -207,8 +207,12 @@ impl Beginning {
             (None, Some(run_dir)) => Some(default_store(run_dir)),
             (None, None) => None,
         };
-        let seen = store.as_ref().map(|store| wait_for(names(store))).transpose()?.unwrap_or_default();
-        let found = store.as_ref().map(|store| wait_for(store.newest(registry))).transpose()?.flatten();
+        let look = async |store: &CheckpointStore| {
+            let names = store.names().await?;
+            Ok((store.newest_of(names.clone(), registry).await?, names))
+        };
+        let looked = store.as_ref().map(|store| wait_for(look(store))).transpose()?;
+        let (found, seen) = looked.unwrap_or_default();
         if let (Some(run), None) = (resume, &found) {
             let store = store.map_or_else(String::new, |store| store.to_string());
             return Err(ResumeError::Nothing { run: run.to_owned(), store });
@@ -239,7 +243,8 @@ impl Beginning {
     /// # Errors
     /// There are other checkpoints in the store, or it cannot be read.
     pub async fn check_store(&self, store: &CheckpointStore) -> Result<(), ResumeError> {
-        match names(store).await? == self.seen {
+        let names = store.names().await.map_err(CheckpointStoreError::from)?;
+        match names == self.seen {
             true => Ok(()),
             false => Err(ResumeError::Overtaken { store: store.to_string() }),
         }
@@ -345,10 +350,6 @@ fn refuse_other_than_runs(run: &str) -> Result<(), ResumeError> {
         return no_run("after `#` stands no checkpoint's name");
     }
     Ok(())
-}
-
-async fn names(store: &CheckpointStore) -> Result<Vec<String>, CheckpointStoreError> {
-    Ok(store.names().await?)
 }
 
 /// The store of a run that names none.

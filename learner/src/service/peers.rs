@@ -21,22 +21,22 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Files and sockets that are kept for other uses: checkpoints, logs, metrics, probes.
 const HANDLES_KEPT: usize = 128;
 /// Requests that are open at a time, of all connections. Actors have two.
-pub const REQUESTS_MAX: usize = 16_384;
+const REQUESTS_MAX: usize = 16_384;
 /// Requests that are open at a time on a connection that pushes no trajectories.
-pub const REQUESTS_EACH_MAX: usize = 512;
+const REQUESTS_EACH_MAX: usize = 512;
 /// HTTP/2 streams of a connection: 1,000 actors that share one, as behind a proxy, need 2,000.
-pub const STREAMS_MAX: u32 = 2100;
+pub(super) const STREAMS_MAX: u32 = 2100;
 /// Size of a request's headers, bytes; those of this contract have some 300.
-pub const HEADERS_MAX: u32 = 1 << 12;
+pub(super) const HEADERS_MAX: u32 = 1 << 12;
 
 /// What a connection without actors may send for nothing, and hold here, bytes. Each actor adds its window of trajectories.
-pub const FREE_BYTES: f64 = 65_536.0;
+const FREE_BYTES: f64 = 65_536.0;
 /// What of it is free again after a second.
 const FREE_PER_SECOND: f64 = 2048.0;
 /// What a request costs beside its bytes: it takes some 100 microseconds, in which as many bytes of small frames are read.
-pub const REQUEST_COST: f64 = 4096.0;
+const REQUEST_COST: f64 = 4096.0;
 /// What a version of the weights costs that is sent to who sends nothing: nobody else may want it in this encoding.
-pub const VERSION_COST: f64 = 16_384.0;
+pub(super) const VERSION_COST: f64 = 16_384.0;
 /// What a connection costs.
 const CONNECTION_COST: f64 = 8192.0;
 /// What one connection may cost in a second beyond what is free, bytes: a few percent of a network thread.

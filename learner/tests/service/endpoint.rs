@@ -11,8 +11,10 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1alpha;
 
 const SERVICE: &str = "impala.v1.Learner";
+const HEALTH: &str = "grpc.health.v1.Health";
 
 async fn health(client: &mut HealthClient<tonic::transport::Channel>, service: &str) -> ServingStatus {
     let check = client.check(HealthCheckRequest { service: service.into() });
@@ -50,10 +52,26 @@ async fn reflection_lists_and_describes_the_service() {
     let mut answer = async || within("an answer", answers.message()).await.unwrap().unwrap().message_response.unwrap();
 
     let MessageResponse::ListServicesResponse(list) = answer().await else { panic!("expected a list of services") };
-    assert!(list.service.iter().any(|service| service.name == SERVICE), "{list:?}");
+    for name in [SERVICE, HEALTH] {
+        assert!(list.service.iter().any(|service| service.name == name), "{list:?}");
+    }
     let MessageResponse::FileDescriptorResponse(files) = answer().await else { panic!("expected a description") };
     let describes = |file: &Vec<u8>| file.windows(16).any(|bytes| bytes == b"PushTrajectories");
     assert!(files.file_descriptor_proto.iter().any(describes));
+
+    // What common clients still ask.
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(learner.channel().await);
+    let message_request = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+    let question = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(message_request) };
+    let asking = client.server_reflection_info(tokio_stream::iter([question]));
+    let mut answers = within("reflection", asking).await.unwrap().into_inner();
+    let answer = within("an answer", answers.message()).await.unwrap().unwrap().message_response.unwrap();
+    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list) = answer else {
+        panic!("expected a list of services")
+    };
+    for name in [SERVICE, HEALTH] {
+        assert!(list.service.iter().any(|service| service.name == name), "{list:?}");
+    }
     learner.stop().await;
 }
 

@@ -5,10 +5,9 @@ use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::trajectory::{TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 
-/// A trajectory of so many environments whose actor claims nonsense of its episodes.
+/// A trajectory of so many environments.
 pub(super) fn trajectory(sequence: u64, rewards: Vec<f32>, outcomes: Vec<Outcome>, environments: usize) -> Trajectory {
     let frames = rewards.len();
-    let ended = outcomes.iter().filter(|outcome| **outcome != Outcome::Continues).count();
     let truncated = outcomes.iter().filter(|outcome| **outcome == Outcome::Truncated).count();
     let shape =
         TrajectoryShape { unroll_length: frames / environments, environments, observation_len: 1, action_count: 2 };
@@ -21,7 +20,6 @@ pub(super) fn trajectory(sequence: u64, rewards: Vec<f32>, outcomes: Vec<Outcome
         rewards,
         outcomes,
         final_observations: vec![0.0; truncated],
-        episodes: vec![Episode { episode_return: -7.0, length: 7 }; ended],
     };
     Trajectory::try_new(shape, parts).unwrap()
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::learn::batch::Columns;
 use crate::learn::initialise::initial_parameters;
 use crate::learn::vtrace::VtraceReturns;
-use impala_common::trajectory::{Episode, Trajectory, TrajectoryParts, TrajectoryShape};
+use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_policy::activation::Activation;
 
@@ -28,9 +28,7 @@ pub(super) fn config() -> StepConfig {
 /// A batch of one trajectory; observations are of length 3, actions 0 or 1.
 pub(super) fn batch_of(unroll_length: usize, environments: usize, parts: TrajectoryParts) -> Batch {
     let shape = TrajectoryShape { unroll_length, environments, observation_len: 3, action_count: 2 };
-    let ended = parts.outcomes.iter().filter(|outcome| **outcome != Outcome::Continues).count();
-    let episodes = vec![Episode { episode_return: 0.0, length: 1 }; ended];
-    Batch::new(vec![Trajectory::try_new(shape, TrajectoryParts { episodes, ..parts }).unwrap()])
+    Batch::new(vec![Trajectory::try_new(shape, parts).unwrap()])
 }
 
 /// Two columns of three steps; one terminated, one truncated.

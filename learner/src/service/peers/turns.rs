@@ -12,7 +12,7 @@ const BYTES_MAX: usize = 64 << 20;
 /// See [`BYTES_MAX`].
 const MESSAGES_MIN: usize = 4;
 /// Messages of fewer bytes need no turn: what streams may hold of those is bounded by their number.
-pub const SMALL_MAX: usize = 1 << 16;
+pub(super) const SMALL_MAX: usize = 1 << 16;
 /// What a turn is counted in, bytes.
 const UNIT: usize = 1 << 10;
 /// Time that every message has to be read, besides what it has by its size.

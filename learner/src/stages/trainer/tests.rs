@@ -64,7 +64,6 @@ impl Bench {
             behaviour_log_probs: vec![-0.7; frames],
             rewards: vec![reward; frames],
             outcomes: vec![Outcome::Terminated; frames],
-            episodes: vec![Episode { episode_return: reward, length: 1 }; frames],
             ..TrajectoryParts::default()
         };
         let batch = Batch::new(vec![Trajectory::try_new(shape, parts).unwrap()]);
