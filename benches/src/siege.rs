@@ -29,7 +29,7 @@ pub struct Effect {
 /// # Errors
 /// A program cannot be started, or the run has ended.
 pub fn speed(program: &Path, attack: Attack, rounds: u32, time: Duration) -> anyhow::Result<Effect> {
-    let planned = (time + REST) * 2 * rounds + REST * 2;
+    let planned = (NOTICE + time + REST) * 2 * rounds + REST * 2;
     let bystander = Bystander::start(program, &[])?;
     let victim = Victim::start(program, planned + Duration::from_secs(30))?;
     std::thread::sleep(REST);
@@ -61,6 +61,8 @@ pub fn speed(program: &Path, attack: Attack, rounds: u32, time: Duration) -> any
 /// A program cannot be started.
 pub fn memory(program: &Path, attack: Attack, flags: &[&str], time: Duration) -> anyhow::Result<[u64; 2]> {
     let learner = Bystander::start(program, flags)?;
+    // A large network is made after the port is open.
+    std::thread::sleep(REST);
     let before = learner.memory()?;
     let besieged = Siege::begin(attack, learner.target());
     let mut most = before;

@@ -9,7 +9,7 @@ pub mod turns;
 
 use crate::handover::metrics;
 use impala_common::channel::rate::Rate;
-pub use peer::{Peer, Pushing};
+pub use peer::{Lasts, Peer, Pushing};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -35,7 +35,8 @@ const FREE_BYTES: f64 = 65_536.0;
 const FREE_PER_SECOND: f64 = 2048.0;
 /// What a request costs beside its bytes: it takes some 100 microseconds, in which as many bytes of small frames are read.
 const REQUEST_COST: f64 = 4096.0;
-/// What a version of the weights costs that is sent to who sends nothing: nobody else may want it in this encoding.
+/// What a version of the weights costs that is sent on a stream of weights, nobody else may want it in this encoding; a trajectory makes
+/// up for one.
 pub(super) const VERSION_COST: f64 = 16_384.0;
 /// What a connection costs.
 const CONNECTION_COST: f64 = 8192.0;
@@ -110,28 +111,26 @@ impl Peers {
         let mut connections = self.lock();
         let id = connections.next;
         connections.next += 1;
-        if connections.peers.len() >= self.connections_max {
-            let idle = connections.peers.values().filter_map(Weak::upgrade).filter(|peer| !peer.is_closed());
-            let victim = idle.min_by_key(|peer| peer.worth());
-            if connections.warnings.try_take(now) {
-                let connections = self.connections_max;
-                tracing::warn!(
-                    connections,
-                    "there are too many connections: those that are idle are closed for new ones"
-                );
-            }
-            victim.iter().for_each(|victim| victim.close("too many connections"));
-        }
+        let is_full = connections.peers.len() >= self.connections_max;
+        let is_told = is_full && connections.warnings.try_take(now);
         let peer = Arc::new(Peer::new(id, self.clone(), now));
         connections.peers.insert(id, Arc::downgrade(&peer));
         drop(connections);
+        if is_told {
+            let connections = self.connections_max;
+            tracing::warn!(connections, "there are too many connections: those that are idle are closed for new ones");
+        }
+        if is_full {
+            let others = self.all().into_iter().filter(|other| other.id() != id);
+            let victim = others.min_by_key(|other| other.worth());
+            victim.iter().for_each(|victim| victim.close("too many connections"));
+        }
         (peer, wait.min(Duration::from_secs(1)))
     }
 
     /// Closes whoever does not come to the point; to be called about once a second.
     pub fn sweep(&self, now: Instant) {
-        let peers: Vec<_> = self.lock().peers.values().filter_map(Weak::upgrade).collect();
-        for peer in peers {
+        for peer in self.all() {
             if let Some(reason) = peer.overdue(now) {
                 peer.close(reason);
             }
@@ -147,17 +146,30 @@ impl Peers {
         self.shared.lock().expect("no holder of the budget panics").give(cost);
     }
 
-    /// A request begins, if there may be another one.
+    /// A request begins, if there may be another one. Where there are too many, the connection goes that has had one the longest that
+    /// is no actor's stream: answers take milliseconds. Those of actors are the last.
     fn begin_request(&self) -> bool {
         let is_one_more = self.requests.fetch_add(1, Ordering::Relaxed) < REQUESTS_MAX;
         if !is_one_more {
             self.end_request();
+            let asking = self.all().into_iter().filter_map(|peer| Some((peer.longest_call()?, peer)));
+            let victim = asking.min_by_key(|(since, _)| *since);
+            victim.iter().for_each(|(_, victim)| victim.close("too many requests are open"));
         }
         is_one_more
     }
 
     fn end_request(&self) {
         self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// All that are not about to end. The last handle of one takes the lock when it is dropped: none is dropped here.
+    fn all(&self) -> Vec<Arc<Peer>> {
+        let connections = self.lock();
+        let mut all: Vec<_> = connections.peers.values().filter_map(Weak::upgrade).collect();
+        drop(connections);
+        all.retain(|peer| !peer.is_closed());
+        all
     }
 
     fn forget(&self, id: u64) {

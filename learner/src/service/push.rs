@@ -1,7 +1,7 @@
 //! One actor's trajectory stream, from `open` to `farewell`.
 
 use super::Shared;
-use super::peers::{Peer, sending_cost};
+use super::peers::{Peer, VERSION_COST, sending_cost};
 use crate::handover::admission::{Admitted, Reply, Ticket};
 use crate::handover::ledger::{Disposition, PRODUCED_MAX};
 use crate::service::registry::Member;
@@ -64,10 +64,10 @@ pub(super) async fn serve(
         return;
     };
     tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
-    let _ = replies.send(Reply::Opened(member.delivery)).await;
-    let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
     let delivery = member.delivery;
     let here = (peer.pushing(), (!delivery.is_stored).then(|| shared.wanted.want(delivery.encoding)));
+    let _ = replies.send(Reply::Opened(delivery)).await;
+    let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
     let mut connection =
         Connection { shared: &shared, peer: &peer, member: &member, replies: &replies, window, over, has_sent: false };
     let end = connection.run(inbound).await;
@@ -231,7 +231,9 @@ impl Connection<'_> {
             ticket.settle(Disposition::Shutdown);
             return Ok(());
         }
-        self.peer.delivered(sending_cost(message.encoded_len()));
+        // It makes up for the version that it was made with, where that came by a stream of its own.
+        let version = if self.member.delivery.with_receipts { 0.0 } else { VERSION_COST };
+        self.peer.delivered(sending_cost(message.encoded_len()) + version);
         self.shared.queue.put(Admitted { trajectory, ticket }).await;
         Ok(())
     }

@@ -61,7 +61,11 @@ impl Outbound {
         let is_new = |newest: &Option<Arc<Published>>| newest.as_ref().is_some_and(|p| Some(p.version) != held);
         let mut newest = self.published.wait_for(is_new).await.ok()?.clone()?;
         if !self.is_needed {
-            tokio::time::sleep(self.peer.cost(VERSION_COST, now())).await;
+            let wait = self.peer.cost(VERSION_COST, now());
+            // The timer rounds up to a millisecond, nothing as well.
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
         }
         self.turn = self.peer.turn(newest.bytes_max(self.delivery)).await;
         newest = self.published.borrow_and_update().clone().unwrap_or(newest);

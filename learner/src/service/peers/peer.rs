@@ -35,7 +35,9 @@ struct State {
     has_asked: bool,
     /// When the last request began or ended, or the connection came.
     active: Instant,
-    /// Until when each request that is no stream must be over, with its number.
+    /// Since when each request is open that is no stream of a session, with its number.
+    calls: BTreeSet<(Instant, u64)>,
+    /// Until when each of them must be over that is to end by itself.
     deadlines: BTreeSet<(Instant, u64)>,
     next_call: u64,
 }
@@ -51,6 +53,7 @@ impl Peer {
             requests: 0,
             has_asked: false,
             active: now,
+            calls: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             next_call: 0,
         };
@@ -95,9 +98,19 @@ impl Peer {
         Pushing(self.clone())
     }
 
-    /// A request begins. `within`: the time in which it must be over. Refused where too many are open. It costs either way, and
-    /// what is to be waited for that is told when the next bytes come.
-    pub fn ask(self: &Arc<Self>, within: Option<Duration>, now: Instant) -> Option<Call> {
+    /// Its number: later ones have higher ones.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Trajectory streams of registered actors that it has.
+    pub fn actors(&self) -> usize {
+        self.lock().pushing
+    }
+
+    /// A request begins. Refused where too many are open. It costs either way, and what is to be waited for that is told when the
+    /// next bytes come.
+    pub fn ask(self: &Arc<Self>, lasts: Lasts, now: Instant) -> Option<Call> {
         self.cost(REQUEST_COST, now);
         if !self.peers.begin_request() {
             return None;
@@ -111,11 +124,25 @@ impl Peer {
         }
         state.requests += 1;
         (state.has_asked, state.active) = (true, now);
-        let deadline = within.map(|within| (now + within, state.next_call));
+        let number = state.next_call;
         state.next_call += 1;
+        let since = (lasts != Lasts::LikeItsSession).then_some((now, number));
+        let deadline = match lasts {
+            Lasts::AtMost(time) => Some((now + time, number)),
+            Lasts::LikeItsSession | Lasts::AsItsCallerWants => None,
+        };
+        state.calls.extend(since);
         state.deadlines.extend(deadline);
         drop(state);
-        Some(Call { peer: self.clone(), deadline })
+        Some(Call { peer: self.clone(), since, deadline })
+    }
+
+    /// What goes first where too many requests are open: by its actors, then by the age of its oldest request that is no stream of
+    /// a session; nothing where it has none.
+    pub(super) fn longest_call(&self) -> Option<(usize, Instant)> {
+        let state = self.lock();
+        let (since, _) = state.calls.first()?;
+        Some((state.pushing, *since))
     }
 
     /// Waits for a turn to send it up to `bytes` of weights; see [`Turns::wait`](super::turns::Turns::wait).
@@ -134,7 +161,8 @@ impl Peer {
             return Some("it was idle");
         }
         let (deadline, _) = state.deadlines.first()?;
-        (*deadline <= now).then_some("a request took too long")
+        // Actors are not cut off for what somebody else does who shares their connection: its requests are few all the same.
+        (*deadline <= now && state.pushing == 0).then_some("a request took too long")
     }
 
     /// What is lost with it: connections that push are worth most, then those with requests, then those that were active last.
@@ -193,10 +221,22 @@ impl Drop for Pushing {
     }
 }
 
+/// How long a request may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// As long as the session whose stream it is.
+    LikeItsSession,
+    /// As long as its caller wants and others do not need the place.
+    AsItsCallerWants,
+    /// So long.
+    AtMost(Duration),
+}
+
 /// An open request.
 #[derive(Debug)]
 pub struct Call {
     peer: Arc<Peer>,
+    since: Option<(Instant, u64)>,
     deadline: Option<(Instant, u64)>,
 }
 
@@ -205,6 +245,9 @@ impl Drop for Call {
         let mut state = self.peer.lock();
         state.requests -= 1;
         state.active = now();
+        if let Some(since) = &self.since {
+            state.calls.remove(since);
+        }
         if let Some(deadline) = &self.deadline {
             state.deadlines.remove(deadline);
         }

@@ -4,7 +4,7 @@
 use super::connection::ConnectionInfo;
 use super::peer::Call;
 use super::turns::Turn;
-use super::{Peer, now};
+use super::{Lasts, Peer, now};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Limited;
@@ -31,22 +31,14 @@ const PIECE_MAX: usize = 1 << 18;
 
 /// The call that brings trajectories, whose messages the service bounds by what was agreed.
 const PUSH: &str = "/impala.v1.Learner/PushTrajectories";
-/// Calls whose answers go on as long as their callers want.
-const STREAMS: [&str; 5] = [
-    PUSH,
-    "/impala.v1.Learner/WatchWeights",
-    "/grpc.health.v1.Health/Watch",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
-/// The call whose answer is the largest.
-const MODEL: &str = "/impala.v1.Learner/GetModel";
 
-/// Time in which a call must be over, if there is one.
-fn time_max(path: &str) -> Option<Duration> {
+/// How long a call may be open.
+fn lasts(path: &str) -> Lasts {
     match path {
-        MODEL => Some(MODEL_MAX),
-        path => (!STREAMS.contains(&path)).then_some(TIME_MAX),
+        PUSH | "/impala.v1.Learner/WatchWeights" => Lasts::LikeItsSession,
+        "/grpc.health.v1.Health/Watch" => Lasts::AsItsCallerWants,
+        "/impala.v1.Learner/GetModel" => Lasts::AtMost(MODEL_MAX),
+        _ => Lasts::AtMost(TIME_MAX),
     }
 }
 
@@ -94,7 +86,7 @@ where
         let info = request.extensions_mut().remove::<ConnectionInfo<I>>();
         let ConnectionInfo { socket, peer } = info.expect("every connection is one of ours");
         let is_push = request.uri().path() == PUSH;
-        let Some(call) = peer.ask(time_max(request.uri().path()), now()) else {
+        let Some(call) = peer.ask(lasts(request.uri().path()), now()) else {
             let status = Status::resource_exhausted("too many requests are open: try again later");
             return Box::pin(std::future::ready(Ok(status.into_http().map(|body| Answer::new(body, None, None)))));
         };

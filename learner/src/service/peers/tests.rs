@@ -16,7 +16,7 @@ fn an_actor_is_never_slowed_for_what_it_is_here_for() {
     let start = Instant::now();
     let peers = peers(10_000, start);
     let (actor, _) = peers.connect(start);
-    let _registering = actor.ask(None, start).unwrap();
+    let _registering = actor.ask(Lasts::LikeItsSession, start).unwrap();
     let _pushing = actor.pushing();
     // Strangers have used up what all share.
     let (stranger, _) = peers.connect(start);
@@ -72,49 +72,106 @@ fn requests_are_bounded_on_a_connection_and_of_all() {
     let start = Instant::now();
     let peers = peers(10_000, start);
     let (one, _) = peers.connect(start);
-    let mut calls: Vec<_> = (0..REQUESTS_EACH_MAX).map(|_| one.ask(None, start).unwrap()).collect();
-    assert!(one.ask(None, start).is_none());
+    let mut calls: Vec<_> = (0..REQUESTS_EACH_MAX).map(|_| one.ask(Lasts::LikeItsSession, start).unwrap()).collect();
+    assert!(one.ask(Lasts::LikeItsSession, start).is_none());
     // A thousand actors that share a connection have two each.
     let pushing: Vec<_> = (0..1000).map(|_| one.pushing()).collect();
-    calls.extend((0..2000).map(|_| one.ask(None, start).unwrap()));
-    assert!(one.ask(None, start).is_none());
+    calls.extend((0..2000).map(|_| one.ask(Lasts::LikeItsSession, start).unwrap()));
+    assert!(one.ask(Lasts::LikeItsSession, start).is_none());
     drop(pushing);
     let (mut others, mut open) = (Vec::new(), calls.len());
     while open < REQUESTS_MAX {
         let (other, _) = peers.connect(start);
-        while let Some(call) = other.ask(None, start) {
+        while let Some(call) = other.ask(Lasts::LikeItsSession, start) {
             calls.push(call);
             open += 1;
         }
         others.push(other);
     }
     let (late, _) = peers.connect(start);
-    assert!(late.ask(None, start).is_none());
+    assert!(late.ask(Lasts::LikeItsSession, start).is_none());
+    assert!(others.iter().chain([&one, &late]).all(|peer| !peer.is_closed()), "all have streams of sessions only");
     calls.clear();
-    assert!(late.ask(None, start).is_some());
+    assert!(late.ask(Lasts::LikeItsSession, start).is_some());
 }
 
 #[test]
-fn whoever_does_not_come_to_the_point_is_closed() {
+fn where_too_many_requests_are_open_the_longest_go_and_those_of_actors_last() {
     let start = Instant::now();
+    let peers = peers(10_000, start);
+    let mut calls = Vec::new();
+    let mut asks = |seconds: f64, count: usize, lasts: Lasts| {
+        let (peer, _) = peers.connect(start);
+        calls.extend((0..count).map(|_| peer.ask(lasts, after(start, seconds)).unwrap()));
+        peer
+    };
+    // An actor that somebody else shares a connection with.
+    let actor = asks(0.0, 2, Lasts::LikeItsSession);
+    let _pushing = actor.pushing();
+    let _watching = actor.ask(Lasts::AsItsCallerWants, start).unwrap();
+    let strangers: Vec<_> = (0..31).map(|n| asks(2.0 - f64::from(n) / 100.0, 512, Lasts::AsItsCallerWants)).collect();
+    let _models = asks(3.0, REQUESTS_MAX - 31 * 512 - 3, Lasts::AtMost(Duration::from_secs(600)));
+    let (late, _) = peers.connect(start);
+    let closed = || strangers.iter().map(|peer| peer.is_closed()).collect::<Vec<_>>();
+    for count in 1..=2 {
+        assert!(late.ask(Lasts::AtMost(Duration::from_secs(1)), after(start, 3.0)).is_none());
+        assert_eq!(closed().iter().rev().take_while(|is_closed| **is_closed).count(), count);
+    }
+    assert_eq!(closed().iter().filter(|is_closed| **is_closed).count(), 2);
+    assert!(!actor.is_closed() && !late.is_closed());
+}
+
+#[test]
+fn connections_come_and_go_from_all_sides_where_there_are_too_many() {
+    const CONNECTIONS: usize = 16;
+    let start = Instant::now();
+    let peers = peers(CONNECTIONS * 2, start);
+    assert_eq!(peers.connections_max(), CONNECTIONS);
+    let (done, finished) = std::sync::mpsc::channel();
+    for _ in 0..4 {
+        let (peers, done) = (peers.clone(), done.clone());
+        let thread = std::thread::Builder::new().name("peers".into());
+        let coming_and_going = move || {
+            let mut own = std::collections::VecDeque::new();
+            for _ in 0..20_000 {
+                own.push_back(peers.connect(start).0);
+                own.retain(|peer| !peer.is_closed());
+                peers.sweep(start);
+                if own.len() > CONNECTIONS / 4 {
+                    own.pop_front();
+                }
+            }
+            done.send(own.len()).unwrap();
+        };
+        thread.spawn(coming_and_going).unwrap();
+    }
+    for _ in 0..4 {
+        finished.recv_timeout(Duration::from_secs(60)).expect("nobody waits for itself");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_come_to_the_point_is_closed() {
+    let start = now();
     let peers = peers(10_000, start);
     let (silent, _) = peers.connect(start);
     let (idle, _) = peers.connect(start);
     let (actor, _) = peers.connect(start);
     let (slow, _) = peers.connect(start);
-    drop(idle.ask(None, start));
-    let _streams = actor.ask(None, start);
-    let _call = slow.ask(Some(Duration::from_secs(60)), start);
+    drop(idle.ask(Lasts::LikeItsSession, start));
+    let _streams = actor.ask(Lasts::LikeItsSession, start);
+    let (slow_beside_actors, _) = peers.connect(start);
+    let _pushing = slow_beside_actors.pushing();
+    let _calls = [&slow, &slow_beside_actors].map(|peer| peer.ask(Lasts::AtMost(Duration::from_secs(60)), start));
     let closed = |seconds| {
         peers.sweep(after(start, seconds));
-        [&silent, &idle, &actor, &slow].map(|peer| peer.is_closed())
+        [&silent, &idle, &actor, &slow, &slow_beside_actors].map(|peer| peer.is_closed())
     };
-    assert_eq!(closed(9.9), [false, false, false, false]);
-    assert_eq!(closed(10.0), [true, false, false, false]);
-    // Real time went by until its call was dropped.
-    assert_eq!(closed(59.9), [true, false, false, false]);
-    assert_eq!(closed(75.0), [true, true, false, true]);
-    assert_eq!(closed(1e6), [true, true, false, true]);
+    assert_eq!(closed(9.9), [false, false, false, false, false]);
+    assert_eq!(closed(10.0), [true, false, false, false, false]);
+    assert_eq!(closed(59.9), [true, false, false, false, false]);
+    assert_eq!(closed(60.0), [true, true, false, true, false]);
+    assert_eq!(closed(1e6), [true, true, false, true, false]);
 }
 
 #[test]
@@ -125,7 +182,7 @@ fn idle_connections_make_room_for_new_ones_and_actors_do_not() {
     let (actor, _) = peers.connect(start);
     let _pushing = actor.pushing();
     let (asking, _) = peers.connect(start);
-    let _call = asking.ask(None, start);
+    let _call = asking.ask(Lasts::LikeItsSession, start);
     let idle: Vec<_> = (0..HANDLES_KEPT + 2).map(|n| peers.connect(after(start, n as f64)).0).collect();
     assert!(idle.iter().all(|peer| !peer.is_closed()));
     let newest: Vec<_> = (0..3).map(|_| peers.connect(after(start, 1000.0)).0).collect();
@@ -143,6 +200,7 @@ async fn large_messages_take_turns_and_a_reader_that_does_not_read_is_closed() {
     let size = 16 << 20;
     let peers = Peers::new(Sizes { window: WINDOW, weights: size }, 10_000, now);
     let (reader, _) = peers.connect(now);
+    let _pushing = reader.pushing();
     assert!(reader.turn(turns::SMALL_MAX - 1).await.is_none());
     // 64 MiB at a time.
     let mut turns = Vec::new();
@@ -150,6 +208,7 @@ async fn large_messages_take_turns_and_a_reader_that_does_not_read_is_closed() {
         turns.push(reader.turn(size).await.unwrap());
     }
     let (next, _) = peers.connect(now);
+    let _also_pushing = next.pushing();
     let waiting = tokio::spawn({
         let next = next.clone();
         async move { next.turn(size).await.is_some() }
@@ -163,4 +222,37 @@ async fn large_messages_take_turns_and_a_reader_that_does_not_read_is_closed() {
     reader.closed().cancelled().await;
     assert_eq!(self::now().duration_since(now), Duration::from_secs(10 + 16));
     assert!(!next.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn actors_do_not_wait_for_the_turns_of_those_who_push_nothing() {
+    let size = 40 << 20;
+    let peers = Peers::new(Sizes { window: WINDOW, weights: size }, 10_000, now());
+    let (stranger, _) = peers.connect(now());
+    let _turns = [stranger.turn(size).await, stranger.turn(size).await];
+    let (actor, _) = peers.connect(now());
+    let _pushing = actor.pushing();
+    let a_moment = Duration::from_secs(1);
+    assert!(tokio::time::timeout(a_moment, stranger.turn(size)).await.is_err(), "two at a time");
+    assert!(tokio::time::timeout(a_moment, actor.turn(size)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_stands_still_does_not_take_those_with_it_who_share_its_connection() {
+    let size = 40 << 20;
+    let peers = Peers::new(Sizes { window: WINDOW, weights: size }, 10_000, now());
+    let (shared, _) = peers.connect(now());
+    let _pushing: Vec<_> = (0..100).map(|_| shared.pushing()).collect();
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        unread.push(shared.turn(size).await);
+    }
+    let hour = Duration::from_secs(3600);
+    // Two of them are stuck, the turns are others'; with more it would be too much.
+    unread.truncate(2);
+    tokio::time::sleep(hour).await;
+    assert!(!shared.is_closed());
+    let _others = [shared.turn(size).await, shared.turn(size).await, shared.turn(size).await];
+    assert!(tokio::time::timeout(Duration::from_secs(1), shared.turn(size)).await.is_ok());
+    tokio::time::timeout(hour, shared.closed().cancelled()).await.expect("three others are not read");
 }

@@ -1,5 +1,5 @@
-//! Who holds which place in the run: a plain state machine that is told the time. Every operation takes the same time,
-//! however many actors there are.
+//! Who holds which place in the run: a plain state machine that is told the time. Registering takes the same time however many
+//! actors there are, as long as a place is free.
 
 use super::Member;
 use impala_common::ids::{ActorIndex, Incarnation, Session};
