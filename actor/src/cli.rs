@@ -127,14 +127,17 @@ async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<Ac
     let name = args.name.unwrap_or_else(default_name);
     let config =
         ActorConfig { index: args.index, waits: args.wait, ..ActorConfig::new(args.learner, name, environments) };
-    if let MetricsListen(Some(address)) = args.metrics_listen {
+    let _probes = if let MetricsListen(Some(address)) = args.metrics_listen {
         let handle = probes::install_recorder(&metrics::BUCKETS)?;
         metrics::describe();
         let standing = config.standing.clone();
         let readiness = Arc::new(move || standing.borrow().readiness());
-        let address = probes::serve(address, handle, readiness, shutdown.clone()).await?;
-        tracing::info!("metrics at http://{address}/metrics");
-    }
+        let probes = probes::serve(address, handle, readiness)?;
+        tracing::info!("metrics at http://{}/metrics", probes.address());
+        Some(probes)
+    } else {
+        None
+    };
     Ok(app::run(config, shutdown).await?)
 }
 

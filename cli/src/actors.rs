@@ -146,7 +146,10 @@ impl ActorProcesses {
                     (process.child, process.started, process.due) = (child, now, None);
                 }
                 // Such as a machine without a free process: it counts as one that died at once.
-                Err(error) => self.again(place, &format!("{error:#}"), now),
+                Err(error) => {
+                    self.processes[place].started = now;
+                    self.again(place, &format!("{error:#}"), now);
+                }
             }
             return;
         }
@@ -163,7 +166,8 @@ impl ActorProcesses {
     fn again(&mut self, place: usize, reason: &str, now: Instant) {
         let process = &mut self.processes[place];
         let index = process.index;
-        match process.died(now).filter(|_| self.may_restart) {
+        let pause = if self.may_restart { process.died(now) } else { None };
+        match pause {
             Some(pause) => tracing::warn!(index, reason, ?pause, "an actor process ended; starting it again"),
             None => {
                 process.is_over = true;
@@ -214,6 +218,30 @@ mod tests {
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         assert_eq!(actor.died(born + LIFE_MIN), Some(Duration::ZERO));
         assert_eq!(actor.died(born), Some(PAUSE));
+    }
+
+    #[test]
+    fn an_actor_that_cannot_be_started_counts_as_one_that_died_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut actors = ActorProcesses {
+            program: directory.path().join("no such program"),
+            learner: "http://127.0.0.1:1".into(),
+            log_dir: directory.path().to_owned(),
+            log_format: "human",
+            may_restart: true,
+            processes: Vec::new(),
+        };
+        let mut dead = Command::new("false").spawn().unwrap();
+        dead.wait().unwrap();
+        let Some(long_ago) = Instant::now().checked_sub(LIFE_MIN * 2) else { return };
+        actors.processes.push(ActorProcess { started: long_ago, ..ActorProcess::new(0, dead) });
+        for restarts in 1..=RESTARTS_MAX {
+            actors.look_after(0);
+            assert_eq!(actors.processes[0].restarts, restarts);
+            actors.processes[0].due = Some(Instant::now());
+        }
+        actors.look_after(0);
+        assert!(actors.processes[0].is_over);
     }
 
     #[tokio::test]

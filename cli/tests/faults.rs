@@ -36,11 +36,28 @@ fn a_terminal_that_goes_away_stops_cleanly_with_everything_written() {
     let run = Run::of(IMPALA);
     let mut training = run.endless();
     run.wait_for_training();
+    // The kernel tells the foreground's processes, and a shell its own besides.
     signal(training.id(), "HUP");
+    run.wait_for_text("learner.log", "SIGHUP");
+    (0..3).for_each(|_| signal(training.id(), "HUP"));
     assert_eq!(wait_for_end(&mut training).code(), Some(130));
     for name in ["model.safetensors", "summary.json"] {
         assert!(run.directory().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_does() {
+    let run = Run::of(IMPALA);
+    // As `nohup` does.
+    let mut training = run.endless_after("trap '' HUP");
+    run.wait_for_training();
+    signal(training.id(), "HUP");
+    run.wait_for_rows(3);
+    signal(training.id(), "TERM");
+    assert_eq!(wait_for_end(&mut training).code(), Some(130));
+    let log = fs::read_to_string(run.directory().join("learner.log")).unwrap();
+    assert!(log.contains("SIGTERM") && !log.contains("SIGHUP"), "{log}");
 }
 
 #[test]

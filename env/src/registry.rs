@@ -59,9 +59,17 @@ impl EnvironmentKind {
 
     /// The same, whose steps give rewards in this range and no others: a learner refuses what claims to come from it and is
     /// outside. By default any number is one.
-    #[must_use]
-    pub fn with_rewards(self, rewards: RangeInclusive<f32>) -> Self {
-        Self { rewards, ..self }
+    ///
+    /// # Errors
+    /// There is no number in it.
+    pub fn with_rewards(self, rewards: RangeInclusive<f32>) -> Result<Self, KindError> {
+        match rewards.start() <= rewards.end() {
+            true => Ok(Self { rewards, ..self }),
+            false => {
+                let (name, value) = (self.name, format!("{} to {}", rewards.start(), rewards.end()));
+                Err(KindError::Bounds { name, field: "rewards", value, bounds: "from the least to the most" })
+            }
+        }
     }
 
     /// What it is looked up by.
@@ -203,8 +211,9 @@ pub fn builtin() -> Registry {
     let catch = EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
     // Catch gives nothing before the last step of an episode, which gives -1 or 1.
     let kinds = [(cartpole_v1, 1.0..=1.0), (cartpole_v0, 1.0..=1.0), (catch, -1.0..=1.0)];
-    let kinds = kinds
-        .map(|(kind, rewards)| kind.expect("the project's own names and numbers are in bounds").with_rewards(rewards));
+    let kinds = kinds.map(|(kind, rewards)| {
+        kind.and_then(|kind| kind.with_rewards(rewards)).expect("the project's own names and numbers are in bounds")
+    });
     Registry { kinds: kinds.into() }
 }
 
@@ -264,6 +273,10 @@ mod tests {
         assert_eq!(refusal(kind("mine", 0, 1, 0.0)), "environment mine: observation_len = 0, it must be 1 or more");
         assert!(refusal(kind("mine", 1, 257, 0.0)).contains("action_count = 257, it must be 1 to 256"));
         assert!(refusal(kind("mine", 1, 1, f64::NAN)).contains("solved_return = NaN"));
+        for none in [f32::NAN..=1.0, 0.0..=f32::NAN, 1.0..=-1.0] {
+            let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_rewards(none));
+            assert!(refused.contains("from the least to the most"), "{refused}");
+        }
         let mut registry = builtin();
         registry.register(kind("mine", 50, 3, 1.0).unwrap()).unwrap();
         assert_eq!(

@@ -162,8 +162,16 @@ impl Run {
 impl Run {
     /// A training with two actors that does not end by itself for a long time. Its summary can be read from its standard output.
     pub fn endless(&self) -> Process {
-        let mut command = self.train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000000"]);
-        Process(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+        self.endless_after("true")
+    }
+
+    /// The same, by a shell that does something before.
+    pub fn endless_after(&self, before: &str) -> Process {
+        let training = self.train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000000"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{before}; exec \"$0\" \"$@\"")]);
+        command.arg(training.get_program()).args(training.get_args());
+        Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
 
     /// The one run directory, once it is there.
@@ -174,8 +182,14 @@ impl Run {
 
     /// Waits until training is under way.
     pub fn wait_for_training(&self) {
-        let is_trained = |row: &str| row.split(',').nth(1) != Some("0");
-        file_with("a trained frame", &self.begun().join("metrics.csv"), |csv| csv.lines().skip(1).any(is_trained));
+        self.wait_for_rows(1);
+    }
+
+    /// Waits for so many rows of reports with trained frames.
+    pub fn wait_for_rows(&self, count: usize) {
+        let is_trained = |row: &&str| row.split(',').nth(1) != Some("0");
+        let has = |csv: &str| csv.lines().skip(1).filter(is_trained).count() >= count;
+        file_with("trained frames", &self.begun().join("metrics.csv"), has);
     }
 
     /// Waits until a file of the run contains `text`.

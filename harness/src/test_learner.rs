@@ -46,7 +46,7 @@ async fn bind_resumed(
     let mut given = given;
     given.output.runs_dir = Some(runs.path().to_owned());
     let config = Config::resolve(given, None, &builtin()).unwrap();
-    let run_dir = RunDir::create(&config, None).unwrap();
+    let run_dir = RunDir::take(&config, None).unwrap();
     (Learner::bind(config, checkpoint).await, run_dir, runs)
 }
 

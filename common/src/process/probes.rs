@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -64,34 +65,55 @@ const CONNECTION_MAX: Duration = Duration::from_secs(120);
 /// Metrics are rendered anew when they are older than this.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// Metrics and probes that are served until this is dropped.
+#[derive(Debug)]
+pub struct Probes {
+    address: SocketAddr,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Probes {
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that serves metrics and probes broke: there were none since");
+        }
+    }
+}
+
 /// Serves `GET /metrics`, `GET /livez` (200 as long as the process answers at all) and `GET /readyz` (200 or 503, as
-/// `readiness` says) until `shutdown`; returns the bound address. All of it is done by a thread of its own, within bounds: whoever
-/// asks too often, or too slowly, waits and keeps nobody from what the process is there for.
+/// `readiness` says). All of it is done by a thread of its own, within bounds: whoever asks too often, or too slowly, waits and keeps
+/// nobody from what the process is there for.
 ///
 /// # Errors
 /// The address cannot be bound, or the system gives no thread.
-pub async fn serve(
-    address: SocketAddr,
-    handle: PrometheusHandle,
-    readiness: Readiness,
-    shutdown: CancellationToken,
-) -> Result<SocketAddr, ProbesError> {
+pub fn serve(address: SocketAddr, handle: PrometheusHandle, readiness: Readiness) -> Result<Probes, ProbesError> {
     let listen_error = |source| ProbesError::Listen { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(listen_error)?;
     listener.set_nonblocking(true).map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(listen_error)?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
     let serving = async move {
         let listener = TcpListener::from_std(listener).expect("it does not block, and there is a runtime");
         tokio::select! {
-            () = shutdown.cancelled() => {}
+            () = stopped.cancelled() => {}
             () = upkeep(handle.clone()) => {}
             () = answer(Acceptor::new(listener, "requests for metrics"), router(handle.clone(), readiness)) => {}
         }
     };
     let thread = std::thread::Builder::new().name("metrics".into());
-    thread.spawn(move || runtime.block_on(serving)).map_err(listen_error)?;
-    Ok(bound)
+    let thread = thread.spawn(move || runtime.block_on(serving)).map_err(listen_error)?;
+    Ok(Probes { address: bound, stop, thread: Some(thread) })
 }
 
 fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {
