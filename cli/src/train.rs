@@ -2,6 +2,7 @@
 
 use crate::actors::ActorProcesses;
 use crate::split::{self, Demand};
+use impala_common::process::probes::Probes;
 use impala_env::Registry;
 use impala_learner::app::launch::{self, Display, Launched, Plan};
 use impala_learner::app::{Finished, Learner, Outcome};
@@ -15,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// Episodes of the evaluation of a run that has verified none of its policies.
 const EVALUATION_EPISODES: usize = 100;
@@ -27,7 +28,8 @@ const DESERTED: Duration = Duration::from_secs(2);
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
 pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> anyhow::Result<ExitCode> {
-    let mut plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
+    let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
+    let mut plan = plan.with_owner(args.checkpoint_owner);
     let open = adapt(&mut plan)?;
     if args.print_config {
         console::print(&plan.config.to_toml())?;
@@ -49,7 +51,7 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
         // Also where it could not be written.
         console::print(&text)?;
         let outcome = outcome?;
-        drop(trained.serves_metrics);
+        drop(trained.probes);
         Ok(outcome.summary.end.exit_code(false))
     })
 }
@@ -83,7 +85,7 @@ fn adapt(plan: &mut Plan) -> anyhow::Result<OpenSplit> {
 struct Trained {
     finished: Finished,
     marks: Marks,
-    serves_metrics: DropGuard,
+    probes: Probes,
 }
 
 /// Moments by which the wall time is divided.
@@ -98,7 +100,7 @@ struct Marks {
 
 /// Runs learner and actors to the end of the run.
 async fn train(launched: Launched, process_started: Instant, seconds_before: f64) -> anyhow::Result<Trained> {
-    let Launched { learner, run_dir, store, stop, shows_progress, serves_metrics, .. } = launched;
+    let Launched { learner, run_dir, store, stop, shows_progress, probes, possession } = launched;
     let mut actors = ActorProcesses::start(learner.config(), learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
@@ -120,6 +122,9 @@ async fn train(launched: Launched, process_started: Instant, seconds_before: f64
     };
     let (finished, is_deserted) = tokio::join!(training, watching);
     actors.finish().await;
+    if let Some(possession) = possession {
+        possession.release().await;
+    }
     let mut finished = finished?;
     // Desertion ends a run like an interrupt; any other end has a reason of its own.
     if let Ok(Outcome { summary, .. }) = &mut finished.outcome
@@ -130,7 +135,7 @@ async fn train(launched: Launched, process_started: Instant, seconds_before: f64
         summary.end = RunEnd::Failed(reason);
     }
     let marks = Marks { process_started, learner_started, ended: Instant::now(), seconds_before };
-    Ok(Trained { finished, marks, serves_metrics })
+    Ok(Trained { finished, marks, probes })
 }
 
 /// Chooses what nobody gave of actors and learner threads, and says so if it took a measurement.

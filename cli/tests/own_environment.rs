@@ -100,7 +100,7 @@ async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_lea
     let actor =
         impala_actor::app::run(ActorConfig::new(url, "mine".into(), registry.clone()), CancellationToken::new());
     let actor = tokio::spawn(actor);
-    let run_dir = RunDir::create(&config, Some(directory.path())).unwrap();
+    let run_dir = RunDir::take(&config, Some(directory.path())).unwrap();
     let store = default_store(run_dir.path());
     let run = learner.run(run_dir.clone(), store.clone(), false, CancellationToken::new());
     let outcome = within("the end of the run", run).await.unwrap();

@@ -96,7 +96,7 @@ async fn train(toml: &str, from: Option<Checkpoint>) -> Left {
     let actor = ActorConfig::new(url, "a".into(), registry());
     let actor_stop = CancellationToken::new();
     let actor = tokio::spawn(impala_actor::app::run(actor, actor_stop.clone()));
-    let run_dir = RunDir::create(&config, Some(directory.path())).unwrap();
+    let run_dir = RunDir::take(&config, Some(directory.path())).unwrap();
     let store = default_store(run_dir.path());
     let outcome = within("the run", learner.run(run_dir, store, false, CancellationToken::new())).await.unwrap();
     // A run that is over as it begins has told it nothing.

@@ -5,6 +5,7 @@ use crate::config;
 use crate::config::settings::GivenSettings;
 use crate::report::sinks::console;
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use impala_common::channel::{Dialler, client, url};
 use impala_env::Registry;
 use std::io::IsTerminal;
@@ -23,6 +24,12 @@ pub struct LearnerArgs {
     /// none are given. RUN#best, or the file of a checkpoint, begins a run of its own at that checkpoint.
     #[arg(long, env = "IMPALA_RESUME", hide_env_values = true, value_name = "RUN")]
     pub resume: Option<String>,
+
+    /// A name that at most one process has at a time, such as that of a pod: of the checkpoints in an object store, a process takes
+    /// over at once from an earlier one of the same name. Without it, it waits up to 20 s where another one was at work a moment ago.
+    #[arg(long, env = "IMPALA_CHECKPOINT_OWNER", hide_env_values = true, value_name = "NAME")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub checkpoint_owner: Option<String>,
 
     /// Print the resolved configuration as TOML and exit.
     #[arg(long)]
@@ -74,6 +81,7 @@ pub fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
 /// The configuration is refused, or the learner cannot start or write its results.
 pub fn run(args: LearnerArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
+    let plan = plan.with_owner(args.checkpoint_owner);
     if args.print_config {
         console::print(&plan.config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
@@ -85,7 +93,7 @@ pub fn run(args: LearnerArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     launch::runtime(&plan.config.serving)?.block_on(async {
         let launched = plan.bring_up(display, |learner| Ok((learner, None))).await?;
         if is_terminal {
-            let (address, metrics) = (launched.learner.address(), launched.metrics);
+            let (address, metrics) = (launched.learner.address(), launched.probes.address());
             let run = launched.run_dir.path().display();
             console::note(&format!("learner at {address}, metrics at http://{metrics}/metrics, logs in {run}"));
         }

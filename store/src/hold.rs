@@ -1,9 +1,9 @@
 //! A directory in the hands of one process at a time. The system lets go of it when the process ends, however it ends.
 
+use crate::process::Process;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
 /// Name of the file that is locked.
 const LOCK_FILE: &str = "in-use.lock";
@@ -16,13 +16,13 @@ pub struct Hold {
     doubt: Option<String>,
 }
 
-/// Another process holds the directory.
+/// Another process holds the directory, or the prefix of an object store.
 #[derive(Debug, thiserror::Error)]
-#[error("{directory} is in use by {holder}: wait until that has ended, or choose another directory")]
+#[error("{place} is in use by {holder}: wait until that has ended, or choose another place")]
 pub struct Held {
-    directory: PathBuf,
-    /// Who has written into the file that it has it.
-    holder: String,
+    pub(crate) place: String,
+    /// Who has written there that it has it.
+    pub(crate) holder: String,
 }
 
 impl Hold {
@@ -48,12 +48,12 @@ impl Hold {
                 let mut holder = String::new();
                 let _ = file.take(256).read_to_string(&mut holder);
                 let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-                return Err(Held { directory: directory.to_owned(), holder });
+                return Err(Held { place: directory.display().to_string(), holder });
             }
             Err(TryLockError::Error(error)) => return Ok(unsure(error)),
         }
         // Only for whoever comes meanwhile: on a full disk the lock is as good.
-        let _ = file.set_len(0).and_then(|()| file.write_all(myself().as_bytes()));
+        let _ = file.set_len(0).and_then(|()| file.write_all(Process::this().to_string().as_bytes()));
         Ok(Self { _file: Some(file), doubt: None })
     }
 
@@ -61,14 +61,6 @@ impl Hold {
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
     }
-}
-
-/// This process, for another one that wants the same.
-fn myself() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { String::new() } else { format!(" on {}", host.trim()) };
-    let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
-    format!("process {}{host}, since {}", std::process::id(), humantime::format_rfc3339_seconds(now))
 }
 
 #[cfg(test)]

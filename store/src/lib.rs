@@ -2,11 +2,14 @@
 //! so that it is there whole or not at all; what the bytes mean is the business of whoever stores them.
 
 mod hold;
+mod lease;
 mod location;
+mod process;
 mod store;
 mod whole;
 
 pub use hold::{Held, Hold};
+pub use lease::{Claim, Tenure};
 pub use location::{LocationError, StoreLocation, refuse_home};
-pub use store::{Store, StoreError};
+pub use store::{Possession, Store, StoreError, TakeError};
 pub use whole::{remove_halves, write_whole};

@@ -4,6 +4,7 @@ mod bucket;
 mod directory;
 
 use crate::hold::{Held, Hold};
+use crate::lease::{Claim, Lease, Tenure};
 use crate::location::StoreLocation;
 use bucket::Bucket;
 use bytes::Bytes;
@@ -13,8 +14,9 @@ use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio_util::sync::DropGuard;
 use url::Url;
 
 /// What keeps a store from doing its work.
@@ -48,12 +50,71 @@ pub enum StoreError {
         /// The store's reason.
         reason: String,
     },
+    /// Another process has taken the prefix since this one did.
+    #[error("{location} was taken over by {by}: this process writes nothing there any more")]
+    Lost {
+        /// The prefix.
+        location: String,
+        /// Who has it now.
+        by: String,
+    },
+    /// What tells whose the prefix is cannot be read.
+    #[error("{object} is damaged: {reason}; remove it if no process works there")]
+    Owner {
+        /// The object.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The object was removed a moment ago.
     #[error("{object} is not there any more")]
     Gone {
         /// Name of the object.
         object: String,
     },
+}
+
+/// Why a store cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// Another process has it.
+    #[error(transparent)]
+    Held(#[from] Held),
+    /// It cannot be told whose it is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What keeps other processes from a store that this one has taken, until it is dropped.
+#[derive(Debug)]
+pub struct Possession(Kept);
+
+#[derive(Debug)]
+enum Kept {
+    Directory(Hold),
+    Bucket(Arc<Lease>, DropGuard),
+}
+
+impl Possession {
+    /// Why it is not sure that nobody else has it, for the log.
+    pub fn doubt(&self) -> Option<String> {
+        match &self.0 {
+            Kept::Directory(hold) => hold.doubt().map(str::to_owned),
+            Kept::Bucket(lease, _) => {
+                let doubt = lease.doubt()?;
+                Some(format!("cannot make sure that no other process works in the checkpoint store: {doubt}"))
+            }
+        }
+    }
+
+    /// Ends it, so that another process need not wait for what it would wait for if this one had died.
+    pub async fn release(self) {
+        if let Kept::Bucket(lease, kept_up) = self.0 {
+            drop(kept_up);
+            // Whoever comes waits a little longer.
+            let _ = lease.release().await;
+        }
+    }
 }
 
 /// A directory, or a prefix in an object store.
@@ -90,7 +151,7 @@ impl Store {
         Ok(Self { place, location: location.to_owned() })
     }
 
-    /// A directory, made when the first file is written.
+    /// A directory, made when it is taken or the first file is written.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self { location: path.display().to_string(), place: Place::Directory(Directory(path)) }
@@ -102,7 +163,7 @@ impl Store {
     }
 
     /// A prefix in an object store; `location` is for messages.
-    fn bucket(store: Arc<dyn ObjectStore>, prefix: impl Into<ObjectPath>, location: &str) -> Self {
+    pub(crate) fn bucket(store: Arc<dyn ObjectStore>, prefix: impl Into<ObjectPath>, location: &str) -> Self {
         Self { place: Place::Bucket(Bucket::new(store, prefix.into(), location)), location: location.to_owned() }
     }
 
@@ -151,15 +212,57 @@ impl Store {
         }
     }
 
-    /// Takes a directory, so that no other process works in it; nothing for an object store.
+    /// Takes the store, so that no other process works in it as long as what is returned lives. An object store is watched for a while
+    /// where somebody else was at work in it a moment ago; `told` hears that. What is written to the store that is returned with it
+    /// is refused once another process has taken it: see [`lost`](Self::lost). Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// Another process has it.
-    pub fn hold(&self) -> Result<Option<Hold>, Held> {
-        match &self.place {
-            Place::Directory(directory) => Hold::take(&directory.0).map(Some),
-            Place::Bucket(_) => Ok(None),
+    /// Another process has it, or an object store does not answer.
+    pub async fn take(&self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
+        let (place, kept) = match &self.place {
+            Place::Directory(directory) => (self.place.clone(), Kept::Directory(Hold::take(&directory.0)?)),
+            Place::Bucket(bucket) => {
+                let (bucket, kept_up) = bucket.take(claim, told).await?;
+                let lease = bucket.lease().expect("it has just been taken").clone();
+                (Place::Bucket(bucket), Kept::Bucket(lease, kept_up))
+            }
+        };
+        Ok((Self { place, location: self.location.clone() }, Possession(kept)))
+    }
+
+    /// Whether it is this directory.
+    pub fn is_directory(&self, path: &Path) -> bool {
+        let Place::Directory(directory) = &self.place else { return false };
+        let is_same = |(one, other)| one == other;
+        directory.0.canonicalize().ok().zip(path.canonicalize().ok()).is_some_and(is_same)
+    }
+
+    /// Waits until another process has taken the object store that this one had, and says so; for ever if none does.
+    pub async fn lost(&self) -> StoreError {
+        if let Place::Bucket(bucket) = &self.place
+            && let Some(lease) = bucket.lease()
+        {
+            lease.lost().cancelled().await;
+            if let Some(by) = lease.taken_by() {
+                return bucket.lost(by);
+            }
         }
+        std::future::pending().await
+    }
+
+    /// As the how manieth process this one has taken an object store; nothing where it has not.
+    pub fn epoch(&self) -> Option<u64> {
+        let Place::Bucket(bucket) = &self.place else { return None };
+        bucket.lease().map(|lease| lease.tenure().epoch)
+    }
+
+    /// Who has taken an object store last; nothing for a directory, and where nobody has.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn tenure(&self) -> Result<Option<Tenure>, StoreError> {
+        let Place::Bucket(bucket) = &self.place else { return Ok(None) };
+        bucket.tenure().await
     }
 
     /// Removes what a process that was killed while it wrote has left of the files whose names `is_ours` accepts; an object
@@ -172,6 +275,15 @@ impl Store {
             Place::Directory(directory) => directory.remove_halves(is_ours),
             Place::Bucket(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// The lease of an object store that was taken.
+    pub(crate) fn lease(&self) -> Option<&Arc<Lease>> {
+        let Place::Bucket(bucket) = &self.place else { return None };
+        bucket.lease()
     }
 }
 

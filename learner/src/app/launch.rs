@@ -13,16 +13,16 @@ use crate::report::summary;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
-use impala_common::process::{logs, probes, signals};
+use impala_common::process::probes::{self, Probes};
+use impala_common::process::{logs, signals};
 use impala_env::Registry;
-use impala_store::Hold;
+use impala_store::Possession;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// A run whose settings are complete and checked, before anything is opened.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub struct Plan {
     /// Whether a person named the address to listen on, now and not in an earlier process of the run.
     pub names_listen: bool,
     beginning: Beginning,
+    owner: Option<String>,
 }
 
 /// What a program shows while it runs.
@@ -55,16 +56,14 @@ pub struct Launched {
     pub run_dir: RunDir,
     /// Where its checkpoints go.
     pub store: CheckpointStore,
-    /// Where metrics and probes are served.
-    pub metrics: SocketAddr,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
     /// Whether the run shows a progress line.
     pub shows_progress: bool,
-    /// Ends metrics and probes when it is dropped.
-    pub serves_metrics: DropGuard,
-    /// No other process works with the checkpoints.
-    pub hold: Option<Hold>,
+    /// Metrics and probes, as long as it lives.
+    pub probes: Probes,
+    /// No other process works with the checkpoints; nothing where the directory of the run sees to that.
+    pub possession: Option<Possession>,
 }
 
 impl Plan {
@@ -84,7 +83,13 @@ impl Plan {
         let beginning = Beginning::find(given, resume, registry)?;
         let config = Config::complete(beginning.given.clone(), registry)?;
         beginning.check(&config)?;
-        Ok(Self { config, names_listen, beginning })
+        Ok(Self { config, names_listen, beginning, owner: None })
+    }
+
+    /// Takes an object store with the run's checkpoints as the process of this name; see [`Claim`](impala_store::Claim).
+    #[must_use]
+    pub fn with_owner(self, owner: Option<String>) -> Self {
+        Self { owner, ..self }
     }
 
     /// What a person gave, now or in an earlier process of the run.
@@ -107,26 +112,33 @@ impl Plan {
         display: Display,
         settle: impl FnOnce(Learner) -> anyhow::Result<(Learner, Option<String>)> + Send + 'static,
     ) -> anyhow::Result<Launched> {
-        let Self { config, mut beginning, .. } = self;
+        let Self { config, mut beginning, owner, .. } = self;
         let stop = signals::on_signal()?;
         let note = beginning.note();
         let writes_first = beginning.needs_checkpoint(config.checkpoints.checkpoint_every);
         let skipped = beginning.skipped().to_vec();
+        let claim = beginning.claim(owner);
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
         let learner = Learner::bind(config, checkpoint).await?;
         let learner = if writes_first { learner.with_first_checkpoint() } else { learner };
         let (learner, choice) = tokio::task::spawn_blocking(move || settle(learner)).await??;
-        let metrics_stop = CancellationToken::new();
-        let serves_metrics = metrics_stop.clone().drop_guard();
-        let metrics = serve_metrics(&learner, metrics_stop).await?;
-        let run_dir = RunDir::create(learner.config(), beginning.run_dir.as_deref())?;
-        let store = beginning.store.take().unwrap_or_else(|| default_store(run_dir.path()));
-        let hold = store.hold().map_err(anyhow::Error::new)?;
-        beginning.check_store(&store).await?;
+        let probes = serve_metrics(&learner)?;
+        let mut run_dir = RunDir::take(learner.config(), beginning.run_dir.as_deref())?;
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
         logs::init(learner.config().output.log_format, log_file.as_deref())?;
-        tracing::info!("metrics at http://{metrics}/metrics");
-        let doubts = hold.iter().filter_map(|hold| hold.doubt().map(str::to_owned));
+        tracing::info!("metrics at http://{}/metrics", probes.address());
+        let store = beginning.store.take().unwrap_or_else(|| default_store(run_dir.path()));
+        let (store, possession) = match store.is_directory(run_dir.path()) {
+            // It has been taken.
+            true => (store, None),
+            false => {
+                let (store, possession) = store.take(claim, |text| tracing::warn!("{text}")).await?;
+                (store, Some(possession))
+            }
+        };
+        beginning.check_store(&store).await?;
+        run_dir.record(learner.config())?;
+        let doubts = possession.iter().filter_map(Possession::doubt);
         let skipped = skipped.into_iter().map(|skipped| format!("passed over a newer checkpoint: {skipped}"));
         for warning in run_dir.warnings().iter().cloned().chain(doubts).chain(skipped) {
             tracing::warn!("{warning}");
@@ -138,7 +150,7 @@ impl Plan {
             }
         }
         let shows_progress = display.shows_progress;
-        Ok(Launched { learner, run_dir, store, metrics, stop, shows_progress, serves_metrics, hold })
+        Ok(Launched { learner, run_dir, store, stop, shows_progress, probes, possession })
     }
 }
 
@@ -148,11 +160,15 @@ impl Launched {
     /// # Errors
     /// See [`Learner::run`].
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { learner, run_dir, store, stop, shows_progress, serves_metrics, hold, .. } = self;
+        let Self { learner, run_dir, store, stop, shows_progress, probes, possession } = self;
         let stays = learner.config().serving.keep_serving;
-        let outcome = learner.run(run_dir.clone(), store, shows_progress, stop).await?;
+        let outcome = learner.run(run_dir.clone(), store, shows_progress, stop).await;
+        if let Some(possession) = possession {
+            possession.release().await;
+        }
+        let outcome = outcome?;
         console::print(&summary::text(&run_dir, &outcome.summary))?;
-        drop((serves_metrics, hold));
+        drop(probes);
         Ok(outcome.summary.end.exit_code(stays))
     }
 }
@@ -165,11 +181,11 @@ pub fn runtime(serving: &Serving) -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(serving.network_threads()).enable_all().build()
 }
 
-/// Installs the recorder and serves it, with probes, until `stop`; gives the bound address.
-async fn serve_metrics(learner: &Learner, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
+/// Installs the recorder and serves it, with probes.
+fn serve_metrics(learner: &Learner) -> anyhow::Result<Probes> {
     let recorder = probes::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
     let standing = learner.standing().clone();
     let readiness = Arc::new(move || standing.readiness());
-    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness, stop).await?)
+    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness)?)
 }

@@ -24,6 +24,7 @@ pub(super) struct Running {
     pub(super) pipeline: Pipeline,
     pub(super) endpoint: Endpoint,
     pub(super) reporting: Reporting,
+    checkpoints: CheckpointStore,
 }
 
 /// Why watching ended, with the trainer's result if it ended by itself.
@@ -42,7 +43,7 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let Learner { config, checkpoint, listener, device, standing, keepalive, writes_first, .. } = learner;
         let kept_max = config.checkpoints.checkpoints_kept;
-        let (checkpoints, mut checkpointer) = checkpointer::channel(store, kept_max, checkpoint.as_ref());
+        let (checkpoints, mut checkpointer) = checkpointer::channel(store.clone(), kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
         let Origin { mut step, progress, account, mut take_ups, mut episodes } =
             Origin::new(&config, &device, checkpoint);
@@ -61,12 +62,12 @@ impl Running {
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
         let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer)?;
         let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
-        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting })
+        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store })
     }
 
     /// Reports until something ends the run.
     pub(super) async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
-        let Self { pipeline, endpoint, reporting, handover, config, .. } = self;
+        let Self { pipeline, endpoint, reporting, handover, config, checkpoints, .. } = self;
         let mut tick = tokio::time::interval(config.output.report_interval.duration());
         // After a stall two rows of the same moment would tell of no frames at all.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -86,6 +87,7 @@ impl Running {
                 Some(index) = endpoint.lockstep_broken.recv() => {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
                 }
+                lost = checkpoints.lost() => break RunEnd::Failed(lost.to_string()),
                 () = stop.cancelled() => break RunEnd::Interrupted,
                 () = &mut deadline => {
                     // What comes too late is not waited for.

@@ -6,9 +6,11 @@ use super::{Config, parse};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Why a value stands as it does.
+/// Why a value stands in a comment: another run with the same settings has another.
 const PLACE: &str = "a place of this run";
+/// Why no value stands there.
 pub(super) const FOLLOWS: &str = "follows from other settings";
+/// The same.
 pub(super) const PICKED: &str = "`train` picks it for the machine when it starts";
 
 impl Config {

@@ -37,7 +37,8 @@ struct State {
     known: VecDeque<Incarnation>,
 }
 
-/// Incarnations that are remembered: more than there can be actors, so the oldest are long gone.
+/// Incarnations that are remembered, more than there can be actors: the first that were heard of are forgotten for later ones. One of
+/// those that is still at work goes on; a gap that it leaves then is not counted as lost.
 const KNOWN_MAX: usize = 1 << 17;
 
 impl Ledger {

@@ -64,6 +64,8 @@ pub struct Checkpoint {
     pub is_best_verified: bool,
     /// What the run began with, as it was named, if with a checkpoint of another run; the writer's to know.
     pub origin: Option<String>,
+    /// As the how manieth process its writer had taken the object store; nothing in a directory. The writer's to know.
+    pub epoch: Option<u64>,
 }
 
 /// Why bytes are no checkpoint to go on from.
@@ -126,6 +128,8 @@ struct State {
     is_best_verified: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
     config: String,
 }
 
@@ -163,6 +167,7 @@ impl Checkpoint {
             best_mean_return: None,
             is_best_verified: false,
             origin: None,
+            epoch: None,
         }
     }
 
@@ -198,6 +203,7 @@ impl Checkpoint {
             episodes: self.episodes.clone(),
             is_best_verified: self.is_best_verified,
             origin: self.origin.clone(),
+            epoch: self.epoch,
             config: self.settings.toml().to_owned(),
         })?;
         let layout = self.network().layout();
@@ -296,6 +302,7 @@ impl Checkpoint {
             best_mean_return: state.best_mean_return,
             is_best_verified: state.is_best_verified,
             origin: state.origin,
+            epoch: state.epoch,
         })
     }
 }

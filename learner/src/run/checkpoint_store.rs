@@ -5,9 +5,9 @@ use crate::config::ConfigError;
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
 use bytes::Bytes;
 use impala_env::Registry;
-use impala_store::{Held, Hold, Store, StoreError, StoreLocation};
+use impala_store::{Claim, Possession, Store, StoreError, StoreLocation, TakeError};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Name of the best checkpoint.
 pub const BEST: &str = "best.safetensors";
@@ -96,7 +96,7 @@ impl CheckpointStore {
         Store::open(location).map(Self::new).map_err(CheckpointStoreError::Location)
     }
 
-    /// The checkpoints in a directory, which is made when the first one is written.
+    /// The checkpoints in a directory, which is made when it is taken or the first one is written.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         Self::new(Store::directory(path))
     }
@@ -106,8 +106,9 @@ impl CheckpointStore {
         Self { store }
     }
 
-    /// The newest sound checkpoint, if there is any at all. Damaged and foreign ones are passed over; the best one is the
-    /// last resort.
+    /// The newest sound checkpoint, if there is any at all. Damaged and foreign ones are passed over, and those that a process wrote
+    /// after another one had taken the store: they are not what the run went on from. The best one is the last resort, and those are
+    /// where there is no other.
     ///
     /// # Errors
     /// The store cannot be read, the newest checkpoint's environment is not in the registry, or there are checkpoints of which
@@ -126,10 +127,20 @@ impl CheckpointStore {
         registry: &Registry,
     ) -> Result<Option<Found>, CheckpointStoreError> {
         names.sort_by_key(|name| std::cmp::Reverse(update_of(name)));
-        let mut skipped = Vec::new();
+        let tenure = if names.is_empty() { None } else { self.store.tenure().await? };
+        let is_stray = |checkpoint: &Checkpoint| {
+            let tenure = tenure.filter(|tenure| checkpoint.progress.updates > tenure.begins_at);
+            checkpoint.epoch.zip(tenure).is_some_and(|(epoch, tenure)| epoch < tenure.epoch)
+        };
+        let (mut skipped, mut stray) = (Vec::new(), None);
         for name in names {
             let reason = match self.store.read(&name).await {
                 Ok(bytes) => match Checkpoint::decode(&bytes, registry) {
+                    Ok(checkpoint) if is_stray(&checkpoint) => {
+                        let (skipped, name) = (Vec::new(), name.clone());
+                        stray.get_or_insert(Found { checkpoint, name, skipped });
+                        "a process wrote it after another one had taken over".into()
+                    }
                     Ok(checkpoint) => return Ok(Some(Found { checkpoint, name, skipped })),
                     Err(CheckpointError::Config(reason @ ConfigError::Invalid { key: "environment", .. })) => {
                         return Err(self.unknown_environment(&name, reason));
@@ -142,9 +153,10 @@ impl CheckpointStore {
             };
             skipped.push(format!("{name}: {reason}"));
         }
-        match skipped.is_empty() {
-            true => Ok(None),
-            false => {
+        match (stray, skipped.is_empty()) {
+            (Some(stray), _) => Ok(Some(stray)),
+            (None, true) => Ok(None),
+            (None, false) => {
                 let (location, reasons) = (self.store.to_string(), skipped.join("; "));
                 Err(CheckpointStoreError::NoneUsable { location, reasons })
             }
@@ -172,12 +184,28 @@ impl CheckpointStore {
         }
     }
 
-    /// Takes the checkpoints for this process alone, where they lie in a directory.
+    /// Takes the checkpoints for this process alone; see [`Store::take`].
     ///
     /// # Errors
-    /// Another process has them.
-    pub fn hold(&self) -> Result<Option<Hold>, Held> {
-        self.store.hold()
+    /// Another process has them, or the store does not answer.
+    pub async fn take(self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
+        let (store, possession) = self.store.take(claim, told).await?;
+        Ok((Self { store }, possession))
+    }
+
+    /// Whether they lie in this very directory.
+    pub fn is_directory(&self, path: &Path) -> bool {
+        self.store.is_directory(path)
+    }
+
+    /// Waits until another process has taken them; see [`Store::lost`].
+    pub async fn lost(&self) -> StoreError {
+        self.store.lost().await
+    }
+
+    /// As the how manieth process this one has taken them; nothing where they lie in a directory.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        self.store.epoch()
     }
 
     fn unknown_environment(&self, name: &str, reason: ConfigError) -> CheckpointStoreError {

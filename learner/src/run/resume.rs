@@ -9,7 +9,7 @@ use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found, SUFFIX};
 use crate::run::store_file;
 use impala_env::Registry;
-use impala_store::{Held, Hold, StoreLocation};
+use impala_store::{Claim, Held, Hold, StoreLocation};
 use origin::{Origin, Place};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -161,11 +161,8 @@ impl Beginning {
         let source = place.open()?;
         let run_dir = given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty());
         let location = given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty());
-        let store = match (&location, &run_dir) {
-            (Some(location), _) => Some(CheckpointStore::open(location)?),
-            (None, Some(run_dir)) => Some(default_store(run_dir)),
-            (None, None) => None,
-        };
+        let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
+        let store = place_of(location.as_ref(), run_dir.as_deref())?;
         if let Some(store) = &store
             && let Some(newest) = wait_for(store.newest(registry))?
         {
@@ -175,6 +172,7 @@ impl Beginning {
             }
             return Err(ResumeError::Occupied { checkpoint: resume.to_owned(), store: store.to_string() });
         }
+        refuse_lost(run_dir.as_deref(), store.as_ref())?;
         let mut found = wait_for(source.named(name, registry))?;
         let mut trained = found.checkpoint.settings.given()?;
         (trained.output.run_dir, trained.checkpoints.checkpoint_store) = (None, None);
@@ -202,11 +200,7 @@ impl Beginning {
             _ => given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty()),
         };
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
-        let store = match (&location, &run_dir) {
-            (Some(location), _) => Some(CheckpointStore::open(location)?),
-            (None, Some(run_dir)) => Some(default_store(run_dir)),
-            (None, None) => None,
-        };
+        let store = place_of(location.as_ref(), run_dir.as_deref())?;
         let look = async |store: &CheckpointStore| {
             let names = store.names().await?;
             Ok((store.newest_of(names.clone(), registry).await?, names))
@@ -217,12 +211,8 @@ impl Beginning {
             let store = store.map_or_else(String::new, |store| store.to_string());
             return Err(ResumeError::Nothing { run: run.to_owned(), store });
         }
-        if let (Some(run_dir), Some(store), None) = (&run_dir, &store, &found)
-            && has_results(run_dir)
-        {
-            // One that is under way may not have come to its first checkpoint.
-            Hold::take(run_dir)?;
-            return Err(ResumeError::Lost { run_dir: run_dir.clone(), store: store.to_string() });
+        if found.is_none() {
+            refuse_lost(run_dir.as_deref(), store.as_ref())?;
         }
         let given = match &found {
             Some(found) => {
@@ -248,6 +238,11 @@ impl Beginning {
             true => Ok(()),
             false => Err(ResumeError::Overtaken { store: store.to_string() }),
         }
+    }
+
+    /// As whom, and from where, this process takes the checkpoints.
+    pub fn claim(&self, owner: Option<String>) -> Claim {
+        Claim { owner, begins_at: self.checkpoint().map_or(0, |checkpoint| checkpoint.progress.updates) }
     }
 
     /// Whether its first checkpoint is to be written before anything is trained: the same command, given again, looks for one.
@@ -327,6 +322,30 @@ fn recorded_location(run_dir: &Path) -> Option<StoreLocation> {
     }
     // Where earlier releases wrote it.
     config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoints.checkpoint_store
+}
+
+/// Where the checkpoints of a run lie whose place was named, if it was.
+fn place_of(
+    location: Option<&StoreLocation>,
+    run_dir: Option<&Path>,
+) -> Result<Option<CheckpointStore>, CheckpointStoreError> {
+    Ok(match (location, run_dir) {
+        (Some(location), _) => Some(CheckpointStore::open(location)?),
+        (None, Some(run_dir)) => Some(default_store(run_dir)),
+        (None, None) => None,
+    })
+}
+
+/// Refuses to begin a run in a directory that has results of one whose checkpoints are not where they were looked for.
+fn refuse_lost(run_dir: Option<&Path>, store: Option<&CheckpointStore>) -> Result<(), ResumeError> {
+    if let (Some(run_dir), Some(store)) = (run_dir, store)
+        && has_results(run_dir)
+    {
+        // One that is under way may not have come to its first checkpoint.
+        Hold::take(run_dir)?;
+        return Err(ResumeError::Lost { run_dir: run_dir.to_owned(), store: store.to_string() });
+    }
+    Ok(())
 }
 
 /// Whether a run has left something in a directory that another one would replace.

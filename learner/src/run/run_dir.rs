@@ -1,7 +1,7 @@
 //! The run's directory: configuration, metrics, learning curve, model, logs.
 
 use crate::config::Config;
-use crate::run::resume::CONFIG_FILE;
+use crate::run::resume::{CONFIG_FILE, METRICS_FILE};
 use crate::run::store_file;
 use impala_store::{Hold, remove_halves, write_whole};
 use std::io;
@@ -10,7 +10,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The files in it that are written whole.
-const FILES: [&str; 5] = [CONFIG_FILE, "model.safetensors", "summary.txt", "summary.json", "learning_curve.svg"];
+const FILES: [&str; 7] = [
+    CONFIG_FILE,
+    store_file::NAME,
+    METRICS_FILE,
+    "model.safetensors",
+    "summary.txt",
+    "summary.json",
+    "learning_curve.svg",
+];
 
 /// Whether a temporary file was to become one of them. Earlier releases put the suffix in place of the extension.
 fn is_ours(name: &str) -> bool {
@@ -37,12 +45,12 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory, `path` or else a new one below `runs_dir` that is named after date, environment and seed, and
-    /// writes the resolved configuration into it.
+    /// Makes the directory, `path` or else a new one below `runs_dir` that is named after date, environment and seed, and takes it
+    /// for this process. What another run may have in it is left as it is.
     ///
     /// # Errors
-    /// The directory or the file cannot be written.
-    pub fn create(config: &Config, path: Option<&Path>) -> Result<Self, RunDirError> {
+    /// The directory cannot be made, or another process has it.
+    pub fn take(config: &Config, path: Option<&Path>) -> Result<Self, RunDirError> {
         let path = match path {
             Some(path) => {
                 std::fs::create_dir_all(path).map_err(error("create", path, "--run-dir"))?;
@@ -51,21 +59,26 @@ impl RunDir {
             None => new_directory(config)?,
         };
         let hold = Hold::take(&path).map_err(io::Error::other).map_err(error("use", &path, "--run-dir"))?;
+        let warnings = hold.doubt().map(str::to_owned).into_iter().collect();
+        Ok(Self { path, warnings, _hold: Arc::new(hold) })
+    }
+
+    /// Writes the resolved configuration into it, and where the checkpoints lie.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn record(&mut self, config: &Config) -> Result<(), RunDirError> {
         // What an earlier process of the run may have left when it was killed; if they stay, they do no harm.
-        let _ = remove_halves(&path, is_ours);
-        let file = path.join(CONFIG_FILE);
-        let written = write_whole(&file, config.record()).map_err(error("write", &file, "--run-dir or --runs-dir"));
-        let mut warnings: Vec<_> = hold.doubt().map(str::to_owned).into_iter().collect();
-        match written {
+        let _ = remove_halves(&self.path, is_ours);
+        let (file, settings) = (self.path.join(CONFIG_FILE), "--run-dir or --runs-dir");
+        match write_whole(&file, config.record()).map_err(error("write", &file, settings)) {
             // A run that goes on has it from before, and in its checkpoints: a full disk must not keep it from starting.
-            Err(error) if file.exists() => warnings.push(format!("{error}: {}", error.source)),
+            Err(error) if file.exists() => self.warnings.push(format!("{error}: {}", error.source)),
             written => written?,
         }
         let location = &config.checkpoints.checkpoint_store;
-        if let Err(error) = location.iter().try_for_each(|location| store_file::write(&path, location)) {
-            return Err(self::error("write", &path.join(store_file::NAME), "--run-dir or --runs-dir")(error));
-        }
-        Ok(Self { path, warnings, _hold: Arc::new(hold) })
+        let written = location.iter().try_for_each(|location| store_file::write(&self.path, location));
+        written.map_err(error("write", &self.path.join(store_file::NAME), settings))
     }
 
     /// The directory.
@@ -122,7 +135,7 @@ mod tests {
             half.set_modified(std::time::UNIX_EPOCH).unwrap();
         }
         let config = Config::complete(GivenSettings::default(), &impala_env::builtin()).unwrap();
-        RunDir::create(&config, Some(directory.path())).unwrap();
+        RunDir::take(&config, Some(directory.path())).unwrap().record(&config).unwrap();
         let entries = std::fs::read_dir(directory.path()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();

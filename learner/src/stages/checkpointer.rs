@@ -26,6 +26,7 @@ pub struct CheckpointWriter {
     is_best_verified: bool,
     origin: Option<String>,
     jobs: CheckpointJobs,
+    metrics: CheckpointMetrics,
     last_log: Option<Instant>,
 }
 
@@ -45,6 +46,7 @@ pub fn channel(
         is_best_verified: resumed.is_some_and(|checkpoint| checkpoint.is_best_verified),
         origin: resumed.and_then(|checkpoint| checkpoint.origin.clone()),
         jobs,
+        metrics: CheckpointMetrics::new(),
         last_log: None,
     };
     if let Some(resumed) = resumed.filter(|resumed| resumed.is_verified() && !resumed.is_best_verified) {
@@ -57,29 +59,14 @@ pub fn channel(
 impl CheckpointWriter {
     /// Writes a checkpoint of a run before it begins.
     pub async fn write_first(&mut self, checkpoint: Checkpoint) {
-        let update = checkpoint.progress.updates;
-        match self.write(checkpoint).await {
-            Ok(_) => self.succeeded(update),
-            Err(error) => self.failed(update, &error),
-        }
+        self.write_and_tell(checkpoint).await;
     }
 
     /// Works until every slot is gone. `runtime` carries the requests to an object store.
     pub fn run(mut self, runtime: &Handle) {
-        let metrics = CheckpointMetrics::new();
         runtime.block_on(self.look_around());
         while let Some(checkpoint) = self.jobs.next() {
-            let (update, since) = (checkpoint.progress.updates, Instant::now());
-            match runtime.block_on(self.write(checkpoint)) {
-                Ok(bytes) => {
-                    metrics.record_written(update, bytes, since.elapsed());
-                    self.succeeded(update);
-                }
-                Err(error) => {
-                    metrics.record_failed();
-                    self.failed(update, &error);
-                }
-            }
+            runtime.block_on(self.write_and_tell(checkpoint));
         }
     }
 
@@ -95,6 +82,21 @@ impl CheckpointWriter {
         }
     }
 
+    /// Writes a checkpoint; logs and counts what comes of it.
+    async fn write_and_tell(&mut self, checkpoint: Checkpoint) {
+        let (update, since) = (checkpoint.progress.updates, Instant::now());
+        match self.write(checkpoint).await {
+            Ok(bytes) => {
+                self.metrics.record_written(update, bytes, since.elapsed());
+                self.succeeded(update);
+            }
+            Err(error) => {
+                self.metrics.record_failed();
+                self.failed(update, &error);
+            }
+        }
+    }
+
     /// Writes a checkpoint, the best one first: what is written after it may tell of it.
     async fn write(&mut self, mut checkpoint: Checkpoint) -> Result<usize, StoreError> {
         let update = checkpoint.progress.updates;
@@ -105,8 +107,7 @@ impl CheckpointWriter {
         };
         // It must not tell of a best one that is not there.
         (checkpoint.best_mean_return, checkpoint.is_best_verified) = (self.best_mean_return, self.is_best_verified);
-        checkpoint.origin.clone_from(&self.origin);
-        let bytes = encoded(&checkpoint);
+        let bytes = self.encoded(&mut checkpoint);
         let len = bytes.len();
         self.store.write(update, bytes).await?;
         // If neither can be written, that is one failure.
@@ -126,8 +127,8 @@ impl CheckpointWriter {
     /// Writes the verified policy's checkpoint as the best one, whatever that was.
     async fn write_verified(&mut self, mut verified: Box<Checkpoint>) -> Result<(), StoreError> {
         (verified.best_mean_return, verified.is_best_verified) = (self.best_mean_return, true);
-        verified.origin.clone_from(&self.origin);
-        let written = self.store.write_best(encoded(&verified)).await;
+        let bytes = self.encoded(&mut verified);
+        let written = self.store.write_best(bytes).await;
         match written {
             Ok(()) => self.is_best_verified = true,
             Err(_) => self.jobs.give_back(verified),
@@ -141,11 +142,18 @@ impl CheckpointWriter {
         if mean_return.is_none_or(|mean| self.best_mean_return.is_some_and(|best| mean <= best)) {
             return Ok(());
         }
-        let origin = self.origin.clone();
-        let best = Checkpoint { best_mean_return: mean_return, origin, ..checkpoint.clone() };
-        self.store.write_best(encoded(&best)).await?;
+        let mut best = Checkpoint { best_mean_return: mean_return, ..checkpoint.clone() };
+        let bytes = self.encoded(&mut best);
+        self.store.write_best(bytes).await?;
         self.best_mean_return = mean_return;
         Ok(())
+    }
+
+    /// Adds what only the writer knows.
+    fn encoded(&self, checkpoint: &mut Checkpoint) -> Bytes {
+        checkpoint.origin.clone_from(&self.origin);
+        checkpoint.epoch = self.store.epoch();
+        checkpoint.encode().expect("the layout's tensors are safetensors").into()
     }
 
     fn succeeded(&mut self, update: u64) {
@@ -168,10 +176,6 @@ impl CheckpointWriter {
             self.last_log = Some(Instant::now());
         }
     }
-}
-
-fn encoded(checkpoint: &Checkpoint) -> Bytes {
-    checkpoint.encode().expect("the layout's tensors are safetensors").into()
 }
 
 #[cfg(test)]

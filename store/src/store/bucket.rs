@@ -1,6 +1,8 @@
 //! A prefix of an object store. An object appears whole or not at all.
 
-use super::StoreError;
+use super::{StoreError, TakeError};
+use crate::hold::Held;
+use crate::lease::{self, Claim, Lease, Refusal, Silence, TakenBy, Tenure, Unread};
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -10,6 +12,7 @@ use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, ObjectStoreScheme
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::StreamExt;
+use tokio_util::sync::DropGuard;
 use url::Url;
 
 /// Longest time for one request, its transfer included.
@@ -26,11 +29,13 @@ pub(super) struct Bucket {
     prefix: Path,
     /// For messages.
     location: String,
+    /// Where this process has taken it: then it is written to as long as nobody else has.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Bucket {
     pub(super) fn new(store: Arc<dyn ObjectStore>, prefix: Path, location: &str) -> Self {
-        Self { store, prefix, location: location.trim_end_matches('/').to_owned() }
+        Self { store, prefix, location: location.trim_end_matches('/').to_owned(), lease: None }
     }
 
     /// The store of a URL; credentials, region and endpoint come from the provider's environment variables.
@@ -85,12 +90,55 @@ impl Bucket {
     }
 
     pub(super) async fn write(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        if let Some(lease) = &self.lease {
+            lease.confirm().await.map_err(|silence| match silence {
+                Silence::Taken(by) => self.lost(by),
+                Silence::Store(error) => self.error("write", lease::NAME)(error),
+            })?;
+        }
         let written = self.store.put(&self.path(name), PutPayload::from(bytes)).await;
         written.map(drop).map_err(self.error("write", name))
     }
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), StoreError> {
         self.store.delete(&self.path(name)).await.map_err(self.error("remove", name))
+    }
+
+    /// Takes the prefix; see [`Lease::take`].
+    pub(super) async fn take(&self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, DropGuard), TakeError> {
+        let told = |text: &str| told(&format!("{}: {text}", self.location));
+        let taken = Lease::take(&self.store, &self.prefix, claim, told).await;
+        let (lease, kept_up) = taken.map_err(|refusal| self.refused(refusal))?;
+        Ok((Self { lease: Some(lease), ..self.clone() }, kept_up))
+    }
+
+    /// Who has taken the prefix last.
+    pub(super) async fn tenure(&self) -> Result<Option<Tenure>, StoreError> {
+        lease::tenure(&self.store, &self.prefix).await.map_err(|unread| self.unread(unread))
+    }
+
+    pub(super) fn lease(&self) -> Option<&Arc<Lease>> {
+        self.lease.as_ref()
+    }
+
+    pub(super) fn lost(&self, TakenBy(by): TakenBy) -> StoreError {
+        StoreError::Lost { location: self.location.clone(), by }
+    }
+
+    fn refused(&self, refusal: Refusal) -> TakeError {
+        match refusal {
+            Refusal::Held(holder) => Held { place: self.location.clone(), holder }.into(),
+            Refusal::Unread(unread) => self.unread(unread).into(),
+        }
+    }
+
+    fn unread(&self, unread: Unread) -> StoreError {
+        match unread {
+            Unread::Damaged(reason) => {
+                StoreError::Owner { object: format!("{}/{}", self.location, lease::NAME), reason }
+            }
+            Unread::Store(error) => self.error("take", lease::NAME)(error),
+        }
     }
 
     fn path(&self, name: &str) -> Path {

@@ -34,6 +34,7 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         best_mean_return: Some(0.1 + f64::from(mean_return)),
         is_best_verified: false,
         origin: Some("runs/x#best".into()),
+        epoch: Some(3),
         settings: RecordedSettings::of(&config),
     }
 }

@@ -42,6 +42,32 @@ async fn the_newest_sound_checkpoint_is_found_and_the_others_are_named() {
 }
 
 #[tokio::test]
+async fn what_a_process_wrote_after_another_one_had_taken_over_is_the_last_resort() {
+    let store = CheckpointStore::new(Store::in_memory());
+    let written = |updates, epoch| Bytes::from(Checkpoint { epoch, ..checkpoint(updates, 9.0) }.encode().unwrap());
+    let newest = async || store.newest(&impala_env::builtin()).await.unwrap().unwrap();
+    store.write(10, written(10, Some(1))).await.unwrap();
+    let claim = |owner: &str, begins_at| Claim { owner: Some(owner.into()), begins_at };
+    let (_, _earlier) = store.clone().take(claim("pod", 0), |_| {}).await.unwrap();
+    let (next, _possession) = store.clone().take(claim("pod", 10), |_| {}).await.unwrap();
+    assert_eq!(next.epoch(), Some(2));
+    // Written between two looks at whose the store is.
+    store.write(30, written(30, Some(1))).await.unwrap();
+    let found = newest().await;
+    assert_eq!(found.checkpoint.progress.updates, 10);
+    assert!(found.skipped[0].contains("after another one had taken over"), "{:?}", found.skipped);
+    store.write(20, written(20, Some(2))).await.unwrap();
+    assert_eq!(newest().await.checkpoint.progress.updates, 20);
+    // A release that knows nothing of it went on.
+    store.write(40, written(40, None)).await.unwrap();
+    assert_eq!(newest().await.checkpoint.progress.updates, 40);
+    for updates in [10, 20, 40] {
+        store.remove(updates).await.unwrap();
+    }
+    assert_eq!(newest().await.checkpoint.progress.updates, 30);
+}
+
+#[tokio::test]
 async fn a_checkpoint_of_an_environment_that_is_not_registered_is_not_called_unusable() {
     let directory = tempfile::tempdir().unwrap();
     for store in both(&directory) {

@@ -208,6 +208,24 @@ fn the_same_command_goes_on_with_the_run_that_it_began_at_a_checkpoint() {
     assert!(begin(&file).unwrap_err().to_string().contains("begins a run of its own, but "));
 }
 
+#[test]
+fn a_run_that_begins_at_a_checkpoint_takes_no_place_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = run(directory.path(), 5);
+    with_best(&run, 3);
+    let best = format!("{}#best", run.display());
+    let begin = |other: &Path| Beginning::find(in_directory(other), Some(&best), &builtin());
+    let other = directory.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("model.safetensors"), "a model").unwrap();
+    let error = begin(&other).unwrap_err().to_string();
+    assert!(error.contains("other has results of a run") && error.contains("--checkpoint-store"), "{error}");
+    // Its checkpoints lie where it wrote down.
+    store_file::write(&other, &StoreLocation::from_str(run.join(CHECKPOINTS).to_str().unwrap()).unwrap()).unwrap();
+    let error = begin(&other).unwrap_err().to_string();
+    assert!(error.contains("begins a run of its own, but "), "{error}");
+}
+
 #[tokio::test]
 async fn a_run_that_another_process_went_on_with_meanwhile_is_not_taken_over() {
     let directory = tempfile::tempdir().unwrap();

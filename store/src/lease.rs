@@ -1,0 +1,324 @@
+//! A prefix of an object store in the hands of one process at a time: an object there says whose it is, and every write of its
+//! holder first makes sure, on condition that nobody else has written that object, that it still is.
+//!
+//! Nobody's clock is compared with another's: who finds a holder watches for a while whether it shows a sign of life.
+
+use crate::process::Process;
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Name of the object.
+pub(crate) const NAME: &str = "owner.json";
+/// Time between two signs of life.
+const RENEWED_EVERY: Duration = Duration::from_secs(5);
+/// A holder that has given none for so long has lost its hold.
+const LASTS: Duration = Duration::from_secs(20);
+/// Time between two looks at somebody else's.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// As whom a process takes a store, and what it begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// A name that at most one process has at a time, such as that of a pod of a stateful set: it takes over at once from an earlier
+    /// process of the same name. Without one it waits until others have given no sign of life for a while.
+    pub owner: Option<String>,
+    /// A mark of where it goes on from; the store keeps it for who comes later.
+    pub begins_at: u64,
+}
+
+/// The last process that has taken a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tenure {
+    /// Its number: each process that takes the store has a higher one.
+    pub epoch: u64,
+    /// See [`Claim::begins_at`].
+    pub begins_at: u64,
+}
+
+/// What stands in the object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    epoch: u64,
+    begins_at: u64,
+    owner: Option<String>,
+    process: Process,
+    /// Counts up with every sign of life: two records of one process are never the same.
+    signs_of_life: u64,
+    is_released: bool,
+}
+
+/// Why a store cannot be taken.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Somebody else has it, who shows signs of life.
+    Held(String),
+    Unread(Unread),
+}
+
+/// Why it cannot be told whose a store is.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The object is not what this program writes.
+    Damaged(String),
+    /// The store cannot be reached or refuses.
+    Store(Error),
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        Self::Unread(unread)
+    }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A prefix that this process holds.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    object: Object,
+    /// Locked while a sign of life is given: the next has to know its version.
+    newest: tokio::sync::Mutex<(Record, UpdateVersion)>,
+    tenure: Tenure,
+    /// Who has taken it away.
+    taken_by: Mutex<Option<String>>,
+    /// Cancelled when it was taken away.
+    lost: CancellationToken,
+    /// Why two processes could hold it all the same.
+    doubt: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Object {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+}
+
+/// It was taken away, by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TakenBy(pub(crate) String);
+
+/// Why no sign of life was given.
+#[derive(Debug)]
+pub(crate) enum Silence {
+    Taken(TakenBy),
+    Store(Error),
+}
+
+impl Object {
+    async fn read(&self) -> Result<Option<(Record, UpdateVersion)>, Unread> {
+        let found = match self.store.get(&self.path).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        let bytes = found.bytes().await?;
+        let record = serde_json::from_slice(&bytes).map_err(|error| Unread::Damaged(error.to_string()))?;
+        Ok(Some((record, version)))
+    }
+
+    async fn write(&self, record: &Record, mode: PutMode) -> Result<UpdateVersion, Error> {
+        let bytes = serde_json::to_vec(record).expect("numbers and texts are JSON");
+        Ok(self.store.put_opts(&self.path, PutPayload::from(bytes), mode.into()).await?.into())
+    }
+
+    /// Writes a record in place of this process's own, and tries what must fail then: it shows whether the store keeps to conditions.
+    /// Gives the version that is there now, and what is in doubt.
+    async fn proven(&self, record: &Record, first: UpdateVersion) -> Result<(UpdateVersion, Option<String>), Error> {
+        let second = Record { signs_of_life: record.signs_of_life + 1, ..record.clone() };
+        let second = match self.write(&second, PutMode::Update(first.clone())).await {
+            Ok(version) => version,
+            Err(Error::NotImplemented { .. }) => return Ok((first, Some("it knows no conditional writes".into()))),
+            Err(error) => return Err(error),
+        };
+        match self.write(record, PutMode::Update(first)).await {
+            Err(Error::Precondition { .. }) => Ok((second, None)),
+            Err(error) => Err(error),
+            Ok(version) => Ok((version, Some("it does not keep to the conditions of writes".into()))),
+        }
+    }
+}
+
+/// Who has taken `prefix` last.
+pub(crate) async fn tenure(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Result<Option<Tenure>, Unread> {
+    let object = Object { store: store.clone(), path: prefix.clone().join(NAME) };
+    let found = object.read().await?;
+    Ok(found.map(|(record, _)| Tenure { epoch: record.epoch, begins_at: record.begins_at }))
+}
+
+impl Lease {
+    /// Takes `prefix` of a store; `told` hears it if that takes a while. The lease is kept up by a task as long as what is returned
+    /// beside it lives.
+    pub(crate) async fn take(
+        store: &Arc<dyn ObjectStore>,
+        prefix: &Path,
+        claim: Claim,
+        told: impl Fn(&str),
+    ) -> Result<(Arc<Self>, DropGuard), Refusal> {
+        let object = Object { store: store.clone(), path: prefix.clone().join(NAME) };
+        let (record, version) = loop {
+            let found = object.read().await?;
+            let epoch = found.as_ref().map_or(0, |(record, _)| record.epoch) + 1;
+            let record = Record {
+                epoch,
+                begins_at: claim.begins_at,
+                owner: claim.owner.clone(),
+                process: Process::this(),
+                signs_of_life: 0,
+                is_released: false,
+            };
+            let mode = match found {
+                None => PutMode::Create,
+                Some((other, version)) => {
+                    if !other.is_free_for(&claim) {
+                        outlast(&object, &other, &version, &told).await?;
+                    }
+                    PutMode::Update(version)
+                }
+            };
+            match object.write(&record, mode).await {
+                Ok(version) => break (record, version),
+                // Somebody was faster: it has a sign of life to show.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {}
+                Err(error) => return Err(Unread::Store(error).into()),
+            }
+        };
+        let (version, doubt) = object.proven(&record, version).await.map_err(Unread::Store)?;
+        let tenure = Tenure { epoch: record.epoch, begins_at: record.begins_at };
+        let newest = tokio::sync::Mutex::new((record, version));
+        let (taken_by, lost) = (Mutex::default(), CancellationToken::new());
+        let lease = Arc::new(Self { object, newest, tenure, taken_by, lost, doubt });
+        let stop = CancellationToken::new();
+        let (kept, stopped) = (lease.clone(), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(kept.keep_up()).await });
+        Ok((lease, stop.drop_guard()))
+    }
+
+    /// Gives signs of life until it is lost.
+    async fn keep_up(&self) {
+        loop {
+            tokio::time::sleep(RENEWED_EVERY).await;
+            // A store that is out of reach for a while may be this process's all the same afterwards.
+            if let Err(Silence::Taken(_)) = self.confirm().await {
+                return;
+            }
+        }
+    }
+
+    /// Gives a sign of life: afterwards this process had the store a moment ago.
+    pub(crate) async fn confirm(&self) -> Result<(), Silence> {
+        self.renew(false).await
+    }
+
+    /// Gives it up: whoever comes next need not wait.
+    pub(crate) async fn release(&self) -> Result<(), Silence> {
+        self.renew(true).await
+    }
+
+    async fn renew(&self, is_released: bool) -> Result<(), Silence> {
+        let mut newest = self.newest.lock().await;
+        if let Some(taken) = self.taken_by() {
+            return Err(Silence::Taken(taken));
+        }
+        if self.doubt.is_some() {
+            return Ok(());
+        }
+        let mut record = newest.0.clone();
+        record.signs_of_life += 1;
+        record.is_released = is_released;
+        loop {
+            let error = match self.object.write(&record, PutMode::Update(newest.1.clone())).await {
+                Ok(version) => {
+                    *newest = (record, version);
+                    return Ok(());
+                }
+                Err(error @ (Error::Precondition { .. } | Error::NotFound { .. } | Error::AlreadyExists { .. })) => {
+                    error
+                }
+                Err(error) => return Err(Silence::Store(error)),
+            };
+            match self.object.read().await {
+                // An answer got lost, or came so late that the sign was given twice.
+                Ok(Some((other, version))) if other.process == record.process && newest.1 != version => {
+                    newest.1 = version;
+                }
+                Ok(Some((other, _))) => return Err(Silence::Taken(self.lose(other.holder()))),
+                Ok(None) => return Err(Silence::Taken(self.lose(format!("somebody who removed its {NAME}")))),
+                Err(Unread::Store(error)) => return Err(Silence::Store(error)),
+                Err(Unread::Damaged(_)) => return Err(Silence::Store(error)),
+            }
+        }
+    }
+
+    fn lose(&self, by: String) -> TakenBy {
+        *self.taken_by.lock().expect("no holder of a name panics") = Some(by.clone());
+        self.lost.cancel();
+        TakenBy(by)
+    }
+
+    pub(crate) fn taken_by(&self) -> Option<TakenBy> {
+        self.taken_by.lock().expect("no holder of a name panics").clone().map(TakenBy)
+    }
+
+    /// Cancelled when it was taken away.
+    pub(crate) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    pub(crate) fn tenure(&self) -> Tenure {
+        self.tenure
+    }
+
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+}
+
+impl Record {
+    /// Whether it need not be watched for signs of life.
+    fn is_free_for(&self, claim: &Claim) -> bool {
+        let is_mine = self.owner.is_some() && self.owner == claim.owner;
+        self.is_released || is_mine || self.process.has_ended()
+    }
+
+    fn holder(&self) -> String {
+        match &self.owner {
+            Some(owner) => format!("{owner} ({})", self.process),
+            None => self.process.to_string(),
+        }
+    }
+}
+
+/// Waits until somebody else's hold is over.
+async fn outlast(
+    object: &Object,
+    other: &Record,
+    version: &UpdateVersion,
+    told: &impl Fn(&str),
+) -> Result<(), Refusal> {
+    let holder = other.holder();
+    told(&format!("it was in use by {holder}: watching up to {} s whether it still is", LASTS.as_secs()));
+    let since = Instant::now();
+    while since.elapsed() < LASTS {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match object.read().await? {
+            Some((record, seen)) if seen == *version && record == *other => {}
+            Some((record, _)) if record.is_released => return Ok(()),
+            Some((record, _)) => return Err(Refusal::Held(record.holder())),
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
