@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use impala_common::channel::LearnerUrl;
 use impala_common::process::logs::{self, LogFormat};
-use impala_common::process::{probes, signals};
+use impala_common::process::{errors, probes, signals};
 use impala_env::Registry;
 use impala_env::spec::EnvironmentName;
 use std::io::{Read, Write};
@@ -108,6 +108,7 @@ impl FromStr for MetricsListen {
 /// # Errors
 /// Whatever keeps the actor from its work for good, in a sentence for the person who started it.
 pub fn run(args: ActorArgs, registry: &Registry) -> anyhow::Result<()> {
+    errors::speak(args.log_format);
     let environments = offered(registry, args.environment.as_ref())?;
     logs::init(args.log_format, None)?;
     // One thread: short unrolls share it with the sockets, long ones go to the blocking pool.

@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::{self, ActorArgs, HealthArgs};
-use impala_common::process::{arguments, errors};
+use impala_common::process::arguments;
+use impala_common::process::errors::{self, Level};
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            errors::tell(format_args!("error: {error:#}"));
+            errors::tell(Level::Error, format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -19,8 +19,8 @@ use impala_learner::handover::batcher::Batcher;
 use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
 use impala_learner::handover::weights::{Publications, WantedEncodings, WeightsSlot};
-use impala_learner::service::Shared;
 use impala_learner::service::registry::{Registry, TakeUps};
+use impala_learner::service::{PeerLog, Shared};
 use impala_learner::stages::publisher::Publisher;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -72,6 +72,7 @@ impl LoopbackLearner {
             rewards: config.environment().rewards().clone(),
             actors_needed: 1,
             progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
+            log: PeerLog::default(),
             lockstep_broken: mpsc::channel(1).0,
         });
         let stop = CancellationToken::new();

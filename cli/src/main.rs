@@ -7,7 +7,8 @@ mod train;
 
 use clap::{Parser, Subcommand};
 use impala_actor::cli::ActorArgs;
-use impala_common::process::{arguments, errors};
+use impala_common::process::arguments;
+use impala_common::process::errors::{self, Level};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
 use status::StatusArgs;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),
     };
     let status = result.unwrap_or_else(|error| {
-        errors::tell(format_args!("error: {error:#}"));
+        errors::tell(Level::Error, format_args!("{error:#}"));
         ExitCode::FAILURE
     });
     device_choice::wait_until_idle();

@@ -42,14 +42,15 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
         let launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
         let trained = train(launched, started, seconds_before).await?;
-        let mut text = String::new();
+        let mut printed = Ok(());
         let outcome = trained.finished.conclude(|outcome| {
             let report = Report::new(&config, outcome, &trained.marks)?;
-            text = summary::text(&run_dir, &report);
-            summary::write(&run_dir, &report)
+            let written = summary::write(&run_dir, &report);
+            // Also where it could not be written.
+            printed = summary::print(&run_dir, &report);
+            written
         });
-        // Also where it could not be written.
-        console::print(&text)?;
+        printed?;
         let outcome = outcome?;
         drop(trained.probes);
         Ok(outcome.summary.end.exit_code(false))

@@ -10,7 +10,7 @@ use std::process::Command;
 /// The program under test.
 const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 /// Files and sockets that it may have open.
-const HANDLES: u32 = 48;
+const HANDLES: u32 = 26;
 
 #[test]
 fn a_learner_without_a_free_handle_says_so_waits_for_one_and_goes_on() {
@@ -25,7 +25,7 @@ fn a_learner_without_a_free_handle_says_so_waits_for_one_and_goes_on() {
     let said = line_with(&log, "connections");
     assert!(said.contains(&format!("connections={}", HANDLES / 2)), "{said}");
     // The kernel completes connections that nobody has accepted yet.
-    let held: Vec<_> = (0..HANDLES).map(|_| TcpStream::connect(&metrics).unwrap()).collect();
+    let held: Vec<_> = (0..HANDLES).map(|_| TcpStream::connect(&grpc).unwrap()).collect();
     let warning = line_with(&log, "cannot accept");
     assert!(warning.contains("ulimit -n"), "{warning}");
     drop(held);

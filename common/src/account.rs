@@ -50,7 +50,7 @@ pub struct Account {
 }
 
 /// Largest number of trajectories of any run: every whole number up to it is a number of JSON.
-const COUNT_MAX: u64 = 1 << 53;
+pub const COUNT_MAX: u64 = 1 << 53;
 
 impl Account {
     /// Checks that a run can have come to this: it may come from a file that somebody made, and is counted on.

@@ -8,3 +8,4 @@ pub mod logs;
 pub mod panics;
 pub mod probes;
 pub mod signals;
+pub mod threads;

@@ -46,7 +46,8 @@ async fn bind_resumed(
     let mut given = given;
     given.output.runs_dir = Some(runs.path().to_owned());
     let config = Config::resolve(given, None, &builtin()).unwrap();
-    let run_dir = RunDir::take(&config, None).unwrap();
+    let mut run_dir = RunDir::take(&config, None).unwrap();
+    run_dir.record(&config).unwrap();
     (Learner::bind(config, checkpoint).await, run_dir, runs)
 }
 

@@ -22,6 +22,7 @@ mod text;
 pub mod values;
 pub mod weights;
 
+use crate::config::values::text_path;
 use crate::learn::step::StepConfig;
 use architecture::Architecture;
 use batching::{Batching, FEW_COLUMNS};
@@ -290,7 +291,13 @@ impl Config {
 /// # Errors
 /// Names the file and the position in it.
 pub fn given(flags: GivenSettings, file: Option<&Path>) -> Result<GivenSettings, ConfigError> {
-    Ok(flags.or(file.map(read).transpose()?.unwrap_or_default()))
+    let given = flags.or(file.map(read).transpose()?.unwrap_or_default());
+    for (key, path) in [("run_dir", &given.output.run_dir), ("runs_dir", &given.output.runs_dir)] {
+        // Flags were checked when they were read; a path of those need not be text.
+        let text = path.as_ref().and_then(|path| path.to_str());
+        text.map_or(Ok(()), |text| text_path(text).map(drop).or_else(|reason| invalid(key, text, reason)))?;
+    }
+    Ok(given)
 }
 
 /// What a configuration file gives.

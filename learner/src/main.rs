@@ -1,7 +1,8 @@
 //! The slim learner: what images carry.
 
 use clap::{Parser, Subcommand};
-use impala_common::process::{arguments, errors};
+use impala_common::process::arguments;
+use impala_common::process::errors::{self, Level};
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use impala_learner::fit::device_choice;
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         Some(Command::Health(args)) => health(&args),
     };
     let status = result.unwrap_or_else(|error| {
-        errors::tell(format_args!("error: {error:#}"));
+        errors::tell(Level::Error, format_args!("{error:#}"));
         ExitCode::FAILURE
     });
     device_choice::wait_until_idle();

@@ -33,9 +33,9 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Time that a request for a model waits for its turn.
 const MODEL_TURN_MAX: Duration = Duration::from_secs(60);
-/// Lines of the log about actors that were turned away, a second and after a rest.
-const REFUSALS_PER_SECOND: f64 = 0.1;
-const REFUSALS_AT_ONCE: f64 = 20.0;
+/// Lines of the log about peers, a second and after a rest: so that nobody fills the disk. 1,000 actors that come at once are told.
+const LINES_PER_SECOND: f64 = 1.0;
+const LINES_AT_ONCE: f64 = 4000.0;
 /// Longest text of a peer that is printed, characters.
 const PRINTED_MAX: usize = 400;
 /// Models that are encoded at once: asking for them must not take the blocking threads from the actors' weights.
@@ -64,6 +64,8 @@ pub struct Shared {
     pub actors_needed: usize,
     /// What has been trained.
     pub progress: Arc<Mutex<Progress>>,
+    /// Lines of the log about peers.
+    pub log: PeerLog,
     /// Told when an actor of a deterministic run is gone before the end: such a run cannot go on.
     pub lockstep_broken: mpsc::Sender<ActorIndex>,
 }
@@ -71,10 +73,38 @@ pub struct Shared {
 /// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
     let message_bytes_max = shared.registry.template().trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
-    let refusals = Mutex::new(Rate::new(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, Instant::now()));
-    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Semaphore::new(MODELS_AT_ONCE), refusals })
+    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Semaphore::new(MODELS_AT_ONCE) })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// Bounds what the log says of peers.
+#[derive(Debug)]
+pub struct PeerLog {
+    rate: Mutex<(Rate, u64)>,
+}
+
+impl Default for PeerLog {
+    fn default() -> Self {
+        Self { rate: Mutex::new((Rate::new(LINES_PER_SECOND, LINES_AT_ONCE, Instant::now()), 0)) }
+    }
+}
+
+impl PeerLog {
+    /// Whether a line about a peer may be written now.
+    pub fn may_tell(&self) -> bool {
+        let mut rate = self.rate.lock().expect("no holder of the rate panics");
+        if !rate.0.try_take(Instant::now()) {
+            rate.1 += 1;
+            return false;
+        }
+        let left_out = std::mem::take(&mut rate.1);
+        drop(rate);
+        if left_out > 0 {
+            tracing::warn!(left_out, "lines about actors that come and go were left out: they are too many");
+        }
+        true
+    }
 }
 
 /// Implements the contract over [`Shared`].
@@ -82,8 +112,6 @@ pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service>
 pub struct Service {
     shared: Arc<Shared>,
     model_turns: Semaphore,
-    /// Lines of the log about actors that were turned away.
-    refusals: Mutex<Rate>,
 }
 
 /// What goes back on a stream.
@@ -105,13 +133,15 @@ impl pb::learner_server::Learner for Service {
             register_status(&error)
         })?;
         let Admission { agreement, delivery, take_up } = admission;
-        tracing::info!(
-            actor = %registration.actor_name,
-            index = %agreement.actor_index,
-            encoding = %agreement.encoding,
-            stored = delivery.is_stored,
-            "an actor registered"
-        );
+        if self.shared.log.may_tell() {
+            tracing::info!(
+                actor = registration.actor_name,
+                index = %agreement.actor_index,
+                encoding = %agreement.encoding,
+                stored = delivery.is_stored,
+                "an actor registered"
+            );
+        }
         let weights_in_receipts = delivery.with_receipts.then_some(true);
         let reply = pb::RegisterReply { take_up: take_up.map(Into::into), weights_in_receipts, ..agreement.into() };
         Ok(Response::new(reply))
@@ -170,15 +200,10 @@ impl pb::learner_server::Learner for Service {
 impl Service {
     /// Tells of an actor that was turned away, unless many are.
     fn tell_refusal(&self, name: &str, error: &RegisterError) {
-        if !self.refusals.lock().expect("no holder of the rate panics").try_take(Instant::now()) {
-            return;
+        if self.shared.log.may_tell() {
+            let (actor, reason) = (printable(name), printable(&error.to_string()));
+            tracing::warn!(actor, reason, "an actor was turned away");
         }
-        let (actor, reason) = (printable(name), printable(&error.to_string()));
-        tracing::warn!(
-            actor,
-            reason,
-            "an actor was turned away; at most one such line in ten seconds when they are many"
-        );
     }
 }
 
@@ -196,10 +221,19 @@ impl Shared {
     pub fn status(&self) -> impala_common::status::Status {
         let connected = *self.registry.connected().borrow();
         let oldest_actors = self.registry.laggards().worst;
+        let (state, mut reason) =
+            (self.standing.state(connected, self.actors_needed), self.standing.reason(connected, self.actors_needed));
+        // Such a run does nothing without any of them.
+        if self.registry.template().lockstep.is_some()
+            && reason.is_empty()
+            && let Some((index, name)) = self.registry.awaited().first()
+        {
+            reason = format!("waiting for the first trajectory of actor {index}, `{name}`");
+        }
         let progress = self.progress.lock().expect("no holder of the progress panics");
         impala_common::status::Status {
-            state: self.standing.state(connected, self.actors_needed),
-            reason: self.standing.reason(connected, self.actors_needed),
+            state,
+            reason,
             environment: self.registry.template().environment.name.clone(),
             frames: progress.frames,
             updates: progress.updates,
@@ -243,7 +277,7 @@ fn register_status(error: &RegisterError) -> Status {
     let code = match error {
         RegisterError::Bounds { .. } => Code::InvalidArgument,
         RegisterError::Taken { .. } => Code::AlreadyExists,
-        RegisterError::Reserved { .. } => Code::Unavailable,
+        RegisterError::Reserved => Code::Unavailable,
         RegisterError::Protocol { .. }
         | RegisterError::Environment { .. }
         | RegisterError::Encoding { .. }

@@ -154,7 +154,7 @@ impl Store {
     /// A directory, made when it is taken or the first file is written.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self { location: path.display().to_string(), place: Place::Directory(Directory(path)) }
+        Self { location: path.display().to_string(), place: Place::Directory(Directory { path, is_taken: false }) }
     }
 
     /// An object store in the memory of this process, empty: for tests of the crates above.
@@ -220,7 +220,10 @@ impl Store {
     /// Another process has it, or an object store does not answer.
     pub async fn take(&self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
         let (place, kept) = match &self.place {
-            Place::Directory(directory) => (self.place.clone(), Kept::Directory(Hold::take(&directory.0)?)),
+            Place::Directory(Directory { path, .. }) => {
+                let hold = Hold::take(path)?;
+                (Place::Directory(Directory { path: path.clone(), is_taken: true }), Kept::Directory(hold))
+            }
             Place::Bucket(bucket) => {
                 let (bucket, kept_up) = bucket.take(claim, told).await?;
                 let lease = bucket.lease().expect("it has just been taken").clone();
@@ -230,11 +233,19 @@ impl Store {
         Ok((Self { place, location: self.location.clone() }, Possession(kept)))
     }
 
+    /// Whether both are the same place, as far as their names tell.
+    pub fn is(&self, other: &Self) -> bool {
+        match &other.place {
+            Place::Directory(directory) => self.is_directory(&directory.path) || self.location == other.location,
+            Place::Bucket(_) => self.location.trim_end_matches('/') == other.location.trim_end_matches('/'),
+        }
+    }
+
     /// Whether it is this directory.
     pub fn is_directory(&self, path: &Path) -> bool {
         let Place::Directory(directory) = &self.place else { return false };
         let is_same = |(one, other)| one == other;
-        directory.0.canonicalize().ok().zip(path.canonicalize().ok()).is_some_and(is_same)
+        directory.path.canonicalize().ok().zip(path.canonicalize().ok()).is_some_and(is_same)
     }
 
     /// Waits until another process has taken the object store that this one had, and says so; for ever if none does.

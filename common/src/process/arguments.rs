@@ -1,6 +1,6 @@
 //! The command line, and the environment variables that stand for flags: who is wrong about a variable is told about the variable.
 
-use super::errors;
+use super::errors::{self, Level};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Error, Parser};
 use std::ffi::OsString;
@@ -17,13 +17,13 @@ pub fn parse<C: Parser>() -> C {
     let known = variables(&command);
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for (name, meant) in names.filter_map(|name| misspelt(&name, &known).map(|meant| (name, meant))) {
-        errors::tell(format_args!("warning: {name} is no setting and is ignored; did you mean {meant}?"));
+        errors::tell(Level::Warn, format_args!("{name} is no setting and is ignored; did you mean {meant}?"));
     }
     C::try_parse().unwrap_or_else(|error| {
         let arguments: Vec<_> = std::env::args_os().collect();
         let note = origin(&error, &known, &arguments, |name| std::env::var_os(name));
         let _ = error.print();
-        note.iter().for_each(errors::tell);
+        note.iter().for_each(|note| errors::tell(Level::Info, note));
         std::process::exit(error.exit_code())
     })
 }

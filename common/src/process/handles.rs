@@ -12,6 +12,12 @@ pub fn allow_most() -> usize {
     allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
 }
 
+/// Files and sockets that this process may have open now.
+pub fn allowed() -> usize {
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

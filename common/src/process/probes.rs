@@ -3,6 +3,7 @@
 
 use crate::channel::accept::Acceptor;
 use crate::channel::rate::Rate;
+use crate::process::handles;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -10,12 +11,13 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -52,8 +54,12 @@ pub fn install_recorder(buckets: &[(&str, &[f64])]) -> Result<PrometheusHandle, 
 /// Whether a process is ready, in a sentence either way.
 pub type Readiness = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
-/// Connections at a time; more wait until one of them ends.
+/// Connections at a time, where the process may have many files open: for one more, the oldest ends.
 const CONNECTIONS_MAX: usize = 64;
+/// Of the files that a process may have open, the part that these connections may be.
+const OF_HANDLES: usize = 16;
+/// Connections that are accepted in a second, so that each has some time.
+const ACCEPTED_PER_SECOND: f64 = 500.0;
 /// Requests a second that are answered at once, of all connections together; those beyond wait.
 const REQUESTS_PER_SECOND: f64 = 100.0;
 /// Longest head of a request, bytes; hyper's least.
@@ -138,11 +144,22 @@ fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {
 
 /// Answers requests for ever.
 async fn answer(mut acceptor: Acceptor, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = CONNECTIONS_MAX.min(handles::allowed() / OF_HANDLES).max(1);
+    let mut connections = VecDeque::new();
+    let mut arrivals = Rate::new(ACCEPTED_PER_SECOND, ACCEPTED_PER_SECOND, Instant::now());
     let rate = Arc::new(Mutex::new(Rate::new(REQUESTS_PER_SECOND, REQUESTS_PER_SECOND, Instant::now())));
     loop {
-        let place = places.clone().acquire_owned().await.expect("never closed");
         let (stream, _) = acceptor.accept().await;
+        let wait = arrivals.take(1.0, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        connections.retain(|connection: &AbortHandle| !connection.is_finished());
+        if connections.len() >= places
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
         let (router, rate) = (router.clone(), rate.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let wait = rate.lock().expect("no holder of the rate panics").take(1.0, Instant::now());
@@ -154,13 +171,13 @@ async fn answer(mut acceptor: Acceptor, router: Router) {
                 router.call(request).await
             }
         });
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
             // How a connection ends concerns nobody but its peer.
             let _ = tokio::time::timeout(CONNECTION_MAX, http.serve_connection(TokioIo::new(stream), service)).await;
-            drop(place);
         });
+        connections.push_back(connection.abort_handle());
     }
 }
 

@@ -25,10 +25,16 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
+/// SIGXFSZ, where it has a number of its own: on Linux (but for MIPS and SPARC), macOS and the BSDs.
+#[cfg(unix)]
+const FILE_SIZE: i32 = 25;
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// Told when a file would be larger than this process may write: the write says it too, and nobody has to die of it.
+    _file_size: Option<tokio::signal::unix::Signal>,
     /// None where whoever started this process wants it to outlive its terminal.
     hang_up: Option<tokio::signal::unix::Signal>,
 }
@@ -39,7 +45,8 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let hang_up = (!ignores_hang_up()).then(|| signal(SignalKind::hangup())).transpose()?;
         let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        Ok(Self { interrupt: interrupt?, terminate: terminate?, hang_up })
+        let _file_size = signal(SignalKind::from_raw(FILE_SIZE)).ok();
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, _file_size, hang_up })
     }
 
     async fn recv(&mut self) -> &'static str {

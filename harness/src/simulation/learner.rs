@@ -14,8 +14,8 @@ use impala_learner::handover::batcher::Batcher;
 use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
 use impala_learner::handover::weights::Publications;
-use impala_learner::service::Shared;
 use impala_learner::service::registry::{Registry, TakeUps};
+use impala_learner::service::{PeerLog, Shared};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -74,6 +74,7 @@ pub fn start(config: &Config, ledger: Arc<Ledger>) -> Arc<Shared> {
         rewards: config.environment().rewards().clone(),
         actors_needed: 1,
         progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
+        log: PeerLog::default(),
         lockstep_broken: mpsc::channel(1).0,
     });
     tokio::spawn(train(queue, Publications::new(newest), gate, config.network().parameter_count()));

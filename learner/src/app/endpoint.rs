@@ -5,8 +5,8 @@ use super::{Keepalive, ServerTask, incoming, serve};
 use crate::config::Config;
 use crate::handover::metrics;
 use crate::handover::run_state::{RunState, Standing};
-use crate::service::Shared;
 use crate::service::registry::{Registry, TakeUps};
+use crate::service::{PeerLog, Shared};
 use impala_common::ids::ActorIndex;
 use impala_common::wire::{HEALTH_LEARNER, HEALTH_TRAINING};
 use std::sync::Arc;
@@ -53,6 +53,7 @@ impl Endpoint {
             rewards: config.environment().rewards().clone(),
             actors_needed: config.actors_needed(),
             progress,
+            log: PeerLog::default(),
             lockstep_broken: lockstep_sender,
         });
         let stop = CancellationToken::new();

@@ -13,11 +13,11 @@ use crate::report::summary;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
+use anyhow::Context;
 use impala_common::process::probes::{self, Probes};
-use impala_common::process::{logs, signals};
+use impala_common::process::{errors, logs, signals, threads};
 use impala_env::Registry;
 use impala_store::Possession;
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,10 +78,14 @@ impl Plan {
         resume: Option<&str>,
         registry: &Registry,
     ) -> anyhow::Result<Self> {
+        // So that also what is refused is told in it.
+        given.output.log_format.iter().for_each(|format| errors::speak(*format));
         let given = config::given(given, file)?;
+        given.output.log_format.iter().for_each(|format| errors::speak(*format));
         let names_listen = given.serving.listen.is_some();
         let beginning = Beginning::find(given, resume, registry)?;
         let config = Config::complete(beginning.given.clone(), registry)?;
+        errors::speak(config.output.log_format);
         beginning.check(&config)?;
         Ok(Self { config, names_listen, beginning, owner: None })
     }
@@ -167,18 +171,25 @@ impl Launched {
             possession.release().await;
         }
         let outcome = outcome?;
-        console::print(&summary::text(&run_dir, &outcome.summary))?;
+        summary::print(&run_dir, &outcome.summary)?;
         drop(probes);
         Ok(outcome.summary.end.exit_code(stays))
     }
 }
 
+/// Threads of a learner besides those of the network and of the step: its stages, metrics, and those that wait for files.
+const THREADS: usize = 8;
+
 /// The runtime of a program with a learner: its threads are those of the network.
 ///
 /// # Errors
-/// The system gives no thread.
-pub fn runtime(serving: &Serving) -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(serving.network_threads()).enable_all().build()
+/// The system gives too few threads, or no file handle.
+pub fn runtime(serving: &Serving) -> anyhow::Result<Runtime> {
+    let workers = serving.network_threads();
+    // A runtime without a thread has no way to say so.
+    threads::expect(workers + THREADS)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    runtime.context("cannot wait for the network; allow this process more open files (`ulimit -n`)")
 }
 
 /// Installs the recorder and serves it, with probes.

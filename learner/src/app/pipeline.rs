@@ -101,7 +101,7 @@ impl Pipeline {
         handover: &Handover,
         training: Training,
         checkpointer: CheckpointWriter,
-    ) -> std::io::Result<(Self, Ends)> {
+    ) -> anyhow::Result<(Self, Ends)> {
         let Handover { ledger, gate, progress, wanted, verification, updates_before, .. } = handover.clone();
         let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
@@ -232,7 +232,7 @@ fn publisher(
     parameter_count: usize,
     publications: Publications,
     wanted: Arc<WantedEncodings>,
-) -> std::io::Result<(WeightsOutlet, Stage<()>)> {
+) -> anyhow::Result<(WeightsOutlet, Stage<()>)> {
     if parameter_count <= SMALL_NETWORK_MAX {
         return Ok((WeightsOutlet::Direct(Arc::new(Mutex::new(publications))), Stage::none()));
     }

@@ -45,6 +45,28 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
+fn a_directory_is_one_however_it_is_given() {
+    let refusal = |toml: &str| {
+        let file = file(toml);
+        Config::resolve(GivenSettings::default(), Some(file.path()), &impala_env::builtin()).unwrap_err().to_string()
+    };
+    assert!(refusal("run_dir = \"~/x\"").contains("which only a shell turns"), "{}", refusal("run_dir = \"~/x\""));
+    assert!(refusal("runs_dir = \"\"").contains("it is empty"));
+    for url in ["s3://bucket/x", "s3:/x", "ftp://host/x"] {
+        let refused = refusal(&format!("run_dir = \"{url}\""));
+        assert!(refused.contains("a directory of this machine") && refused.contains("--checkpoint-store"), "{refused}");
+    }
+}
+
+#[test]
+fn a_path_of_several_lines_stands_in_a_comment_all_the_same() {
+    let given: GivenSettings = "run_dir = \"a\\nb = 1\\nc\"".parse().unwrap();
+    let config = Config::complete(given, &impala_env::builtin()).unwrap();
+    let again: GivenSettings = config.record().parse().unwrap();
+    assert_eq!(again.output.run_dir, None);
+}
+
+#[test]
 fn the_printed_configuration_reads_back_to_the_same() {
     let config = Config::resolve(
         flags(&["--optimiser", "rmsprop-torch", "--hidden", "128,32", "--deterministic"]),

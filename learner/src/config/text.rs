@@ -33,7 +33,8 @@ impl Config {
             let why_open = self.open.iter().find(|(open, _)| *open == key).map(|(_, why)| why).or(place);
             match (line, why_open) {
                 (Some(line), None) => format!("{line}\n"),
-                (Some(line), Some(why)) => format!("# {line} ({why})\n"),
+                // A path may have lines.
+                (Some(line), Some(why)) => format!("# {} ({why})\n", line.replace('\n', "\n# ")),
                 (None, _) => match self.followed(key) {
                     Some(line) => format!("# {line} ({FOLLOWS})\n"),
                     None => format!("# {key} is not given: {}\n", setting.default),

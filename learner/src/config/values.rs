@@ -1,6 +1,6 @@
 //! Types of settings that the rest of the learner has no use for, and what sections ask of any type.
 
-use impala_store::{LocationError, StoreLocation, refuse_home};
+use impala_store::{StoreLocation, refuse_home};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,9 +23,17 @@ impl FromStr for Hidden {
 }
 
 /// A path that can be written down: in a configuration, which is text, it could not be told apart otherwise.
-pub(super) fn text_path(text: &str) -> Result<PathBuf, LocationError> {
-    refuse_home(text)?;
-    Ok(text.into())
+/// Nor is a URL one, or nothing.
+pub(super) fn text_path(text: &str) -> Result<PathBuf, String> {
+    refuse_home(text).map_err(|error| error.to_string())?;
+    let is_url = text.contains("://") || text.parse::<StoreLocation>().is_err();
+    match text {
+        "" => Err("it is empty; leave it out, or name a directory".into()),
+        _ if is_url => {
+            Err("it must be a directory of this machine; checkpoints go elsewhere by --checkpoint-store".into())
+        }
+        text => Ok(text.into()),
+    }
 }
 
 /// A time in seconds; read from a plain number or from text with units (`90s`, `10m`, `1h 30m`).

@@ -8,7 +8,7 @@
 use crate::config::compute::Compute;
 use crate::fit::calibration::{self, Workload};
 use crate::learn::compute::{ComputeDevice, DeviceChoice, DeviceError};
-use impala_common::process::errors;
+use impala_common::process::errors::{self, Level};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,9 +184,8 @@ pub fn wait_until_idle() {
     let is_idle = || UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).iter().all(JoinHandle::is_finished);
     while !is_idle() && began.elapsed() < IDLE_TIME_MAX {
         if !is_told && began.elapsed() > IDLE_TIME_QUIET {
-            errors::tell(format_args!(
-                "waiting for the GPU's driver, which still compiles for the measurement of --device auto"
-            ));
+            let text = "waiting for the GPU's driver, which still compiles for the measurement of --device auto";
+            errors::tell(Level::Info, text);
             is_told = true;
         }
         std::thread::sleep(Duration::from_millis(5));

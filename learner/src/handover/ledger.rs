@@ -5,7 +5,7 @@
 //! actor registers again, or from its farewell. What an actor had produced but not delivered when it was killed is never
 //! heard of: at most `in_flight_max + 1` trajectories.
 
-pub use impala_common::account::{Account, Disposition};
+pub use impala_common::account::{Account, COUNT_MAX, Disposition};
 use impala_common::ids::{Incarnation, Sequence};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -14,11 +14,14 @@ use std::sync::{Mutex, MutexGuard};
 /// lies about its count can do to the account.
 pub const PRODUCED_MAX: u64 = 1 << 48;
 
-/// A trajectory came twice, or out of order.
+/// Most trajectories that can be missing between two that came: a few windows of them get lost with each connection.
+const GAP_MAX: u64 = 1 << 20;
+
+/// A count that cannot be, as it would be one of trajectories that came twice, or that nobody has heard of.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("trajectory {sequence} came where {expected} or a later one was expected")]
-pub struct OutOfOrder {
-    sequence: Sequence,
+#[error("{count}, expected {expected} to {}", expected + GAP_MAX)]
+pub struct Miscounted {
+    count: u64,
     expected: u64,
 }
 
@@ -49,27 +52,26 @@ impl Ledger {
         Self { state: Mutex::new(State { account, ..State::default() }) }
     }
 
-    /// An incarnation registers, having produced `produced` so far. If it is new here, its past was another learner's.
+    /// An incarnation registers, having produced `produced` so far. If it is new here, its past was another learner's; so it is if it
+    /// has produced far more than it had.
     pub fn register(&self, incarnation: Incarnation, produced: Sequence) {
         let mut state = self.lock();
         state.know(incarnation, produced.0);
-        state.catch_up(incarnation, produced.0);
+        if state.catch_up(incarnation, produced.0).is_err_and(|miscounted| produced.0 > miscounted.expected) {
+            state.next.insert(incarnation, produced.0);
+        }
     }
 
     /// A trajectory arrives; those skipped before it are lost.
     ///
     /// # Errors
-    /// Its sequence has been seen or passed already; the account is unchanged.
-    pub fn arrive(&self, incarnation: Incarnation, sequence: Sequence) -> Result<(), OutOfOrder> {
+    /// Its sequence has been seen or passed already, or leaves out more than can be; the account is unchanged.
+    pub fn arrive(&self, incarnation: Incarnation, sequence: Sequence) -> Result<(), Miscounted> {
         let mut state = self.lock();
         // One that is not known any more has nothing to make up for.
-        let expected = state.know(incarnation, sequence.0);
-        // The largest sequence could not be followed by another: no actor reaches it honestly.
-        if sequence.0 < expected || sequence.0 == u64::MAX {
-            return Err(OutOfOrder { sequence, expected });
-        }
-        state.catch_up(incarnation, sequence.0);
-        state.account.produced = state.account.produced.saturating_add(1);
+        state.know(incarnation, sequence.0);
+        state.catch_up(incarnation, sequence.0)?;
+        state.account.produced += 1;
         state.next.insert(incarnation, sequence.0 + 1);
         Ok(())
     }
@@ -85,12 +87,16 @@ impl Ledger {
     }
 
     /// An incarnation leaves, having produced `produced` in all.
-    pub fn farewell(&self, incarnation: Incarnation, produced: Sequence) {
+    ///
+    /// # Errors
+    /// It cannot have produced so many; the account is unchanged.
+    pub fn farewell(&self, incarnation: Incarnation, produced: Sequence) -> Result<(), Miscounted> {
         let mut state = self.lock();
         state.know(incarnation, produced.0);
-        state.catch_up(incarnation, produced.0);
+        state.catch_up(incarnation, produced.0)?;
         // Should it come back, it tells how many it has produced by then.
         state.next.remove(&incarnation);
+        Ok(())
     }
 
     /// The account now.
@@ -119,14 +125,17 @@ impl State {
         next
     }
 
-    /// Counts what lies between the next expected sequence and `produced` as produced and lost.
-    fn catch_up(&mut self, incarnation: Incarnation, produced: u64) {
+    /// Counts what lies between the next expected sequence and `produced` as produced and lost. Peers that lie about their counts must
+    /// not be able to make ours one that no checkpoint can have.
+    fn catch_up(&mut self, incarnation: Incarnation, produced: u64) -> Result<(), Miscounted> {
         let next = self.next.entry(incarnation).or_insert(0);
-        let gap = produced.saturating_sub(*next);
+        let miscounted = Miscounted { count: produced, expected: *next };
+        let gap = produced.checked_sub(*next).filter(|gap| *gap <= GAP_MAX).ok_or(miscounted)?;
         *next += gap;
-        // Peers that lie about their counts must not be able to overflow ours.
-        self.account.produced = self.account.produced.saturating_add(gap);
-        self.account.lost = self.account.lost.saturating_add(gap);
+        let gap = gap.min((COUNT_MAX / 2).saturating_sub(self.account.produced));
+        self.account.produced += gap;
+        self.account.lost += gap;
+        Ok(())
     }
 }
 
@@ -146,7 +155,7 @@ mod tests {
         assert_eq!(ledger.account().in_flight(), 2);
         ledger.settle(Disposition::Trained);
         ledger.settle(Disposition::Stale);
-        ledger.farewell(FIRST, Sequence(6));
+        ledger.farewell(FIRST, Sequence(6)).unwrap();
         let account = ledger.account();
         assert_eq!(account, Account { produced: 6, trained: 1, refused_stale: 1, lost: 4, ..Account::default() });
         assert_eq!(account.in_flight(), 0);
@@ -163,6 +172,36 @@ mod tests {
         ledger.register(Incarnation(11), Sequence(500));
         ledger.arrive(Incarnation(11), Sequence(500)).unwrap();
         assert_eq!(ledger.account().produced, 3);
+    }
+
+    #[test]
+    fn counts_that_cannot_be_change_nothing() {
+        let ledger = Ledger::default();
+        ledger.register(FIRST, Sequence(0));
+        ledger.arrive(FIRST, Sequence(0)).unwrap();
+        let before = ledger.account();
+        assert!(ledger.arrive(FIRST, Sequence(GAP_MAX + 2)).is_err());
+        assert!(ledger.farewell(FIRST, Sequence(PRODUCED_MAX)).is_err());
+        let error = ledger.farewell(FIRST, Sequence(0)).unwrap_err().to_string();
+        assert_eq!(error, "0, expected 1 to 1048577");
+        // It was with another learner meanwhile, for years.
+        ledger.register(FIRST, Sequence(PRODUCED_MAX));
+        assert_eq!(ledger.account(), before);
+        ledger.arrive(FIRST, Sequence(PRODUCED_MAX)).unwrap();
+        assert_eq!(ledger.account().produced, 2);
+    }
+
+    #[test]
+    fn no_peer_makes_an_account_that_a_checkpoint_cannot_have() {
+        let account = Account { produced: COUNT_MAX / 2 - 5, trained: 7, ..Account::default() };
+        let ledger = Ledger::resumed(account);
+        for incarnation in 0..10 {
+            ledger.register(Incarnation(incarnation), Sequence(0));
+            ledger.farewell(Incarnation(incarnation), Sequence(GAP_MAX)).unwrap();
+        }
+        let account = ledger.account();
+        assert_eq!(account.produced, COUNT_MAX / 2);
+        account.validate().unwrap();
     }
 
     #[test]
@@ -206,7 +245,7 @@ mod tests {
         let ledger = Ledger::default();
         ledger.register(FIRST, Sequence(0));
         ledger.arrive(FIRST, Sequence(0)).unwrap();
-        ledger.farewell(FIRST, Sequence(1));
+        ledger.farewell(FIRST, Sequence(1)).unwrap();
         ledger.arrive(FIRST, Sequence(1)).unwrap();
         assert_eq!(ledger.account(), Account { produced: 2, ..Account::default() });
     }

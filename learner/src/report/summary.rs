@@ -5,12 +5,15 @@ use super::shares::Shares;
 use crate::handover::ledger::Account;
 use crate::handover::progress::{Progress, Solved, Tries, Verified, Vitals};
 use crate::handover::tally::ActorLag;
+use crate::report::sinks::console;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
+use impala_common::process::errors::{self, Level};
 use impala_policy::evaluate::{Mode, Score};
 use impala_store::write_whole;
 use serde::Serialize;
+use serde_json::json;
 use std::fmt::{self, Display};
 use std::process::ExitCode;
 
@@ -221,13 +224,14 @@ impl Summary {
 
     /// What came of the tries to verify the policy, in a line; nothing where none was made.
     fn describe_tries(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tries { count, best_mean, verified, .. } = &self.verification;
+        let Tries { best_mean, verified, .. } = &self.verification;
+        let count = self.verification.for_this_goal();
         match (verified, count) {
             (Some(Verified { mode, score, .. }), 1) => writeln!(f, "{}", evaluation_line(*mode, score)),
             (Some(Verified { mode, score, .. }), _) => writeln!(f, "{}, at try {count}", evaluation_line(*mode, score)),
             (None, 0) => Ok(()),
             (None, _) => {
-                let (mode, plural) = (self.evaluation, if *count == 1 { "" } else { "s" });
+                let (mode, plural) = (self.evaluation, if count == 1 { "" } else { "s" });
                 let best = best_mean.map_or("-".into(), |mean| format!("{mean:.2}"));
                 let did = format!("{count} {mode} evaluation{plural} did not: best {best}");
                 writeln!(f, "verification  the training mean reached the goal, but {did}")
@@ -249,6 +253,18 @@ pub fn evaluation_line(mode: Mode, score: &Score) -> String {
 /// A summary, or one to which a program has added something, for people: with the directory of the run.
 pub fn text(run_dir: &RunDir, report: &impl Display) -> String {
     format!("{report}\nrun           {}\n", run_dir.path().display())
+}
+
+/// Prints it on standard output: for people, or where logs are JSON as a line of such a log.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::Result<()> {
+    if !errors::is_json() {
+        return console::print(&text(run_dir, report));
+    }
+    let (run, message) = (run_dir.path().display().to_string(), "the run is over");
+    console::print(&format!("{}\n", errors::json(Level::Info, message, json!({ "run": run, "summary": report }))))
 }
 
 /// Leaves it in the run's directory as `summary.txt` and `summary.json`.

@@ -24,6 +24,9 @@ pub enum CheckpointStoreError {
     /// The store cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// Nothing can be waited for.
+    #[error("cannot wait for the checkpoint store: {0}; allow this process more open files (`ulimit -n`)")]
+    Runtime(std::io::Error),
     /// The newest checkpoint is sound, but this program cannot train on its environment.
     #[error("{location}/{name}: its {reason}; resume it with the program that registers this environment")]
     Environment {
@@ -191,6 +194,11 @@ impl CheckpointStore {
     pub async fn take(self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
         let (store, possession) = self.store.take(claim, told).await?;
         Ok((Self { store }, possession))
+    }
+
+    /// Whether both are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        self.store.is(&other.store)
     }
 
     /// Whether they lie in this very directory.

@@ -59,6 +59,19 @@ pub enum ResumeError {
         /// Where its checkpoints were looked for.
         store: String,
     },
+    /// A directory has checkpoints of its own, and others were named.
+    #[error(
+        "{} has checkpoints in {own}, and {named} is named for them: leave one of the two out, or name another place",
+        run_dir.display()
+    )]
+    Elsewhere {
+        /// The run's directory.
+        run_dir: PathBuf,
+        /// Where its checkpoints lie.
+        own: String,
+        /// Where they were to lie.
+        named: String,
+    },
     /// Another process works on the run.
     #[error(transparent)]
     Held(#[from] Held),
@@ -163,6 +176,7 @@ impl Beginning {
         let location = given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty());
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
         let store = place_of(location.as_ref(), run_dir.as_deref())?;
+        refuse_others(run_dir.as_deref(), store.as_ref())?;
         if let Some(store) = &store
             && let Some(newest) = wait_for(store.newest(registry))?
         {
@@ -189,7 +203,7 @@ impl Beginning {
         let is_url = origin::is_url;
         let named = given.output.run_dir.clone().filter(|path| !path.as_os_str().is_empty());
         let run_dir = match (resume.filter(|run| !is_url(run)), named) {
-            (Some(run), Some(run_dir)) if run_dir != Path::new(run) => {
+            (Some(run), Some(run_dir)) if !is_same(&run_dir, Path::new(run)) => {
                 return Err(ResumeError::TwoRuns { run: run.to_owned(), run_dir });
             }
             (Some(run), _) => Some(origin::run_dir(run)),
@@ -201,6 +215,7 @@ impl Beginning {
         };
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
         let store = place_of(location.as_ref(), run_dir.as_deref())?;
+        refuse_others(run_dir.as_deref(), store.as_ref())?;
         let look = async |store: &CheckpointStore| {
             let names = store.names().await?;
             Ok((store.newest_of(names.clone(), registry).await?, names))
@@ -324,6 +339,11 @@ fn recorded_location(run_dir: &Path) -> Option<StoreLocation> {
     config::read(&run_dir.join(CONFIG_FILE)).ok()?.checkpoints.checkpoint_store
 }
 
+fn is_same(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    one == other || whole(one).ok().zip(whole(other).ok()).is_some_and(|(one, other)| one == other)
+}
+
 /// Where the checkpoints of a run lie whose place was named, if it was.
 fn place_of(
     location: Option<&StoreLocation>,
@@ -334,6 +354,20 @@ fn place_of(
         (None, Some(run_dir)) => Some(default_store(run_dir)),
         (None, None) => None,
     })
+}
+
+/// Refuses checkpoints of another run than that in a directory, which has some.
+fn refuse_others(run_dir: Option<&Path>, store: Option<&CheckpointStore>) -> Result<(), ResumeError> {
+    let (Some(run_dir), Some(store)) = (run_dir, store) else { return Ok(()) };
+    let own = place_of(recorded_location(run_dir).as_ref(), Some(run_dir))?;
+    for own in own.into_iter().chain([default_store(run_dir)]).filter(|own| !own.is(store)) {
+        // One that cannot be read is no other run's either.
+        if wait_for(async { Ok(own.names().await?) }).is_ok_and(|names| !names.is_empty()) {
+            let (run_dir, own, named) = (run_dir.to_owned(), own.to_string(), store.to_string());
+            return Err(ResumeError::Elsewhere { run_dir, own, named });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to begin a run in a directory that has results of one whose checkpoints are not where they were looked for.
@@ -379,7 +413,7 @@ pub fn default_store(run_dir: &Path) -> CheckpointStore {
 /// Reads a store before there is any other runtime.
 fn wait_for<T>(reading: impl Future<Output = Result<T, CheckpointStoreError>>) -> Result<T, CheckpointStoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a thread can wait for a store").block_on(reading)
+    runtime.map_err(CheckpointStoreError::Runtime)?.block_on(reading)
 }
 
 #[cfg(test)]

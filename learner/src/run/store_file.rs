@@ -17,7 +17,7 @@ pub(super) fn write(run_dir: &Path, location: &StoreLocation) -> io::Result<()> 
     let file = run_dir.join(NAME);
     let written = write_whole(&file, format!("{location}\n"));
     // On a full or read-only disk a run that goes on has it from before.
-    if written.is_err() && std::fs::read_to_string(&file).is_ok_and(|text| text.trim_end() == location) {
+    if written.is_err() && std::fs::read_to_string(&file).is_ok_and(|text| text.strip_suffix('\n') == Some(&location)) {
         return Ok(());
     }
     written
@@ -26,7 +26,7 @@ pub(super) fn write(run_dir: &Path, location: &StoreLocation) -> io::Result<()> 
 /// What the file in `run_dir` says; nothing without one.
 pub(super) fn read(run_dir: &Path) -> Option<StoreLocation> {
     let text = std::fs::read_to_string(run_dir.join(NAME)).ok()?;
-    let text = text.trim_end();
+    let text = text.strip_suffix('\n').unwrap_or(&text);
     let is_inside = !text.contains("://") && Path::new(text).is_relative();
     let text = if is_inside { run_dir.join(text).to_str()?.to_owned() } else { text.to_owned() };
     text.parse().ok()
@@ -55,7 +55,9 @@ mod tests {
         };
         let here = std::env::current_dir().unwrap();
         assert_eq!(told("ck"), here.join("ck").to_str().unwrap());
-        assert_eq!(told("/somewhere/ck"), "/somewhere/ck");
+        for odd in ["/somewhere/ck", "/somewhere/ck ", "/some\nwhere"] {
+            assert_eq!(told(odd), odd);
+        }
         assert_eq!(told("s3://bucket/x"), "s3://bucket/x");
         let inside = directory.path().join("mine");
         assert_eq!(told(inside.to_str().unwrap()), inside.to_str().unwrap());

@@ -40,6 +40,10 @@ const REQUEST_COST: f64 = 4096.0;
 pub(super) const VERSION_COST: f64 = 16_384.0;
 /// What a connection costs.
 const CONNECTION_COST: f64 = 8192.0;
+/// Connections that are accepted in a second, and at once after a rest; later ones wait. Whatever those that are here cost.
+const ARRIVALS: (f64, f64) = (320.0, 2048.0);
+/// A connection is one of actors at work as long as it brought a trajectory within this time.
+const WORK_MAX: Duration = Duration::from_secs(600);
 /// What one connection may cost in a second beyond what is free, bytes: a few percent of a network thread.
 const EACH_PER_SECOND: f64 = 1_048_576.0;
 /// What it may cost at once, when it begins: 2,000 requests of 1,000 actors.
@@ -63,6 +67,7 @@ pub struct Peers {
     connections: Mutex<Connections>,
     /// What everybody who sends no trajectories uses up together.
     shared: Mutex<Rate>,
+    arrivals: Mutex<Rate>,
     requests: AtomicUsize,
     turns: Turns,
 }
@@ -94,6 +99,7 @@ impl Peers {
             window_bytes: sizes.window as f64,
             connections: Mutex::new(connections),
             shared: Mutex::new(Rate::new(ALL_PER_SECOND, ALL_BURST, now)),
+            arrivals: Mutex::new(Rate::new(ARRIVALS.0, ARRIVALS.1, now)),
             requests: AtomicUsize::new(0),
             turns: Turns::new(sizes.weights),
         })
@@ -104,10 +110,11 @@ impl Peers {
         self.connections_max
     }
 
-    /// A connection came; also tells how long to wait until the next is accepted. Where there are too many, the one that has been
-    /// idle longest makes room: whoever is here to act has requests open.
+    /// A connection came; also tells how long to wait until the next is accepted. Where there are too many, one makes room: of those
+    /// by which no actor works the one that did nothing for longest.
     pub fn connect(self: &Arc<Self>, now: Instant) -> (Arc<Peer>, Duration) {
-        let wait = self.charge(CONNECTION_COST, now);
+        self.charge(CONNECTION_COST, now);
+        let wait = self.arrivals.lock().expect("no holder of the arrivals panics").take(1.0, now);
         let mut connections = self.lock();
         let id = connections.next;
         connections.next += 1;
@@ -122,10 +129,10 @@ impl Peers {
         }
         if is_full {
             let others = self.all().into_iter().filter(|other| other.id() != id);
-            let victim = others.min_by_key(|other| other.worth());
+            let victim = others.min_by_key(|other| other.worth(now));
             victim.iter().for_each(|victim| victim.close("too many connections"));
         }
-        (peer, wait.min(Duration::from_secs(1)))
+        (peer, wait)
     }
 
     /// Closes whoever does not come to the point; to be called about once a second.
@@ -148,11 +155,11 @@ impl Peers {
 
     /// A request begins, if there may be another one. Where there are too many, the connection goes that has had one the longest that
     /// is no actor's stream: answers take milliseconds. Those of actors are the last.
-    fn begin_request(&self) -> bool {
+    fn begin_request(&self, now: Instant) -> bool {
         let is_one_more = self.requests.fetch_add(1, Ordering::Relaxed) < REQUESTS_MAX;
         if !is_one_more {
             self.end_request();
-            let asking = self.all().into_iter().filter_map(|peer| Some((peer.longest_call()?, peer)));
+            let asking = self.all().into_iter().filter_map(|peer| Some((peer.longest_call(now)?, peer)));
             let victim = asking.min_by_key(|(since, _)| *since);
             victim.iter().for_each(|(_, victim)| victim.close("too many requests are open"));
         }

@@ -1,18 +1,18 @@
 //! One actor's trajectory stream, from `open` to `farewell`.
 
 use super::Shared;
-use super::peers::{Peer, VERSION_COST, sending_cost};
+use super::peers::{Peer, VERSION_COST, now, sending_cost};
 use crate::handover::admission::{Admitted, Reply, Ticket};
 use crate::handover::ledger::{Disposition, PRODUCED_MAX};
 use crate::service::registry::Member;
 use impala_common::agreement::IN_FLIGHT_MAX;
-use impala_common::ids::Sequence;
-use impala_common::trajectory::Trajectory;
+use impala_common::ids::{Sequence, Session};
+use impala_common::trajectory::{RolloutTime, Trajectory};
 use impala_common::wire::{pb, session_from_pb, trajectory_from_pb};
 use pb::push_request::Message;
 use prost::Message as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -22,6 +22,8 @@ pub(super) const REPLIES: usize = IN_FLIGHT_MAX + 8;
 
 /// Time that a stream has for its first message.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most that an actor may have waited for its stream, as it says: for a learner that was gone.
+const WAITED_MAX: Duration = Duration::from_secs(3600);
 /// Observations beyond this size, bytes, are parsed off the async runtime: below it takes some 100 microseconds.
 const PARSE_INLINE_MAX: usize = 1 << 19;
 
@@ -63,13 +65,26 @@ pub(super) async fn serve(
         let _ = replies.send(Reply::UnknownSession).await;
         return;
     };
-    tracing::info!(actor = %member.name, index = %member.actor_index, "an actor connected");
+    let opened_at = now();
+    if shared.log.may_tell() {
+        tracing::info!(actor = member.name, index = %member.actor_index, "an actor connected");
+    }
     let delivery = member.delivery;
     let here = (peer.pushing(), (!delivery.is_stored).then(|| shared.wanted.want(delivery.encoding)));
     let _ = replies.send(Reply::Opened(delivery)).await;
     let window = Arc::new(Semaphore::new(shared.registry.template().in_flight_max));
-    let mut connection =
-        Connection { shared: &shared, peer: &peer, member: &member, replies: &replies, window, over, has_sent: false };
+    let mut connection = Connection {
+        shared: &shared,
+        peer: &peer,
+        member: &member,
+        session: opened,
+        replies: &replies,
+        window,
+        over,
+        has_sent: false,
+        told: Duration::ZERO,
+        opened: opened_at,
+    };
     let end = connection.run(inbound).await;
     let is_missed = connection.has_sent;
     drop(here);
@@ -84,15 +99,16 @@ pub(super) async fn serve(
 
 /// `is_missed`: whether it has sent a trajectory, without whose successors a deterministic run cannot go on.
 fn report(shared: &Shared, member: &Member, end: &End, is_missed: bool) {
-    let (actor, index) = (&member.name, member.actor_index);
+    let (actor, index) = (member.name.as_str(), member.actor_index);
     match end {
-        End::Farewell => tracing::info!(%actor, %index, "an actor left"),
-        End::Replaced => tracing::info!(%actor, %index, "an actor has registered anew: its stream from before ends"),
+        _ if !shared.log.may_tell() => {}
+        End::Farewell => tracing::info!(actor, %index, "an actor left"),
+        End::Replaced => tracing::info!(actor, %index, "an actor has registered anew: its stream from before ends"),
         End::Closed => {
-            tracing::warn!(%actor, %index, "the stream of an actor ended without farewell: it died, or fell silent");
+            tracing::warn!(actor, %index, "the stream of an actor ended without farewell: it died, or fell silent");
         }
-        End::Broken(error) => tracing::warn!(%actor, %index, %error, "an actor was lost"),
-        End::Violation(error) => tracing::warn!(%actor, %index, %error, "an actor broke the contract"),
+        End::Broken(error) => tracing::warn!(actor, %index, %error, "an actor was lost"),
+        End::Violation(error) => tracing::warn!(actor, %index, %error, "an actor broke the contract"),
     }
     // The place of one that has sent nothing is free for another.
     if is_missed && shared.registry.template().lockstep.is_some() && !shared.standing.is_finished() {
@@ -112,6 +128,10 @@ struct Connection<'a> {
     over: CancellationToken,
     /// Whether a trajectory was taken.
     has_sent: bool,
+    session: Session,
+    opened: Instant,
+    /// What its actor says its trajectories took, in all.
+    told: Duration,
 }
 
 impl Connection<'_> {
@@ -144,12 +164,18 @@ impl Connection<'_> {
                         return End::Violation(violation);
                     }
                     let incarnation = self.member.incarnation;
-                    self.shared.ledger.farewell(incarnation, Sequence(produced));
-                    return End::Farewell;
+                    return match self.shared.ledger.farewell(incarnation, Sequence(produced)) {
+                        Ok(()) => End::Farewell,
+                        Err(error) => End::Violation(format!("a farewell after so many trajectories: {error}")),
+                    };
                 }
                 Some(Message::WeightsDamaged(_)) if self.member.delivery.with_receipts => {
-                    let actor = &self.member.name;
-                    tracing::warn!(%actor, "an actor could not read its weights; it is sent everything");
+                    if self.shared.log.may_tell() {
+                        let actor = self.member.name.as_str();
+                        tracing::warn!(actor, "an actor could not read its weights; it is sent everything");
+                    }
+                    // What it costs is paid before the next message is read.
+                    self.peer.cost(VERSION_COST, now());
                     let _ = self.replies.send(Reply::WeightsDamaged).await;
                 }
                 Some(Message::Open(_) | Message::WeightsDamaged(_)) | None => {
@@ -212,8 +238,10 @@ impl Connection<'_> {
                 return Err(format!("trajectory {sequence}: expected {expected}, a deterministic run misses none"));
             }
         }
-        ledger.arrive(incarnation, sequence).map_err(|e| e.to_string())?;
-        self.has_sent = true;
+        ledger.arrive(incarnation, sequence).map_err(|error| format!("trajectory {error}"))?;
+        if !std::mem::replace(&mut self.has_sent, true) {
+            self.shared.registry.works(self.session);
+        }
         let mut ticket = Ticket::new(actor_index, incarnation, sequence, ledger.clone(), self.replies.clone());
         let trajectory = match self.parse(message).await {
             Ok((trajectory, place)) => {
@@ -233,9 +261,21 @@ impl Connection<'_> {
         }
         // It makes up for the version that it was made with, where that came by a stream of its own.
         let version = if self.member.delivery.with_receipts { 0.0 } else { VERSION_COST };
-        self.peer.delivered(sending_cost(message.encoded_len()) + version);
+        self.peer.pushed(sending_cost(message.encoded_len()) + version, now());
+        let trajectory = self.within_its_time(trajectory);
         self.shared.queue.put(Admitted { trajectory, ticket }).await;
         Ok(())
+    }
+
+    /// What an actor says that its trajectories took, one after the other, is no more than has passed, and what it may have waited for
+    /// this stream: a figure that cannot be is no figure.
+    fn within_its_time(&mut self, trajectory: Trajectory) -> Trajectory {
+        let told = self.told.saturating_add(trajectory.time().total());
+        if told > now().saturating_duration_since(self.opened) + WAITED_MAX {
+            return trajectory.with_time(RolloutTime::default());
+        }
+        self.told = told;
+        trajectory
     }
 }
 

@@ -71,12 +71,9 @@ pub enum RegisterError {
         /// Actors of the run.
         actors: u32,
     },
-    /// Somebody has registered for the place and may still come.
-    #[error("the place is kept for an actor that has registered and not come yet, for at most {seconds} s: ask again")]
-    Reserved {
-        /// How long places are kept.
-        seconds: u64,
-    },
+    /// Somebody has the place who may not need it.
+    #[error("the place is kept for an actor that has registered and sent nothing yet: ask again")]
+    Reserved,
     /// Another live process holds the index.
     #[error("actor index {index} is held by the live actor `{holder}`: choose another --index, or none")]
     Taken {
@@ -189,6 +186,19 @@ impl Registry {
         Some((member, over))
     }
 
+    /// A connected actor has sent its first trajectory: its place is its own.
+    pub fn works(&self, session: Session) {
+        self.lock().works(session);
+    }
+
+    /// In a deterministic run, the connected actors that have sent nothing yet, by index.
+    pub fn awaited(&self) -> Vec<(ActorIndex, String)> {
+        let seats = self.lock();
+        let mut awaited: Vec<_> = seats.idle().map(|member| (member.actor_index, member.name.clone())).collect();
+        awaited.sort_unstable();
+        awaited
+    }
+
     /// The stream that [`Registry::connect`] opened has ended; its index is free for others.
     pub fn disconnect(&self, session: Session) {
         self.lock().remove(session);
@@ -222,8 +232,9 @@ impl Registry {
             return Err(RegisterError::Bounds { field: "name", value: format!("of {name_len} bytes"), requirement });
         }
         // It appears in logs and on terminals.
-        if registration.actor_name.chars().any(char::is_control) {
-            let (value, requirement) = (format!("{:?}", registration.actor_name), "no control characters".to_owned());
+        if !registration.actor_name.chars().all(is_printed) {
+            let requirement = "only characters that are seen where they stand".to_owned();
+            let value = registration.actor_name.escape_debug().to_string();
             return Err(RegisterError::Bounds { field: "name", value, requirement });
         }
         let produced = registration.produced.0;
@@ -266,7 +277,7 @@ impl Registry {
         let now = Instant::now().into_std();
         self.lock().seat(member, wanted, bound, now).map_err(|reason| match (reason, wanted) {
             (NoSeat::Taken { holder }, Some(index)) => RegisterError::Taken { index, holder },
-            (NoSeat::Reserved, _) => RegisterError::Reserved { seconds: seats::RESERVATION.as_secs() },
+            (NoSeat::Reserved, _) => RegisterError::Reserved,
             _ => RegisterError::Full { actors: bound },
         })
     }
@@ -274,6 +285,11 @@ impl Registry {
     fn lock(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().expect("no holder of the seats panics")
     }
+}
+
+/// Whether a character shows itself, and nothing else: neither controls nor what turns, joins or hides others.
+fn is_printed(character: char) -> bool {
+    ['\\', '"', '\''].contains(&character) || character.escape_debug().eq([character])
 }
 
 #[cfg(test)]
@@ -354,11 +370,16 @@ mod tests {
             |name, incarnation| Registration { actor_index: Some(ActorIndex(3)), ..registration(name, incarnation) };
         let first = register(&registry, &wanted("a", 1));
         let error = registry.register(&wanted("b", 2), true).unwrap_err();
-        assert_eq!(error, RegisterError::Reserved { seconds: 10 });
+        assert_eq!(error, RegisterError::Reserved);
         let again = register(&registry, &wanted("a", 1));
         assert!(registry.connect(first.session).is_none());
         assert_eq!(registry.connect(again.session).unwrap().0.actor_index, ActorIndex(3));
         assert!(registry.connect(again.session).is_none());
+        // It has sent nothing, and may never do.
+        assert_eq!(registry.awaited(), [(ActorIndex(3), "a".to_owned())]);
+        assert_eq!(registry.register(&wanted("b", 2), true).unwrap_err(), RegisterError::Reserved);
+        registry.works(again.session);
+        assert_eq!(registry.awaited(), []);
         let error = registry.register(&wanted("b", 2), true).unwrap_err();
         assert_eq!(error, RegisterError::Taken { index: ActorIndex(3), holder: "a".into() });
     }
@@ -372,7 +393,17 @@ mod tests {
             registry.register(&registration, true).unwrap_err().to_string()
         };
         assert!(error(|r| r.protocol_version = 1).contains("version 1, the learner 2"));
-        assert!(error(|r| r.actor_name = "a\u{1b}[2J".into()).contains("no control characters"));
+        for (name, told) in [("a\u{1b}[2J", "a\\u{1b}[2J"), ("a\u{202e}b", "a\\u{202e}b"), ("a\u{200b}", "a\\u{200b}")]
+        {
+            let request = Registration { actor_name: name.into(), ..registration("x", 9) };
+            let refused = registry.register(&request, true).unwrap_err().to_string();
+            assert!(refused.contains(told) && refused.contains("that are seen where they stand"), "{refused}");
+        }
+        let harmless =
+            Registration {
+                actor_name: "O'Hara \\ \"Zoë\" 東京-7".into(), protocol_version: 1, ..registration("x", 9)
+            };
+        assert!(registry.register(&harmless, true).unwrap_err().to_string().contains("version 1"));
         let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
         assert!(catch_only.contains("trains cartpole-v1") && catch_only.contains("offers catch"), "{catch_only}");
         let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
@@ -383,6 +414,8 @@ mod tests {
         let only = register(&registry, &registration("a", 1));
         assert!(error(|_| ()).contains("ask again"));
         registry.connect(only.session).unwrap();
+        assert!(error(|_| ()).contains("ask again"));
+        registry.works(only.session);
         assert!(error(|_| ()).contains("all of its 1 actors"));
     }
 

@@ -1,5 +1,6 @@
 //! A stage: a named thread whose end, by return or by panic, can be awaited.
 
+use anyhow::Context;
 use impala_common::process::panics;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
@@ -18,13 +19,14 @@ pub struct Stage<T> {
 pub fn spawn<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<Stage<T>> {
+) -> anyhow::Result<Stage<T>> {
     let (sender, end) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
         // The unwound state is dropped with the closure: nobody sees it half-changed.
         let result = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panics::message(panic.as_ref()));
         let _ = sender.send(result);
-    })?;
+    });
+    let thread = thread.with_context(|| format!("cannot start the thread `{name}`"))?;
     Ok(Stage { end, thread: Some(thread) })
 }
 

@@ -73,7 +73,7 @@ async fn a_repeated_trajectory_ends_its_stream_and_is_not_counted_twice() {
     actor.train(0).await;
     actor.push_this(trajectory(1, 0)).await;
     let answer = actor.violation().await;
-    assert_eq!(answer, "trajectory 1 came where 2 or a later one was expected");
+    assert_eq!(answer, "trajectory 1, expected 2 to 1048578");
     assert_eq!(learner.stop().await, Account { produced: 2, trained: 2, ..Account::default() });
 }
 

@@ -1,5 +1,6 @@
 //! Deterministic runs.
 
+use impala_common::status::RunState;
 use impala_common::wire::pb;
 use impala_harness::fake_actor::{FakeActor, receipt, registration};
 use impala_harness::test_learner::{Ended, TestLearner, given, settings};
@@ -111,7 +112,19 @@ async fn losing_an_actor_ends_the_run_and_names_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_is_room_for_exactly_the_agreed_actors() {
     let learner = TestLearner::start(deterministic()).await;
-    let actors = [join(&learner, 0).await, join(&learner, 1).await];
+    let mut actors = [join(&learner, 0).await, join(&learner, 1).await];
+    // Who has a place and sends nothing may never do so.
+    let status = learner.register(registration("third", 3)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+    let reason = learner.status_in(RunState::Training).await.reason;
+    assert_eq!(reason, "waiting for the first trajectory of actor 0, `a`");
+    for index in [0, 1] {
+        actors[index as usize].push_this(trajectory(index, 0)).await;
+    }
+    for actor in &mut actors {
+        assert_eq!(actor.receipt().await, (0, pb::Disposition::Trained));
+    }
+    assert_eq!(learner.status_in(RunState::Training).await.reason, "");
     let status = learner.register(registration("third", 3)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
     assert!(status.message().contains("all of its 2 actors"), "{status}");

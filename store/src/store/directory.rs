@@ -6,9 +6,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Made when the first file is written.
 #[derive(Clone, Debug)]
-pub(super) struct Directory(pub(super) PathBuf);
+pub(super) struct Directory {
+    pub(super) path: PathBuf,
+    /// It was made then, and is not made again where somebody has moved it: another process might be at work there. Else it is made
+    /// when a file is written.
+    pub(super) is_taken: bool,
+}
 
 /// Refuses what has no end or is waited for in vain, such as a device or a pipe, perhaps behind a link.
 fn regular(path: &Path) -> io::Result<()> {
@@ -21,8 +25,8 @@ fn regular(path: &Path) -> io::Result<()> {
 impl Directory {
     /// Names of all whole files; none if there is no directory. A link counts as a file: whoever reads it learns where it leads.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
-        let error = |reason| StoreError::File { action: "list", path: self.0.clone(), reason };
-        let entries = match fs::read_dir(&self.0) {
+        let error = |reason| StoreError::File { action: "list", path: self.path.clone(), reason };
+        let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(error)?,
         };
@@ -39,7 +43,7 @@ impl Directory {
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         regular(&path).and_then(|()| fs::read(&path)).map_err(|reason| StoreError::File {
             action: "read",
             path,
@@ -48,19 +52,20 @@ impl Directory {
     }
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.0.join(name);
-        let written = fs::create_dir_all(&self.0).and_then(|()| whole::write_whole(&path, bytes));
+        let path = self.path.join(name);
+        let made = if self.is_taken { Ok(()) } else { fs::create_dir_all(&self.path) };
+        let written = made.and_then(|()| whole::write_whole(&path, bytes));
         written.map_err(|reason| StoreError::File { action: "write", path, reason })
     }
 
     pub(super) fn remove_halves(&self, is_ours: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let error =
-            |reason| StoreError::File { action: "remove half-written files from", path: self.0.clone(), reason };
-        whole::remove_halves(&self.0, is_ours).map_err(error)
+            |reason| StoreError::File { action: "remove half-written files from", path: self.path.clone(), reason };
+        whole::remove_halves(&self.path, is_ours).map_err(error)
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         fs::remove_file(&path).map_err(|reason| StoreError::File { action: "remove", path, reason })
     }
 }

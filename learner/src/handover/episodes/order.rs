@@ -6,7 +6,9 @@ use impala_common::trajectory::Episode;
 use std::collections::VecDeque;
 
 /// Most episodes over that are kept, besides [`OVER_MAX_EACH`] for each that runs.
-const OVER_MAX: usize = 1 << 16;
+const OVER_MAX: usize = 1 << 12;
+/// What earlier releases kept, in checkpoints.
+const SAVED_OVER_MAX: usize = 1 << 16;
 /// See [`OVER_MAX`]: 256 for each that runs.
 const OVER_MAX_EACH: usize = 1 << 8;
 
@@ -30,7 +32,8 @@ pub(super) struct Place {
 }
 
 /// The episodes that neither count nor are forgotten yet. Where one without end holds up the others, it is censored as soon as
-/// there are more than 65,536 over, and 256 for each that runs: the number of those that run is that of the environments.
+/// there are more than 4,096 over, and 256 for each that runs, which are as many as there are environments: then it takes hundreds of
+/// times as long as the others do.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EpisodeOrder {
     /// Number of the first place.
@@ -55,6 +58,11 @@ impl EpisodeOrder {
     /// Most places where so many episodes run.
     pub(super) fn len_max(running: usize) -> usize {
         OVER_MAX + running + running * OVER_MAX_EACH
+    }
+
+    /// Most of them in a checkpoint.
+    pub(super) fn saved_len_max(running: usize) -> usize {
+        Self::len_max(running) + SAVED_OVER_MAX
     }
 
     /// An episode begins after all others.

@@ -47,7 +47,7 @@ impl SavedEpisodes {
     /// Says what does not fit.
     pub fn validate(&self, actors: u32, environments: usize) -> Result<(), String> {
         let running = self.actors.len().saturating_mul(environments);
-        let len_max = EpisodeOrder::len_max(running);
+        let len_max = EpisodeOrder::saved_len_max(running);
         if self.order.len() > len_max {
             return Err(format!("{} episodes in their order, at most {len_max}", self.order.len()));
         }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct Tries {
     /// Tries that came to a verdict.
     pub count: u32,
+    /// Those of them that were for another goal.
+    pub earlier: u32,
     /// Frames trained from which the next one may begin.
     pub next: u64,
     /// The best mean return of any.
@@ -50,7 +52,12 @@ impl Tries {
     /// What counts of them where the goal is another one from now on.
     #[must_use]
     pub fn for_another_goal(self) -> Self {
-        Self { count: self.count, ..Self::default() }
+        Self { count: self.count, earlier: self.count, ..Self::default() }
+    }
+
+    /// Tries for the goal of now.
+    pub fn for_this_goal(&self) -> u32 {
+        self.count.saturating_sub(self.earlier)
     }
 
     /// Checks that a run that has come to `updates` can have made these: they may come from a file that somebody made.

@@ -3,7 +3,7 @@
 
 use crate::report::View;
 use anyhow::Context;
-use impala_common::process::errors;
+use impala_common::process::errors::{self, Level};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 /// A line for the person who watches; standard output is left to the results.
 pub fn note(text: &str) {
-    errors::tell(text);
+    errors::tell(Level::Info, text);
 }
 
 fn describe(view: &View<'_>) -> String {

@@ -226,6 +226,32 @@ fn a_run_that_begins_at_a_checkpoint_takes_no_place_of_another() {
     assert!(error.contains("begins a run of its own, but "), "{error}");
 }
 
+#[test]
+fn a_directory_with_checkpoints_takes_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| {
+        let parent = directory.path().join(name);
+        std::fs::create_dir(&parent).unwrap();
+        run(&parent, 5)
+    });
+    let with_store = |store: &Path| {
+        let mut given = in_directory(&one);
+        given.checkpoints.checkpoint_store = Some(store.to_str().unwrap().parse().unwrap());
+        given
+    };
+    let others = other.join(CHECKPOINTS);
+    let url = format!("file://{}", others.display());
+    for (given, resume) in [(with_store(&others), None), (in_directory(&one), Some(url.as_str()))] {
+        let error = Beginning::find(given, resume, &builtin()).unwrap_err().to_string();
+        assert!(error.contains("has checkpoints in ") && error.contains("leave one of the two out"), "{error}");
+    }
+    // Its own under another name are no others.
+    let own = one.join("..").join(one.file_name().unwrap()).join(CHECKPOINTS);
+    assert!(Beginning::find(with_store(&own), None, &builtin()).unwrap().checkpoint().is_some());
+    let again = format!("{}/.", one.display());
+    assert!(Beginning::find(in_directory(&one), Some(&again), &builtin()).unwrap().checkpoint().is_some());
+}
+
 #[tokio::test]
 async fn a_run_that_another_process_went_on_with_meanwhile_is_not_taken_over() {
     let directory = tempfile::tempdir().unwrap();

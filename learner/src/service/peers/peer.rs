@@ -3,7 +3,7 @@
 use super::turns::Turn;
 use super::{
     EACH_BURST, EACH_PER_SECOND, FIRST_REQUEST_MAX, FREE_BYTES, FREE_PER_SECOND, IDLE_MAX, Peers, REQUEST_COST,
-    REQUESTS_EACH_MAX, metrics, now,
+    REQUESTS_EACH_MAX, WORK_MAX, metrics, now,
 };
 use impala_common::channel::rate::Rate;
 use std::collections::BTreeSet;
@@ -31,6 +31,8 @@ struct State {
     own: Rate,
     /// Trajectory streams of registered actors.
     pushing: usize,
+    /// When the last trajectory came.
+    pushed: Option<Instant>,
     requests: usize,
     has_asked: bool,
     /// When the last request began or ended, or the connection came.
@@ -50,6 +52,7 @@ impl Peer {
             charged: 0.0,
             own: Rate::new(EACH_PER_SECOND, EACH_BURST, now),
             pushing: 0,
+            pushed: None,
             requests: 0,
             has_asked: false,
             active: now,
@@ -92,6 +95,12 @@ impl Peer {
         }
     }
 
+    /// A trajectory came that takes so many bytes with all that goes with it.
+    pub fn pushed(&self, bytes: f64, now: Instant) {
+        self.lock().pushed = Some(now);
+        self.delivered(bytes);
+    }
+
     /// A registered actor pushes by this connection, as long as what is returned lives.
     pub fn pushing(self: &Arc<Self>) -> Pushing {
         self.lock().pushing += 1;
@@ -103,16 +112,16 @@ impl Peer {
         self.id
     }
 
-    /// Trajectory streams of registered actors that it has.
-    pub fn actors(&self) -> usize {
-        self.lock().pushing
+    /// Actors that work by it: none before a trajectory came, whatever is open.
+    pub fn actors(&self, now: Instant) -> usize {
+        self.lock().actors(now)
     }
 
     /// A request begins. Refused where too many are open. It costs either way, and what is to be waited for that is told when the
     /// next bytes come.
     pub fn ask(self: &Arc<Self>, lasts: Lasts, now: Instant) -> Option<Call> {
         self.cost(REQUEST_COST, now);
-        if !self.peers.begin_request() {
+        if !self.peers.begin_request(now) {
             return None;
         }
         let mut state = self.lock();
@@ -139,10 +148,10 @@ impl Peer {
 
     /// What goes first where too many requests are open: by its actors, then by the age of its oldest request that is no stream of
     /// a session; nothing where it has none.
-    pub(super) fn longest_call(&self) -> Option<(usize, Instant)> {
+    pub(super) fn longest_call(&self, now: Instant) -> Option<(usize, Instant)> {
         let state = self.lock();
         let (since, _) = state.calls.first()?;
-        Some((state.pushing, *since))
+        Some((state.actors(now), *since))
     }
 
     /// Waits for a turn to send it up to `bytes` of weights; see [`Turns::wait`](super::turns::Turns::wait).
@@ -162,13 +171,13 @@ impl Peer {
         }
         let (deadline, _) = state.deadlines.first()?;
         // Actors are not cut off for what somebody else does who shares their connection: its requests are few all the same.
-        (*deadline <= now && state.pushing == 0).then_some("a request took too long")
+        (*deadline <= now && state.actors(now) == 0).then_some("a request took too long")
     }
 
-    /// What is lost with it: connections that push are worth most, then those with requests, then those that were active last.
-    pub(super) fn worth(&self) -> (usize, bool, Instant) {
+    /// What is lost with it: connections by which actors work are worth most, then those that did something last.
+    pub(super) fn worth(&self, now: Instant) -> (usize, Instant) {
         let state = self.lock();
-        (state.pushing, state.requests > 0, state.active)
+        (state.actors(now), state.active)
     }
 
     /// Closes the connection.
@@ -196,6 +205,11 @@ impl Peer {
 }
 
 impl State {
+    fn actors(&self, now: Instant) -> usize {
+        let is_at_work = self.pushed.is_some_and(|at| now.saturating_duration_since(at) <= WORK_MAX);
+        if is_at_work { self.pushing } else { 0 }
+    }
+
     /// Time pays for what is free, and what was long ago is not given back.
     fn pay(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -238,6 +252,18 @@ pub struct Call {
     peer: Arc<Peer>,
     since: Option<(Instant, u64)>,
     deadline: Option<(Instant, u64)>,
+}
+
+impl Call {
+    /// Who asks.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Whether it is no stream of a session.
+    pub fn is_aside(&self) -> bool {
+        self.since.is_some()
+    }
 }
 
 impl Drop for Call {

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -32,6 +33,13 @@ const PIECE_MAX: usize = 1 << 18;
 /// The call that brings trajectories, whose messages the service bounds by what was agreed.
 const PUSH: &str = "/impala.v1.Learner/PushTrajectories";
 
+/// What calls for descriptions of the service begin with. Their answers are a hundred times as long as the questions.
+const DESCRIBE: &str = "/grpc.reflection.";
+/// Such calls at a time, of all connections.
+const DESCRIPTIONS_MAX: usize = 32;
+/// What a byte of an answer costs that is no actor's: many are sent for few.
+const ANSWER_COST: f64 = 0.25;
+
 /// How long a call may be open.
 fn lasts(path: &str) -> Lasts {
     match path {
@@ -44,11 +52,14 @@ fn lasts(path: &str) -> Lasts {
 
 /// Puts [`Bounded`] around a service; `I` is what sockets tell of themselves.
 #[derive(Clone, Debug)]
-pub struct Bounds<I>(PhantomData<fn() -> I>);
+pub struct Bounds<I> {
+    descriptions: Arc<Semaphore>,
+    info: PhantomData<fn() -> I>,
+}
 
 impl<I> Default for Bounds<I> {
     fn default() -> Self {
-        Self(PhantomData)
+        Self { descriptions: Arc::new(Semaphore::new(DESCRIPTIONS_MAX)), info: PhantomData }
     }
 }
 
@@ -56,7 +67,7 @@ impl<S, I> Layer<S> for Bounds<I> {
     type Service = Bounded<S, I>;
 
     fn layer(&self, service: S) -> Self::Service {
-        Bounded { service, info: PhantomData }
+        Bounded { service, descriptions: self.descriptions.clone(), info: PhantomData }
     }
 }
 
@@ -64,6 +75,8 @@ impl<S, I> Layer<S> for Bounds<I> {
 #[derive(Clone, Debug)]
 pub struct Bounded<S, I> {
     service: S,
+    /// Places of requests for descriptions of the service.
+    descriptions: Arc<Semaphore>,
     info: PhantomData<fn() -> I>,
 }
 
@@ -86,9 +99,12 @@ where
         let info = request.extensions_mut().remove::<ConnectionInfo<I>>();
         let ConnectionInfo { socket, peer } = info.expect("every connection is one of ours");
         let is_push = request.uri().path() == PUSH;
-        let Some(call) = peer.ask(lasts(request.uri().path()), now()) else {
+        let path = request.uri().path();
+        let describing = path.starts_with(DESCRIBE).then(|| self.descriptions.clone().try_acquire_owned());
+        let call = peer.ask(lasts(path), now());
+        let (Some(call), Ok(describing)) = (call, describing.transpose()) else {
             let status = Status::resource_exhausted("too many requests are open: try again later");
-            return Box::pin(std::future::ready(Ok(status.into_http().map(|body| Answer::new(body, None, None)))));
+            return Box::pin(std::future::ready(Ok(status.into_http().map(Answer::refusing))));
         };
         // Where the service looks for addresses.
         request.extensions_mut().insert(socket);
@@ -98,7 +114,13 @@ where
         Box::pin(async move {
             let mut response = answering.await?;
             let turn = response.extensions_mut().remove::<Arc<Turn>>();
-            Ok(response.map(|body| Answer::new(body, Some(call), turn)))
+            Ok(response.map(|body| Answer {
+                body,
+                rest: Bytes::new(),
+                call: Some(call),
+                _turn: turn,
+                _describing: describing,
+            }))
         })
     }
 }
@@ -145,13 +167,15 @@ impl http_body::Body for Timely {
 pub struct Answer {
     body: Body,
     rest: Bytes,
-    _call: Option<Call>,
+    call: Option<Call>,
     _turn: Option<Arc<Turn>>,
+    _describing: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
-    fn new(body: Body, call: Option<Call>, turn: Option<Arc<Turn>>) -> Self {
-        Self { body, rest: Bytes::new(), _call: call, _turn: turn }
+    /// The answer to a call that is not taken.
+    fn refusing(body: Body) -> Self {
+        Self { body, rest: Bytes::new(), call: None, _turn: None, _describing: None }
     }
 }
 
@@ -172,6 +196,9 @@ impl http_body::Body for Answer {
             }
         }
         let piece = this.rest.split_to(this.rest.len().min(PIECE_MAX));
+        if let Some(call) = this.call.as_ref().filter(|call| call.is_aside()) {
+            call.peer().cost(piece.len() as f64 * ANSWER_COST, now());
+        }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -7,6 +7,14 @@ fn peers(handles: usize, now: Instant) -> Arc<Peers> {
     Peers::new(Sizes { window: WINDOW, weights: 1 << 20 }, handles, now)
 }
 
+/// A connection by which so many actors work.
+fn at_work(peers: &Arc<Peers>, actors: usize, now: Instant) -> (Arc<Peer>, Vec<Pushing>) {
+    let (peer, _) = peers.connect(now);
+    let pushing = (0..actors).map(|_| peer.pushing()).collect();
+    peer.pushed(1.0, now);
+    (peer, pushing)
+}
+
 fn after(start: Instant, seconds: f64) -> Instant {
     start + Duration::from_secs_f64(seconds)
 }
@@ -108,6 +116,7 @@ fn where_too_many_requests_are_open_the_longest_go_and_those_of_actors_last() {
     // An actor that somebody else shares a connection with.
     let actor = asks(0.0, 2, Lasts::LikeItsSession);
     let _pushing = actor.pushing();
+    actor.pushed(1.0, start);
     let _watching = actor.ask(Lasts::AsItsCallerWants, start).unwrap();
     let strangers: Vec<_> = (0..31).map(|n| asks(2.0 - f64::from(n) / 100.0, 512, Lasts::AsItsCallerWants)).collect();
     let _models = asks(3.0, REQUESTS_MAX - 31 * 512 - 3, Lasts::AtMost(Duration::from_secs(600)));
@@ -160,8 +169,7 @@ async fn whoever_does_not_come_to_the_point_is_closed() {
     let (slow, _) = peers.connect(start);
     drop(idle.ask(Lasts::LikeItsSession, start));
     let _streams = actor.ask(Lasts::LikeItsSession, start);
-    let (slow_beside_actors, _) = peers.connect(start);
-    let _pushing = slow_beside_actors.pushing();
+    let (slow_beside_actors, _pushing) = at_work(&peers, 1, start);
     let _calls = [&slow, &slow_beside_actors].map(|peer| peer.ask(Lasts::AtMost(Duration::from_secs(60)), start));
     let closed = |seconds| {
         peers.sweep(after(start, seconds));
@@ -171,7 +179,10 @@ async fn whoever_does_not_come_to_the_point_is_closed() {
     assert_eq!(closed(10.0), [true, false, false, false, false]);
     assert_eq!(closed(59.9), [true, false, false, false, false]);
     assert_eq!(closed(60.0), [true, true, false, true, false]);
-    assert_eq!(closed(1e6), [true, true, false, true, false]);
+    assert_eq!(closed(600.0), [true, true, false, true, false]);
+    // Nothing came of that work for ten minutes.
+    assert_eq!(closed(600.1), [true, true, false, true, true]);
+    assert_eq!(closed(1e6), [true, true, false, true, true]);
 }
 
 #[test]
@@ -179,17 +190,19 @@ fn idle_connections_make_room_for_new_ones_and_actors_do_not() {
     let start = Instant::now();
     let peers = peers(HANDLES_KEPT * 2 + 4, start);
     assert_eq!(peers.connections_max(), HANDLES_KEPT + 4);
-    let (actor, _) = peers.connect(start);
-    let _pushing = actor.pushing();
-    let (asking, _) = peers.connect(start);
-    let _call = asking.ask(Lasts::LikeItsSession, start);
-    let idle: Vec<_> = (0..HANDLES_KEPT + 2).map(|n| peers.connect(after(start, n as f64)).0).collect();
-    assert!(idle.iter().all(|peer| !peer.is_closed()));
+    let (actor, _pushing) = at_work(&peers, 1, start);
+    // Streams without a trajectory are worth nothing.
+    let (silent, _) = peers.connect(start);
+    let _streams =
+        (silent.pushing(), silent.ask(Lasts::LikeItsSession, start), silent.ask(Lasts::LikeItsSession, start));
+    let idle: Vec<_> = (1..HANDLES_KEPT + 3).map(|n| peers.connect(after(start, n as f64)).0).collect();
+    assert!(idle.iter().chain([&silent]).all(|peer| !peer.is_closed()));
+    actor.pushed(1.0, after(start, 999.0));
     let newest: Vec<_> = (0..3).map(|_| peers.connect(after(start, 1000.0)).0).collect();
     let closed: Vec<_> = idle.iter().map(|peer| peer.is_closed()).collect();
-    assert_eq!(closed.iter().filter(|closed| **closed).count(), 3);
-    assert!(closed[0] && closed[1] && closed[2], "the oldest");
-    assert!(newest.iter().chain([&actor, &asking]).all(|peer| !peer.is_closed()));
+    assert_eq!(closed.iter().filter(|closed| **closed).count(), 2);
+    assert!(closed[0] && closed[1] && silent.is_closed(), "the oldest");
+    assert!(newest.iter().chain([&actor]).all(|peer| !peer.is_closed()));
     drop(idle);
     assert_eq!(peers.lock().peers.len(), 5);
 }
@@ -199,16 +212,14 @@ async fn large_messages_take_turns_and_a_reader_that_does_not_read_is_closed() {
     let now = now();
     let size = 16 << 20;
     let peers = Peers::new(Sizes { window: WINDOW, weights: size }, 10_000, now);
-    let (reader, _) = peers.connect(now);
-    let _pushing = reader.pushing();
+    let (reader, _pushing) = at_work(&peers, 1, now);
     assert!(reader.turn(turns::SMALL_MAX - 1).await.is_none());
     // 64 MiB at a time.
     let mut turns = Vec::new();
     for _ in 0..4 {
         turns.push(reader.turn(size).await.unwrap());
     }
-    let (next, _) = peers.connect(now);
-    let _also_pushing = next.pushing();
+    let (next, _also_pushing) = at_work(&peers, 1, now);
     let waiting = tokio::spawn({
         let next = next.clone();
         async move { next.turn(size).await.is_some() }
@@ -229,9 +240,10 @@ async fn actors_do_not_wait_for_the_turns_of_those_who_push_nothing() {
     let size = 40 << 20;
     let peers = Peers::new(Sizes { window: WINDOW, weights: size }, 10_000, now());
     let (stranger, _) = peers.connect(now());
+    // It has a stream, and nothing came by it.
+    let _stream = stranger.pushing();
     let _turns = [stranger.turn(size).await, stranger.turn(size).await];
-    let (actor, _) = peers.connect(now());
-    let _pushing = actor.pushing();
+    let (actor, _pushing) = at_work(&peers, 1, now());
     let a_moment = Duration::from_secs(1);
     assert!(tokio::time::timeout(a_moment, stranger.turn(size)).await.is_err(), "two at a time");
     assert!(tokio::time::timeout(a_moment, actor.turn(size)).await.is_ok());
@@ -241,8 +253,7 @@ async fn actors_do_not_wait_for_the_turns_of_those_who_push_nothing() {
 async fn an_actor_that_stands_still_does_not_take_those_with_it_who_share_its_connection() {
     let size = 40 << 20;
     let peers = Peers::new(Sizes { window: WINDOW, weights: size }, 10_000, now());
-    let (shared, _) = peers.connect(now());
-    let _pushing: Vec<_> = (0..100).map(|_| shared.pushing()).collect();
+    let (shared, _pushing) = at_work(&peers, 100, now());
     let mut unread = Vec::new();
     for _ in 0..4 {
         unread.push(shared.turn(size).await);
@@ -252,6 +263,7 @@ async fn an_actor_that_stands_still_does_not_take_those_with_it_who_share_its_co
     unread.truncate(2);
     tokio::time::sleep(hour).await;
     assert!(!shared.is_closed());
+    shared.pushed(1.0, now());
     let _others = [shared.turn(size).await, shared.turn(size).await, shared.turn(size).await];
     assert!(tokio::time::timeout(Duration::from_secs(1), shared.turn(size)).await.is_ok());
     tokio::time::timeout(hour, shared.closed().cancelled()).await.expect("three others are not read");

@@ -1,7 +1,7 @@
 //! Turns of large messages: how many bytes of weights are on their way at a time. A message is copied for its stream and stays in
 //! memory until its reader has taken it, so readers that do not read would fill it.
 
-use super::Peer;
+use super::{Peer, now};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,7 +57,7 @@ impl Turns {
             return None;
         }
         let units = u32::try_from(bytes.div_ceil(UNIT).min(self.message_units)).unwrap_or(u32::MAX);
-        let semaphore = if peer.actors() > 0 { &self.to_actors } else { &self.to_others };
+        let semaphore = if peer.actors(now()) > 0 { &self.to_actors } else { &self.to_others };
         let held = semaphore.clone().acquire_many_owned(units).await.expect("never closed");
         let held = Arc::new(Mutex::new(held));
         let (over, peer, holding, stuck) = (CancellationToken::new(), peer.clone(), held.clone(), self.stuck.clone());
@@ -69,7 +69,7 @@ impl Turns {
             }
             // The others do not suffer for one that stands still, as long as there are few of those.
             match stuck.try_acquire_many_owned(units) {
-                Ok(stuck) if peer.actors() > 1 => {
+                Ok(stuck) if peer.actors(now()) > 1 => {
                     *holding.lock().expect("no holder of a turn panics") = stuck;
                     tracing::warn!(bytes, "an actor that shares its connection with others does not read its weights");
                 }

@@ -32,6 +32,8 @@ pub(super) struct Seats {
 struct Seat {
     member: Member,
     is_connected: bool,
+    /// It has sent something.
+    is_at_work: bool,
     /// Cancelled when the session ends.
     over: CancellationToken,
     /// Cancelled when its stream of weights is to end: one at a time.
@@ -43,7 +45,7 @@ struct Seat {
 pub(super) enum NoSeat {
     /// Somebody with this name holds the wanted index.
     Taken { holder: String },
-    /// The wanted index, or every free one, is kept for somebody who has registered and is about to come.
+    /// The wanted index, or one of all, is kept for somebody who has registered and sent nothing yet.
     Reserved,
     /// Every index is held.
     Full,
@@ -89,7 +91,7 @@ impl Seats {
         self.by_incarnation.insert(member.incarnation, session);
         let (over, member) = (CancellationToken::new(), Member { actor_index, ..member });
         let watch = over.child_token();
-        self.sessions.insert(session, Seat { member, is_connected: false, over, watch });
+        self.sessions.insert(session, Seat { member, is_connected: false, is_at_work: false, over, watch });
         self.reservations.push_back((now + RESERVATION, session));
         Ok((session, actor_index))
     }
@@ -104,6 +106,16 @@ impl Seats {
     /// Everybody with an open stream.
     pub(super) fn connected(&self) -> impl Iterator<Item = &Member> {
         self.sessions.values().filter(|seat| seat.is_connected).map(|seat| &seat.member)
+    }
+
+    /// Everybody with an open stream who has sent nothing.
+    pub(super) fn idle(&self) -> impl Iterator<Item = &Member> {
+        self.sessions.values().filter(|seat| seat.is_connected && !seat.is_at_work).map(|seat| &seat.member)
+    }
+
+    /// It has sent something.
+    pub(super) fn works(&mut self, session: Session) {
+        self.sessions.get_mut(&session).into_iter().for_each(|seat| seat.is_at_work = true);
     }
 
     /// Its stream is open; nothing if the session is unknown or has one already. Gives what tells its end, too.
@@ -140,7 +152,7 @@ impl Seats {
         let holder = |index: &ActorIndex| self.by_index.get(index).and_then(|session| self.sessions.get(session));
         if let Some(index) = wanted {
             return match holder(&index) {
-                Some(seat) if seat.is_connected => Err(NoSeat::Taken { holder: seat.member.name.clone() }),
+                Some(seat) if seat.is_at_work => Err(NoSeat::Taken { holder: seat.member.name.clone() }),
                 Some(_) => Err(NoSeat::Reserved),
                 None => Ok(index),
             };
@@ -156,7 +168,7 @@ impl Seats {
             self.unused_from += 1;
         }
         if self.unused_from >= bound {
-            let is_reserved = self.sessions.values().any(|seat| !seat.is_connected);
+            let is_reserved = self.sessions.values().any(|seat| !seat.is_at_work);
             return Err(if is_reserved { NoSeat::Reserved } else { NoSeat::Full });
         }
         self.unused_from += 1;
@@ -201,6 +213,8 @@ mod tests {
         assert!(wanted(&mut seats, 0, start + RESERVATION).is_ok());
         assert!(seats.watch(late).is_none());
         assert!(seats.connect(late).is_none());
+        assert_eq!(wanted(&mut seats, 1, start + 9 * RESERVATION), Err(NoSeat::Reserved));
+        seats.works(live);
         assert_eq!(wanted(&mut seats, 1, start + 9 * RESERVATION), Err(NoSeat::Taken { holder: "live".into() }));
     }
 
@@ -253,9 +267,14 @@ mod tests {
         let now = Instant::now();
         let sessions: Vec<_> = (1..5).map(|n| seat(&mut seats, &n.to_string(), n, now).unwrap().0).collect();
         assert_eq!(seat(&mut seats, "replacement", 9, now), Err(NoSeat::Reserved));
-        for session in sessions {
-            seats.connect(session).unwrap();
+        for session in &sessions {
+            seats.connect(*session).unwrap();
         }
+        let [first, others @ ..] = &sessions[..] else { panic!("four") };
+        others.iter().for_each(|session| seats.works(*session));
+        // It has sent nothing: when it goes, its place is another's.
+        assert_eq!(seat(&mut seats, "replacement", 9, now), Err(NoSeat::Reserved));
+        seats.works(*first);
         assert_eq!(seat(&mut seats, "one too many", 9, now), Err(NoSeat::Full));
     }
 }
