@@ -73,7 +73,7 @@ pub struct Shared {
 /// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
     let message_bytes_max = shared.registry.template().trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
-    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Semaphore::new(MODELS_AT_ONCE) })
+    pb::learner_server::LearnerServer::new(Service { shared, model_turns: Arc::new(Semaphore::new(MODELS_AT_ONCE)) })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -111,7 +111,7 @@ impl PeerLog {
 #[derive(Debug)]
 pub struct Service {
     shared: Arc<Shared>,
-    model_turns: Semaphore,
+    model_turns: Arc<Semaphore>,
 }
 
 /// What goes back on a stream.
@@ -183,8 +183,15 @@ impl pb::learner_server::Learner for Service {
         let delivery = Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: false };
         let turn = tokio::time::timeout(MODEL_TURN_MAX, peer.turn(newest()?.bytes_max(delivery))).await;
         let turn = turn.map_err(|_| Status::resource_exhausted("others are being sent the model: ask again later"))?;
-        let _one_at_a_time = self.model_turns.acquire().await.expect("never closed");
-        let encoded = watch::encoded(newest()?, delivery, None).await;
+        let one_at_a_time = self.model_turns.clone().acquire_owned().await.expect("never closed");
+        let newest = newest()?;
+        // Whoever asked may be gone before it is made: then it is still made, and the next one is not begun.
+        let encoding = tokio::task::spawn_blocking(move || {
+            let snapshot = newest.snapshot(delivery, None);
+            drop(one_at_a_time);
+            snapshot
+        });
+        let encoded = encoding.await.ok();
         let snapshot = encoded.ok_or_else(|| Status::internal("encoding the weights failed"))?;
         let Agreement { environment, network, .. } = self.shared.registry.template().clone();
         let model = ServedModel { environment, network, snapshot: snapshot.as_ref().clone() };

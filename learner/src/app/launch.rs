@@ -177,6 +177,8 @@ impl Launched {
     }
 }
 
+/// Most threads that work for the network where that takes long: they encode weights and read large trajectories. Each keeps memory.
+const HELPERS: usize = 8;
 /// Threads of a learner besides those of the network and of the step: its stages, metrics, and those that wait for files.
 const THREADS: usize = 8;
 
@@ -188,7 +190,11 @@ pub fn runtime(serving: &Serving) -> anyhow::Result<Runtime> {
     let workers = serving.network_threads();
     // A runtime without a thread has no way to say so.
     threads::expect(workers + THREADS)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(HELPERS)
+        .enable_all()
+        .build();
     runtime.context("cannot wait for the network; allow this process more open files (`ulimit -n`)")
 }
 

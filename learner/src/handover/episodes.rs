@@ -10,7 +10,8 @@
 //! actor runs (it left, or a trajectory of it was lost), it takes along every other episode of the actor that began since
 //! the oldest of these did: those among them that have ended are the short ones. The same befalls an actor that is much
 //! slower than the others, see [`RecordedActor::is_slow`]: by its speed and whatever its episodes are like, so that the rest
-//! stay a fair sample. None that it begins counts until its pace is back.
+//! stay a fair sample. None that it begins counts until its pace is back. And it befalls an episode of more than 10,000 steps that
+//! takes 64 times as long as those that it holds up: an environment that says of none that it ends would hold them up for good.
 
 mod actor;
 mod order;
@@ -19,12 +20,17 @@ mod saved;
 use actor::RecordedActor;
 use impala_common::ids::{ActorIndex, Incarnation};
 use impala_common::trajectory::{Episode, Trajectory};
-use order::EpisodeOrder;
+use order::{EpisodeOrder, Number};
 pub use saved::SavedEpisodes;
 use std::collections::{HashMap, VecDeque};
 
 /// Most episodes that count and wait for a batch: without batches, while all that comes is too old, the oldest go.
 const COUNTED_MAX: usize = 1 << 16;
+
+/// An episode of more steps than these may be one without end.
+const ENDLESS_FROM: u64 = 10_000;
+/// It is taken for one that takes so many times the steps of those that it holds up.
+const ENDLESS_TIMES: f64 = 64.0;
 
 /// Whose trajectories follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,13 +101,26 @@ impl EpisodeRecorder {
     fn advance(&mut self, unroll_length: usize) {
         loop {
             self.order.count_into(&mut self.counted);
-            let Some(source) = self.order.head() else { break };
-            if !self.look_at_pace(source, unroll_length) {
+            let Some((number, source)) = self.order.head() else { break };
+            if !self.look_at_pace(source, unroll_length) && !self.look_at_length(number, source) {
                 break;
             }
         }
         let too_many = self.counted.len().saturating_sub(COUNTED_MAX);
         self.counted.drain(..too_many);
+    }
+
+    /// Whether an episode goes on for so much longer than others that it is taken for one without end.
+    fn look_at_length(&mut self, number: Number, source: Source) -> bool {
+        let Some(actor) = self.actors.get(&source) else { return false };
+        let (length, mean) = (actor.length_of(number), self.order.mean_length());
+        let is_endless = length
+            .zip(mean)
+            .is_some_and(|(length, mean)| length > ENDLESS_FROM && length as f64 > ENDLESS_TIMES * mean);
+        if is_endless {
+            actor.censor(source, &mut self.order);
+        }
+        is_endless
     }
 
     /// Whether an actor that was not slow has become so.

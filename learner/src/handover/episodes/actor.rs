@@ -80,6 +80,12 @@ impl RecordedActor {
         episodes.map(|(episode, episode_return)| (episode.number, *episode_return, self.steps - episode.began))
     }
 
+    /// Steps of an episode that it is in the middle of, until now.
+    pub(super) fn length_of(&self, number: Number) -> Option<u64> {
+        let episode = self.episodes.iter().find(|episode| episode.number == Some(number))?;
+        Some(self.steps - episode.began)
+    }
+
     /// None of the episodes that it is in the middle of will count, and none that began since the oldest of them did.
     pub(super) fn censor(&self, source: Source, order: &mut EpisodeOrder) {
         let numbers = self.episodes.iter().filter_map(|episode| episode.number);

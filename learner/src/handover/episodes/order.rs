@@ -12,6 +12,9 @@ const SAVED_OVER_MAX: usize = 1 << 16;
 /// See [`OVER_MAX`]: 256 for each that runs.
 const OVER_MAX_EACH: usize = 1 << 8;
 
+/// Episodes from which their mean length tells something.
+const TELLING: usize = 100;
+
 /// Number of an episode in the order in which they begin.
 pub(super) type Number = u64;
 
@@ -41,13 +44,36 @@ pub(super) struct EpisodeOrder {
     places: VecDeque<Place>,
     /// Places whose episode does not run any more.
     over: usize,
+    /// Those that have ended and wait, and their steps.
+    ended: (usize, u64),
 }
 
 impl EpisodeOrder {
     /// The order that consists of these places.
     pub(super) fn of(places: VecDeque<Place>) -> Self {
         let over = places.iter().filter(|place| place.state != State::Runs).count();
-        Self { first: 0, places, over }
+        let mut order = Self { first: 0, places: VecDeque::new(), over, ended: (0, 0) };
+        for Place { state, .. } in &places {
+            if let State::Ended(episode) = state {
+                order.wait(episode.length);
+            }
+        }
+        Self { places, ..order }
+    }
+
+    /// Steps of an average episode that has ended and waits; nothing where they are too few to tell.
+    pub(super) fn mean_length(&self) -> Option<f64> {
+        let (count, steps) = self.ended;
+        (count >= TELLING).then(|| steps as f64 / count as f64)
+    }
+
+    fn wait(&mut self, length: u32) {
+        self.ended = (self.ended.0 + 1, self.ended.1 + u64::from(length));
+    }
+
+    /// One that had ended does not wait any more.
+    fn forget(&mut self, length: u32) {
+        self.ended = (self.ended.0 - 1, self.ended.1 - u64::from(length));
     }
 
     /// The places with their numbers.
@@ -83,26 +109,37 @@ impl EpisodeOrder {
         if self.runs(number) {
             self.places[(number - self.first) as usize].state = State::Ended(episode);
             self.over += 1;
+            self.wait(episode.length);
         }
     }
 
     /// Censors every episode of a source from this one on.
     pub(super) fn censor_from(&mut self, source: Source, oldest: Number) {
         let skipped = oldest.saturating_sub(self.first) as usize;
-        for place in self.places.iter_mut().skip(skipped).filter(|place| place.source == source) {
-            self.over += usize::from(place.state == State::Runs);
-            place.state = State::Censored;
+        for position in skipped..self.places.len() {
+            let place = &mut self.places[position];
+            if place.source != source {
+                continue;
+            }
+            match std::mem::replace(&mut place.state, State::Censored) {
+                State::Runs => self.over += 1,
+                State::Ended(Episode { length, .. }) => self.forget(length),
+                State::Censored => {}
+            }
         }
     }
 
     /// Takes out everything before the first that runs; appends what counts.
     pub(super) fn count_into(&mut self, counted: &mut VecDeque<Episode>) {
-        while let Some(Place { state, .. }) = self.places.front() {
+        while let Some(Place { state, .. }) = self.places.front().copied() {
             match state {
                 State::Runs if self.places.len() <= Self::len_max(self.places.len() - self.over) => return,
                 // It holds up too many. When it ends, its number is not in the order any more.
                 State::Runs => self.over += 1,
-                State::Ended(episode) => counted.push_back(*episode),
+                State::Ended(episode) => {
+                    counted.push_back(episode);
+                    self.forget(episode.length);
+                }
                 State::Censored => {}
             }
             self.places.pop_front();
@@ -111,8 +148,8 @@ impl EpisodeOrder {
         }
     }
 
-    /// Whose episode is the first.
-    pub(super) fn head(&self) -> Option<Source> {
-        self.places.front().map(|place| place.source)
+    /// The first episode, and whose it is.
+    pub(super) fn head(&self) -> Option<(Number, Source)> {
+        self.places.front().map(|place| (self.first, place.source))
     }
 }

@@ -167,6 +167,29 @@ fn a_short_pause_or_a_third_of_the_pace_makes_nobody_slow() {
 }
 
 #[test]
+fn an_episode_without_end_holds_up_long_ones_for_ten_thousand_steps() {
+    let mut bench = Bench::default();
+    let (mut counted, mut first) = (0, None);
+    for sequence in 0..6000 {
+        // Of the other, episodes of 40 steps.
+        let ends = [0, 0, 0, u8::from(sequence % 10 == 9)];
+        let count = bench.record(A, sequence, 1.0, [0; T]).len() + bench.record(B, sequence, 2.0, ends).len();
+        if count > 0 {
+            first.get_or_insert(4 * (sequence + 1));
+        }
+        counted += count;
+    }
+    assert_eq!((first, counted), (Some(10_004), 600));
+    // What is long is not endless for that.
+    let mut bench = Bench::default();
+    for sequence in 0..6000 {
+        bench.record(A, sequence, 1.0, [0, 0, 0, 0]);
+        let ends = [0, 0, 0, u8::from(sequence % 100 == 99)];
+        assert_eq!(bench.record(B, sequence, 2.0, ends).len(), 0);
+    }
+}
+
+#[test]
 fn an_episode_without_end_holds_up_a_bounded_number_of_others() {
     let mut bench = Bench::default();
     bench.record(A, 0, 1.0, [0, 0, 0, 0]);
