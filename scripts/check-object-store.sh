@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checkpoints in a real S3-compatible server (moto, from PyPI, on loopback): a run that is killed goes on from its bucket, a
-# damaged object is passed over, and a server that goes away does not stop the training. Needs Python 3 and curl.
+# damaged object is passed over, a bucket is in the hands of one process at a time, and a server that goes away does not stop the
+# training. Needs Python 3 and curl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -74,6 +75,35 @@ grep -E '^(resumed|result|trained|trajectories|checkpoints)' "$work/second.txt"
 boto3.client("s3", endpoint_url=sys.argv[1]).download_file("bucket", "runs/one/best.safetensors", sys.argv[2])' \
     "$endpoint" "$work/best.safetensors"
 "$venv/bin/python" scripts/read-checkpoint.py "$work/best.safetensors" | tail -1
+
+# One process at a time: a second one is refused and told by whom; one of the same name takes over at once, and the first ends with a
+# sentence. A run that another one took over while it stood still writes nothing any more.
+owned=("${endless[@]/runs\/one/runs/owned}")
+owned_has_one() { [[ $(objects owned | wc -l) -ge 1 ]]; }
+"$impala" train --quiet --actors 1 --runs-dir "$work/runs" "${owned[@]}" --checkpoint-owner pod-0 >"$work/owner.txt" 2>&1 &
+training=$!
+until_true owned_has_one
+kill -STOP $training
+if "$impala" train --quiet --actors 1 --runs-dir "$work/runs" "${owned[@]}" --checkpoint-owner pod-1 --time-max 1 >"$work/refused.txt" 2>&1; then
+    fail 'a bucket was taken from a process that had shown a sign of life, within the time that it has'
+fi &
+refused=$!
+sleep 3
+kill -CONT $training
+wait $refused || fail 'a second process was not refused'
+grep -q 'runs/owned is in use by pod-0 (process ' "$work/refused.txt" || fail 'the second process was not told who is there'
+kill -STOP $training
+SECONDS=0
+"$impala" train --quiet --actors 1 --runs-dir "$work/runs" "${owned[@]}" --checkpoint-owner pod-0 --time-max 2 >"$work/successor.txt" 2>&1 || true
+((SECONDS < 10)) || fail "a successor of the same name took $SECONDS s"
+grep -q '^resumed       after update' "$work/successor.txt" || fail 'the successor began anew'
+before=$(objects owned | tail -1)
+kill -CONT $training
+if wait $training; then fail 'a run whose bucket was taken over ended as if nothing was'; fi
+training=
+grep -q 'was taken over by pod-0 (process ' "$work/owner.txt" || fail 'it did not say why it ended'
+[[ $(objects owned | tail -1) == "$before" ]] || fail 'it wrote a checkpoint all the same'
+printf 'one process at a time: %s\n' "$(grep -o 'was taken over by.*' "$work/owner.txt" | head -1)"
 
 # A store that goes away in the middle.
 "$impala" train --quiet --actors 2 --runs-dir "$work/runs" "${endless[@]/runs\/one/runs/two}" --time-max 25 >"$work/third.txt" 2>&1 &

@@ -15,7 +15,9 @@ fn with_environment(mut command: Command, container: &Value, here: &[(&str, &str
     for variable in list(&container["env"]) {
         let name = variable["name"].as_str().unwrap();
         let instead = here.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        command.env(name, instead.or(variable["value"].as_str()).unwrap());
+        // What a cluster fills in, from the pod.
+        let of_pod = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
+        command.env(name, instead.or(variable["value"].as_str()).or(of_pod).unwrap());
     }
     command
 }
