@@ -76,13 +76,21 @@ boto3.client("s3", endpoint_url=sys.argv[1]).download_file("bucket", "runs/one/b
     "$endpoint" "$work/best.safetensors"
 "$venv/bin/python" scripts/read-checkpoint.py "$work/best.safetensors" | tail -1
 
+# A large network: its checkpoints go in parts.
+large=(--hidden 2048,2048 --environments-per-actor 2 --unroll-length 5 --actors 1 --solved-return 501 --checkpoint-store s3://bucket/runs/large)
+"$impala" train --quiet --runs-dir "$work/runs" "${large[@]}" --time-max 8 >"$work/large.txt" 2>&1 || (($? == 3)) || fail 'a large network was not trained'
+"$impala" train --quiet --runs-dir "$work/runs" "${large[@]}" --time-max 16 >"$work/large-again.txt" 2>&1 || (($? == 3)) || fail 'a large network was not resumed'
+grep -q "^resumed       after update" "$work/large-again.txt" || fail 'a large checkpoint was not found'
+grep -E '^(resumed|checkpoints)' "$work/large-again.txt"
+
 # One process at a time: a second one is refused and told by whom; one of the same name takes over at once, and the first ends with a
 # sentence. A run that another one took over while it stood still writes nothing any more.
 owned=("${endless[@]/runs\/one/runs/owned}")
-owned_has_one() { [[ $(objects owned | wc -l) -ge 1 ]]; }
+# The first is from before any update.
+owned_has_two() { [[ $(objects owned | wc -l) -ge 2 ]]; }
 "$impala" train --quiet --actors 1 --runs-dir "$work/runs" "${owned[@]}" --checkpoint-owner pod-0 >"$work/owner.txt" 2>&1 &
 training=$!
-until_true owned_has_one
+until_true owned_has_two
 kill -STOP $training
 if "$impala" train --quiet --actors 1 --runs-dir "$work/runs" "${owned[@]}" --checkpoint-owner pod-1 --time-max 1 >"$work/refused.txt" 2>&1; then
     fail 'a bucket was taken from a process that had shown a sign of life, within the time that it has'

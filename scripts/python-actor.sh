@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A learner of this project and actors in Python (examples/python-actor/actor.py), which know of it what the contract and
-# docs/protocol.md say: together they must solve CartPole, no trajectory may be refused as invalid, and every actor must end with the run.
+# docs/protocol.md say: together they must solve CartPole, no trajectory may be refused as invalid, every actor must end with the
+# run, and what the manual says in numpy must play well with the model.
 #
 # Needs python3 with venv; the rest comes from PyPI into IMPALA_TOOLS_DIR, by default target/python-actor, and is kept.
 set -euo pipefail
@@ -10,13 +11,14 @@ for name in "${!IMPALA_@}"; do
     case $name in IMPALA_TOOLS_DIR) ;; *) unset "$name" ;; esac
 done
 tools=${IMPALA_TOOLS_DIR:-target/python-actor}
-requirements=examples/python-actor/requirements.txt
-if ! cmp --silent "$requirements" "$tools/stamp"; then
+# The actor's own, and what reads its model afterwards.
+requirements() { cat examples/python-actor/requirements.txt && echo safetensors; }
+if ! cmp --silent <(requirements) "$tools/stamp"; then
     rm -rf "$tools"
     mkdir -p "$tools"
     python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
-    cp "$requirements" "$tools/stamp"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r <(requirements)
+    requirements >"$tools/stamp"
 fi
 cargo build --release -p impala
 
@@ -57,3 +59,5 @@ if ((failed != 0)); then
 fi
 grep -q '^result *solved' "$work/summary"
 grep -q ', 0 invalid) + 0 lost' "$work/summary"
+# What the manual says of model files is enough to play with one.
+"$tools/venv/bin/python" scripts/check-model.py "$work"/runs/*/model.safetensors

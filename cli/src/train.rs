@@ -4,7 +4,7 @@ use crate::actors::ActorProcesses;
 use crate::split::{self, Demand};
 use impala_common::process::probes::Probes;
 use impala_env::Registry;
-use impala_learner::app::launch::{self, Display, Launched, Plan};
+use impala_learner::app::launch::{self, Display, Launched, Plan, Possession};
 use impala_learner::app::{Finished, Learner, Outcome};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::config::{Config, OpenSplit};
@@ -38,7 +38,8 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
     let shows_progress = !args.quiet;
     let display = Display { logs_to_file: true, prints_notes: shows_progress, shows_progress };
     let seconds_before = plan.seconds_before();
-    launch::runtime(&plan.config.serving)?.block_on(async {
+    let serving = plan.config.serving.clone();
+    launch::block_on(&serving, async {
         let launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
         let trained = train(launched, started, seconds_before).await?;
@@ -50,6 +51,9 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
             printed = summary::print(&run_dir, &report);
             written
         });
+        if let Some(possession) = trained.possession {
+            possession.release().await;
+        }
         printed?;
         let outcome = outcome?;
         drop(trained.probes);
@@ -87,6 +91,7 @@ struct Trained {
     finished: Finished,
     marks: Marks,
     probes: Probes,
+    possession: Option<Possession>,
 }
 
 /// Moments by which the wall time is divided.
@@ -123,9 +128,6 @@ async fn train(launched: Launched, process_started: Instant, seconds_before: f64
     };
     let (finished, is_deserted) = tokio::join!(training, watching);
     actors.finish().await;
-    if let Some(possession) = possession {
-        possession.release().await;
-    }
     let mut finished = finished?;
     // Desertion ends a run like an interrupt; any other end has a reason of its own.
     if let Ok(Outcome { summary, .. }) = &mut finished.outcome
@@ -136,7 +138,7 @@ async fn train(launched: Launched, process_started: Instant, seconds_before: f64
         summary.end = RunEnd::Failed(reason);
     }
     let marks = Marks { process_started, learner_started, ended: Instant::now(), seconds_before };
-    Ok(Trained { finished, marks, probes })
+    Ok(Trained { finished, marks, probes, possession })
 }
 
 /// Chooses what nobody gave of actors and learner threads, and says so if it took a measurement.

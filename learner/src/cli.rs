@@ -90,7 +90,8 @@ pub fn run(args: LearnerArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     let is_terminal = std::io::stderr().is_terminal();
     let shows_progress = is_terminal && !args.quiet;
     let display = Display { logs_to_file: is_terminal, prints_notes: is_terminal, shows_progress };
-    launch::runtime(&plan.config.serving)?.block_on(async {
+    let serving = plan.config.serving.clone();
+    launch::block_on(&serving, async {
         let launched = plan.bring_up(display, |learner| Ok((learner, None))).await?;
         if is_terminal {
             let (address, metrics) = (launched.learner.address(), launched.probes.address());

@@ -1,7 +1,7 @@
 //! A directory in the hands of one process at a time. The system lets go of it when the process ends, however it ends.
 
 use crate::process::Process;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const LOCK_FILE: &str = "in-use.lock";
 #[derive(Debug)]
 pub struct Hold {
     /// Locked; none where the file system knows no locks, or lets nothing be written.
-    _file: Option<File>,
+    file: Option<File>,
     doubt: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Hold {
             .and_then(|()| File::options().read(true).write(true).create(true).truncate(false).open(&path));
         let unsure = |error: io::Error| {
             let doubt = format!("cannot make sure that no other process works in {}: {error}", directory.display());
-            Self { _file: None, doubt: Some(doubt) }
+            Self { file: None, doubt: Some(doubt) }
         };
         let mut file = match opened {
             Ok(file) => file,
@@ -54,12 +54,43 @@ impl Hold {
         }
         // Only for whoever comes meanwhile: on a full disk the lock is as good.
         let _ = file.set_len(0).and_then(|()| file.write_all(Process::this().to_string().as_bytes()));
-        Ok(Self { _file: Some(file), doubt: None })
+        Ok(Self { file: Some(file), doubt: None })
+    }
+
+    /// Which file is locked, where one is.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        FileId::of(&self.file.as_ref()?.metadata().ok()?)
     }
 
     /// Why it is not sure that nobody else has it, for the log.
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
+    }
+}
+
+/// A file, whatever its name is by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    number: u64,
+}
+
+impl FileId {
+    /// The lock that lies in a directory now.
+    pub(crate) fn of_lock_in(directory: &Path) -> Option<Self> {
+        Self::of(&std::fs::metadata(directory.join(LOCK_FILE)).ok()?)
+    }
+
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        Some(Self { device: metadata.dev(), number: metadata.ino() })
+    }
+
+    /// Other systems keep a directory with a locked file from being moved.
+    #[cfg(not(unix))]
+    fn of(_: &Metadata) -> Option<Self> {
+        None
     }
 }
 

@@ -18,25 +18,17 @@ pub(crate) const NAME: &str = "owner.json";
 const RENEWED_EVERY: Duration = Duration::from_secs(5);
 /// A holder that has given none for so long has lost its hold.
 const LASTS: Duration = Duration::from_secs(20);
+/// What is in doubt where a store refuses them.
+const NO_CONDITIONS: &str = "it knows no conditional writes";
 /// Time between two looks at somebody else's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// As whom a process takes a store, and what it begins with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claim {
-    /// A name that at most one process has at a time, such as that of a pod of a stateful set: it takes over at once from an earlier
-    /// process of the same name. Without one it waits until others have given no sign of life for a while.
-    pub owner: Option<String>,
-    /// A mark of where it goes on from; the store keeps it for who comes later.
-    pub begins_at: u64,
-}
-
-/// The last process that has taken a store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The last process that has begun to work in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenure {
     /// Its number: each process that takes the store has a higher one.
     pub epoch: u64,
-    /// See [`Claim::begins_at`].
+    /// Its mark of where it goes on from, for who comes later.
     pub begins_at: u64,
 }
 
@@ -44,7 +36,8 @@ pub struct Tenure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     epoch: u64,
-    begins_at: u64,
+    /// Of this process, or of one before as long as this one has not begun.
+    tenure: Tenure,
     owner: Option<String>,
     process: Process,
     /// Counts up with every sign of life: two records of one process are never the same.
@@ -87,7 +80,7 @@ pub(crate) struct Lease {
     object: Object,
     /// Locked while a sign of life is given: the next has to know its version.
     newest: tokio::sync::Mutex<(Record, UpdateVersion)>,
-    tenure: Tenure,
+    epoch: u64,
     /// Who has taken it away.
     taken_by: Mutex<Option<String>>,
     /// Cancelled when it was taken away.
@@ -137,7 +130,7 @@ impl Object {
         let second = Record { signs_of_life: record.signs_of_life + 1, ..record.clone() };
         let second = match self.write(&second, PutMode::Update(first.clone())).await {
             Ok(version) => version,
-            Err(Error::NotImplemented { .. }) => return Ok((first, Some("it knows no conditional writes".into()))),
+            Err(Error::NotImplemented { .. }) => return Ok((first, Some(NO_CONDITIONS.into()))),
             Err(error) => return Err(error),
         };
         match self.write(record, PutMode::Update(first)).await {
@@ -148,11 +141,11 @@ impl Object {
     }
 }
 
-/// Who has taken `prefix` last.
+/// Who has begun to work under `prefix` last.
 pub(crate) async fn tenure(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Result<Option<Tenure>, Unread> {
     let object = Object { store: store.clone(), path: prefix.clone().join(NAME) };
     let found = object.read().await?;
-    Ok(found.map(|(record, _)| Tenure { epoch: record.epoch, begins_at: record.begins_at }))
+    Ok(found.map(|(record, _)| record.tenure))
 }
 
 impl Lease {
@@ -161,17 +154,17 @@ impl Lease {
     pub(crate) async fn take(
         store: &Arc<dyn ObjectStore>,
         prefix: &Path,
-        claim: Claim,
+        owner: Option<&str>,
         told: impl Fn(&str),
     ) -> Result<(Arc<Self>, DropGuard), Refusal> {
         let object = Object { store: store.clone(), path: prefix.clone().join(NAME) };
-        let (record, version) = loop {
+        let (record, version, doubt) = loop {
             let found = object.read().await?;
             let epoch = found.as_ref().map_or(0, |(record, _)| record.epoch) + 1;
             let record = Record {
                 epoch,
-                begins_at: claim.begins_at,
-                owner: claim.owner.clone(),
+                tenure: found.as_ref().map_or_else(Tenure::default, |(record, _)| record.tenure),
+                owner: owner.map(str::to_owned),
                 process: Process::this(),
                 signs_of_life: 0,
                 is_released: false,
@@ -179,24 +172,31 @@ impl Lease {
             let mode = match found {
                 None => PutMode::Create,
                 Some((other, version)) => {
-                    if !other.is_free_for(&claim) {
+                    if !other.is_free_for(owner) {
                         outlast(&object, &other, &version, &told).await?;
                     }
                     PutMode::Update(version)
                 }
             };
             match object.write(&record, mode).await {
-                Ok(version) => break (record, version),
+                Ok(version) => break (record, version, None),
+                Err(Error::NotImplemented { .. }) => {
+                    let version = object.write(&record, PutMode::Overwrite).await.map_err(Unread::Store)?;
+                    break (record, version, Some(NO_CONDITIONS.to_owned()));
+                }
                 // Somebody was faster: it has a sign of life to show.
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {}
                 Err(error) => return Err(Unread::Store(error).into()),
             }
         };
-        let (version, doubt) = object.proven(&record, version).await.map_err(Unread::Store)?;
-        let tenure = Tenure { epoch: record.epoch, begins_at: record.begins_at };
+        let (version, doubt) = match doubt {
+            Some(doubt) => (version, Some(doubt)),
+            None => object.proven(&record, version).await.map_err(Unread::Store)?,
+        };
+        let epoch = record.epoch;
         let newest = tokio::sync::Mutex::new((record, version));
         let (taken_by, lost) = (Mutex::default(), CancellationToken::new());
-        let lease = Arc::new(Self { object, newest, tenure, taken_by, lost, doubt });
+        let lease = Arc::new(Self { object, newest, epoch, taken_by, lost, doubt });
         let stop = CancellationToken::new();
         let (kept, stopped) = (lease.clone(), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(kept.keep_up()).await });
@@ -216,6 +216,12 @@ impl Lease {
 
     /// Gives a sign of life: afterwards this process had the store a moment ago.
     pub(crate) async fn confirm(&self) -> Result<(), Silence> {
+        self.renew(false).await
+    }
+
+    /// Begins to work there, from this mark on: what processes before it write from now on is not what this one goes on from.
+    pub(crate) async fn begin(&self, begins_at: u64) -> Result<(), Silence> {
+        self.newest.lock().await.0.tenure = Tenure { epoch: self.epoch, begins_at };
         self.renew(false).await
     }
 
@@ -251,6 +257,8 @@ impl Lease {
                 Ok(Some((other, version))) if other.process == record.process && newest.1 != version => {
                     newest.1 = version;
                 }
+                // The store says what is not so.
+                Ok(Some((other, _))) if other.process == record.process => return Err(Silence::Store(error)),
                 Ok(Some((other, _))) => return Err(Silence::Taken(self.lose(other.holder()))),
                 Ok(None) => return Err(Silence::Taken(self.lose(format!("somebody who removed its {NAME}")))),
                 Err(Unread::Store(error)) => return Err(Silence::Store(error)),
@@ -274,8 +282,8 @@ impl Lease {
         &self.lost
     }
 
-    pub(crate) fn tenure(&self) -> Tenure {
-        self.tenure
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(crate) fn doubt(&self) -> Option<&str> {
@@ -285,8 +293,8 @@ impl Lease {
 
 impl Record {
     /// Whether it need not be watched for signs of life.
-    fn is_free_for(&self, claim: &Claim) -> bool {
-        let is_mine = self.owner.is_some() && self.owner == claim.owner;
+    fn is_free_for(&self, owner: Option<&str>) -> bool {
+        let is_mine = owner.is_some() && self.owner.as_deref() == owner;
         self.is_released || is_mine || self.process.has_ended()
     }
 

@@ -9,7 +9,7 @@ mod store;
 mod whole;
 
 pub use hold::{Held, Hold};
-pub use lease::{Claim, Tenure};
+pub use lease::Tenure;
 pub use location::{LocationError, StoreLocation, refuse_home};
 pub use store::{Possession, Store, StoreError, TakeError};
 pub use whole::{remove_halves, write_whole};

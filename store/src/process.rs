@@ -38,7 +38,14 @@ impl Process {
     /// Whether it has certainly ended; only known on its own machine.
     pub(crate) fn has_ended(&self) -> bool {
         let is_here = self.machine.is_some() && self.machine == machine();
-        is_here && self.began.is_some() && began(self.id) != self.began
+        if !is_here || self.began.is_none() {
+            return false;
+        }
+        match std::fs::read_to_string(format!("/proc/{}/stat", self.id)) {
+            Ok(stat) => began_by(&stat) != self.began,
+            // There is none of that number, or it is hidden.
+            Err(_) => is_nobody(self.id),
+        }
     }
 }
 
@@ -58,11 +65,26 @@ fn machine() -> Option<String> {
 
 /// When a process of this machine began, in ticks since the boot; nothing if there is none of that number, or none that still runs.
 fn began(id: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    began_by(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+}
+
+fn began_by(stat: &str) -> Option<u64> {
     // The name may have spaces and brackets in it; what follows has none. Field 3 is the state, field 22 the time.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let is_over = ["Z", "X"].contains(fields.first()?);
     if is_over { None } else { fields.get(19)?.parse().ok() }
+}
+
+/// Whether the system knows no process of this number.
+#[cfg(unix)]
+fn is_nobody(id: u32) -> bool {
+    let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    id.is_some_and(|id| rustix::process::test_kill_process(id) == Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(not(unix))]
+fn is_nobody(_: u32) -> bool {
+    false
 }
 
 #[cfg(all(test, target_os = "linux"))]

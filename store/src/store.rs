@@ -4,7 +4,7 @@ mod bucket;
 mod directory;
 
 use crate::hold::{Held, Hold};
-use crate::lease::{Claim, Lease, Tenure};
+use crate::lease::{Lease, Tenure};
 use crate::location::StoreLocation;
 use bucket::Bucket;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::DropGuard;
 use url::Url;
 
@@ -74,6 +75,9 @@ pub enum StoreError {
     },
 }
 
+/// Time that a store has to hear that it is free.
+const RELEASE_MAX: Duration = Duration::from_secs(2);
+
 /// Why a store cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
@@ -111,8 +115,8 @@ impl Possession {
     pub async fn release(self) {
         if let Kept::Bucket(lease, kept_up) = self.0 {
             drop(kept_up);
-            // Whoever comes waits a little longer.
-            let _ = lease.release().await;
+            // If not, whoever comes waits a little longer.
+            let _ = tokio::time::timeout(RELEASE_MAX, lease.release()).await;
         }
     }
 }
@@ -154,7 +158,7 @@ impl Store {
     /// A directory, made when it is taken or the first file is written.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self { location: path.display().to_string(), place: Place::Directory(Directory { path, is_taken: false }) }
+        Self { location: path.display().to_string(), place: Place::Directory(Directory { path, held: None }) }
     }
 
     /// An object store in the memory of this process, empty: for tests of the crates above.
@@ -214,23 +218,50 @@ impl Store {
 
     /// Takes the store, so that no other process works in it as long as what is returned lives. An object store is watched for a while
     /// where somebody else was at work in it a moment ago; `told` hears that. What is written to the store that is returned with it
-    /// is refused once another process has taken it: see [`lost`](Self::lost). Must be called inside a tokio runtime.
+    /// is refused once another process has taken it: see [`lost`](Self::lost). `owner` is a name that at most one process has at a time,
+    /// such as that of a pod of a stateful set: it takes an object store over at once from an earlier process of the same name. Must be
+    /// called inside a tokio runtime.
     ///
     /// # Errors
     /// Another process has it, or an object store does not answer.
-    pub async fn take(&self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
+    pub async fn take(&self, owner: Option<&str>, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
         let (place, kept) = match &self.place {
             Place::Directory(Directory { path, .. }) => {
                 let hold = Hold::take(path)?;
-                (Place::Directory(Directory { path: path.clone(), is_taken: true }), Kept::Directory(hold))
+                let held = hold.file();
+                (Place::Directory(Directory { path: path.clone(), held }), Kept::Directory(hold))
             }
             Place::Bucket(bucket) => {
-                let (bucket, kept_up) = bucket.take(claim, told).await?;
+                let (bucket, kept_up) = bucket.take(owner, told).await?;
                 let lease = bucket.lease().expect("it has just been taken").clone();
                 (Place::Bucket(bucket), Kept::Bucket(lease, kept_up))
             }
         };
         Ok((Self { place, location: self.location.clone() }, Possession(kept)))
+    }
+
+    /// This directory, which is held already.
+    #[must_use]
+    pub fn held_by(&self, hold: &Hold) -> Self {
+        let place = match &self.place {
+            Place::Directory(Directory { path, .. }) => {
+                Place::Directory(Directory { path: path.clone(), held: hold.file() })
+            }
+            bucket @ Place::Bucket(_) => bucket.clone(),
+        };
+        Self { place, location: self.location.clone() }
+    }
+
+    /// Begins to work in the store, from this mark on; it must have been taken. What processes write that had it before is not what this
+    /// one goes on from: [`tenure`](Self::tenure) tells who comes later.
+    ///
+    /// # Errors
+    /// Another process has it, or an object store does not answer.
+    pub async fn begin(&self, begins_at: u64) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Directory(_) => Ok(()),
+            Place::Bucket(bucket) => bucket.begin(begins_at).await,
+        }
     }
 
     /// Whether both are the same place, as far as their names tell.
@@ -264,10 +295,10 @@ impl Store {
     /// As the how manieth process this one has taken an object store; nothing where it has not.
     pub fn epoch(&self) -> Option<u64> {
         let Place::Bucket(bucket) = &self.place else { return None };
-        bucket.lease().map(|lease| lease.tenure().epoch)
+        bucket.lease().map(|lease| lease.epoch())
     }
 
-    /// Who has taken an object store last; nothing for a directory, and where nobody has.
+    /// Who has begun to work in an object store last; nothing for a directory, and where nobody has.
     ///
     /// # Errors
     /// The store cannot be read.

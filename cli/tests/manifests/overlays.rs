@@ -106,6 +106,54 @@ fn kustomizations_patch_objects_that_exist() {
     );
 }
 
+/// What is of the whole cluster would be shared with the first training, and deleted with either.
+fn a_second_training_shares_nothing(tree: &Tree) -> anyhow::Result<()> {
+    let overlay = tree.documents("overlays/second/kustomization.yaml")?.remove(0);
+    let namespace = overlay["namespace"].as_str().context("it has no namespace")?;
+    ensure!(strings(&overlay["resources"]) == ["../../base"], "it is of another base");
+    let mut renamed = Vec::new();
+    for patch in list(&overlay["patches"]) {
+        edits(tree, patch)?;
+        let operations: Vec<Value> = serde_saphyr::from_str(patch["patch"].as_str().context("a patch is a text")?)?;
+        let places = operations.iter().map(|edit| (edit["path"].as_str().unwrap_or_default().to_owned(), edit));
+        renamed.extend(places.map(|(path, edit)| (patch["target"].clone(), path, edit["value"].clone())));
+    }
+    let new_name = |object: &Value, path: &str| {
+        let is_it = |target: &Value| target["kind"] == object["kind"] && target["name"] == object["metadata"]["name"];
+        renamed.iter().find(|(target, at, _)| at == path && is_it(target)).map(|(_, _, value)| value.clone())
+    };
+    for object in tree.base()?.iter().filter(|object| object["metadata"]["namespace"].is_null()) {
+        let new = new_name(object, "/metadata/name").with_context(|| format!("{} keeps its name", name(object)))?;
+        ensure!(new != object["metadata"]["name"], "{} keeps its name", name(object));
+        if object["kind"] == "Namespace" {
+            ensure!(new == namespace, "objects go to {namespace}, and the namespace is {new}");
+        } else {
+            let actors = workload(tree, "actor")?;
+            let class = new_name(&actors, "/spec/template/spec/priorityClassName");
+            ensure!(class.as_ref() == Some(&new), "actors have the class {class:?}, and it is {new}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_second_training_can_be_deleted_without_the_first() {
+    let file = "overlays/second/kustomization.yaml";
+    holds(
+        a_second_training_shares_nothing,
+        &[
+            (file, "namespace: impala-second", "namespace: impala"),
+            (file, "      kind: PriorityClass", "      kind: ConfigMap"),
+            (
+                file,
+                "        path: /spec/template/spec/priorityClassName\n        value: impala-actor-second",
+                "        path: /spec/template/spec/priorityClassName\n        value: impala-actor",
+            ),
+            ("base/actors.yml", "      priorityClassName: impala-actor\n", ""),
+        ],
+    );
+}
+
 /// Custom resources need operators that a cluster may not have: none is in what everybody applies.
 fn base_needs_no_operator(tree: &Tree) -> anyhow::Result<()> {
     let groups = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "scheduling.k8s.io/v1"];

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -154,12 +153,13 @@ async fn answer(mut acceptor: Acceptor, router: Router) {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        connections.retain(|connection: &AbortHandle| !connection.is_finished());
-        if connections.len() >= places
-            && let Some(oldest) = connections.pop_front()
-        {
-            oldest.abort();
+        connections.retain(|(_, connection): &(_, tokio::task::JoinHandle<()>)| !connection.is_finished());
+        if connections.len() >= places {
+            // Dropped, it ends the oldest.
+            connections.pop_front();
         }
+        let end = CancellationToken::new();
+        let guard = end.clone().drop_guard();
         let (router, rate) = (router.clone(), rate.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let wait = rate.lock().expect("no holder of the rate panics").take(1.0, Instant::now());
@@ -175,9 +175,10 @@ async fn answer(mut acceptor: Acceptor, router: Router) {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
             // How a connection ends concerns nobody but its peer.
-            let _ = tokio::time::timeout(CONNECTION_MAX, http.serve_connection(TokioIo::new(stream), service)).await;
+            let serving = tokio::time::timeout(CONNECTION_MAX, http.serve_connection(TokioIo::new(stream), service));
+            let _ = end.run_until_cancelled_owned(serving).await;
         });
-        connections.push_back(connection.abort_handle());
+        connections.push_back((guard, connection));
     }
 }
 

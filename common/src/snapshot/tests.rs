@@ -114,7 +114,8 @@ fn another_network_and_infinite_parameters_are_refused() {
     let snapshot = encode(WeightsVersion(1), &words(NumberFormat::F16, &[1e9, 0.0]), None);
     let error = Decoder::new(3).decode(&snapshot).unwrap_err();
     assert_eq!(error, SnapshotError::ParameterCount { actual: 2, expected: 3 });
-    let error = Decoder::new(2).decode(&snapshot).unwrap_err();
+    let infinite = encode(WeightsVersion(1), &words(NumberFormat::F32, &[f32::INFINITY, 0.0]), None);
+    let error = Decoder::new(2).decode(&infinite).unwrap_err();
     assert_eq!(error, SnapshotError::NotFinite { position: 0, value: "inf".into() });
 }
 

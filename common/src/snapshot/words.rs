@@ -162,7 +162,7 @@ fn round(format: NumberFormat, parameters: &[f32], bytes: &mut [u8]) {
                 let rounded = &mut rounded[..parameters.len()];
                 rounded.convert_from_f32_slice(parameters);
                 let words = bytes.as_chunks_mut().0.iter_mut().zip(rounded);
-                words.for_each(|(word, x)| *word = x.to_le_bytes());
+                words.for_each(|(word, x)| *word = finite(x.to_bits()).to_le_bytes());
             }
         }
         NumberFormat::Bf16 => {
@@ -170,6 +170,11 @@ fn round(format: NumberFormat, parameters: &[f32], bytes: &mut [u8]) {
             words.for_each(|(word, x)| *word = round_to_bf16(*x).to_le_bytes());
         }
     }
+}
+
+/// The bits of a half; the largest number in place of infinity: one parameter beyond 65,504 must not keep a policy from acting.
+fn finite(bits: u16) -> u16 {
+    bits - u16::from(bits & 0x7fff == 0x7c00)
 }
 
 /// As `bf16::from_f32`, without a branch, so that the compiler makes vector instructions of it.
@@ -210,6 +215,14 @@ fn widen(format: NumberFormat, bytes: &[u8], parameters: &mut [f32]) {
 mod tests {
     use super::*;
     use half::bf16;
+
+    #[test]
+    fn what_is_too_large_for_a_half_becomes_the_largest() {
+        let words = Words::round(NumberFormat::F16, &[65_504.0, 65_520.0, -1e9, f32::INFINITY, 1.5, f32::NAN]);
+        let parameters = words.to_parameters();
+        assert_eq!(parameters[..5], [65_504.0, 65_504.0, -65_504.0, 65_504.0, 1.5]);
+        assert!(parameters[5].is_nan());
+    }
 
     #[test]
     fn bf16_rounds_as_the_crate_does() {

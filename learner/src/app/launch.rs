@@ -17,10 +17,12 @@ use anyhow::Context;
 use impala_common::process::probes::{self, Probes};
 use impala_common::process::{errors, logs, signals, threads};
 use impala_env::Registry;
-use impala_store::Possession;
+pub use impala_store::Possession;
+use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +92,7 @@ impl Plan {
         Ok(Self { config, names_listen, beginning, owner: None })
     }
 
-    /// Takes an object store with the run's checkpoints as the process of this name; see [`Claim`](impala_store::Claim).
+    /// Takes an object store with the run's checkpoints as the process of this name; see [`take`](impala_store::Store::take).
     #[must_use]
     pub fn with_owner(self, owner: Option<String>) -> Self {
         Self { owner, ..self }
@@ -121,7 +123,7 @@ impl Plan {
         let note = beginning.note();
         let writes_first = beginning.needs_checkpoint(config.checkpoints.checkpoint_every);
         let skipped = beginning.skipped().to_vec();
-        let claim = beginning.claim(owner);
+        let update = beginning.update();
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
         let learner = Learner::bind(config, checkpoint).await?;
         let learner = if writes_first { learner.with_first_checkpoint() } else { learner };
@@ -134,13 +136,19 @@ impl Plan {
         let store = beginning.store.take().unwrap_or_else(|| default_store(run_dir.path()));
         let (store, possession) = match store.is_directory(run_dir.path()) {
             // It has been taken.
-            true => (store, None),
+            true => (store.held_by(run_dir.hold()), None),
             false => {
-                let (store, possession) = store.take(claim, |text| tracing::warn!("{text}")).await?;
+                let (store, possession) = store.take(owner.as_deref(), |text| tracing::warn!("{text}")).await?;
                 (store, Some(possession))
             }
         };
-        beginning.check_store(&store).await?;
+        if let Err(overtaken) = beginning.check_store(&store).await {
+            if let Some(possession) = possession {
+                possession.release().await;
+            }
+            return Err(overtaken.into());
+        }
+        store.begin(update).await?;
         run_dir.record(learner.config())?;
         let doubts = possession.iter().filter_map(Possession::doubt);
         let skipped = skipped.into_iter().map(|skipped| format!("passed over a newer checkpoint: {skipped}"));
@@ -167,11 +175,12 @@ impl Launched {
         let Self { learner, run_dir, store, stop, shows_progress, probes, possession } = self;
         let stays = learner.config().serving.keep_serving;
         let outcome = learner.run(run_dir.clone(), store, shows_progress, stop).await;
+        let printed = outcome.as_ref().map_or(Ok(()), |outcome| summary::print(&run_dir, &outcome.summary));
         if let Some(possession) = possession {
             possession.release().await;
         }
         let outcome = outcome?;
-        summary::print(&run_dir, &outcome.summary)?;
+        printed?;
         drop(probes);
         Ok(outcome.summary.end.exit_code(stays))
     }
@@ -179,14 +188,24 @@ impl Launched {
 
 /// Most threads that work for the network where that takes long: they encode weights and read large trajectories. Each keeps memory.
 const HELPERS: usize = 8;
+/// Time that they have to end with the program.
+const HELPERS_END: Duration = Duration::from_secs(1);
 /// Threads of a learner besides those of the network and of the step: its stages, metrics, and those that wait for files.
 const THREADS: usize = 8;
 
-/// The runtime of a program with a learner: its threads are those of the network.
+/// Does the work of a program with a learner, on a runtime whose threads are those of the network. What helps it, such as a look-up of a
+/// name that hangs in the system's resolver, does not hold up its end.
 ///
 /// # Errors
-/// The system gives too few threads, or no file handle.
-pub fn runtime(serving: &Serving) -> anyhow::Result<Runtime> {
+/// The work's own; the system gives too few threads, or no file handle.
+pub fn block_on<T>(serving: &Serving, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = runtime(serving)?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(HELPERS_END);
+    result
+}
+
+fn runtime(serving: &Serving) -> anyhow::Result<Runtime> {
     let workers = serving.network_threads();
     // A runtime without a thread has no way to say so.
     threads::expect(workers + THREADS)?;

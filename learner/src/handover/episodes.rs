@@ -61,8 +61,7 @@ pub struct EpisodeRecorder {
 }
 
 impl EpisodeRecorder {
-    /// Notes a trajectory; those of one source come in the order in which it sent them. What its actor says of episodes is not
-    /// looked at.
+    /// Notes a trajectory; those of one source come in the order in which it sent them.
     pub fn record(&mut self, source: Source, trajectory: &Trajectory) {
         let Self { actors, environments, pace, order, .. } = self;
         let actor = actors.entry(source).or_insert_with(|| {

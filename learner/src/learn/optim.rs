@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub enum OptimiserKind {
     /// TensorFlow's RMSProp, the paper's: epsilon inside the root, the learning rate inside the momentum buffer.
     /// `ms = decay ms + (1 - decay) g^2; mom = momentum mom + lr g / sqrt(ms + epsilon); p -= mom`.
-    /// The running square starts at 0.
+    /// The running square starts at 0; TensorFlow's own starts at 1, which makes its first steps small.
     RmsProp {
         /// Of the running mean of squares.
         decay: f32,

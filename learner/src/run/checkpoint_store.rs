@@ -5,7 +5,7 @@ use crate::config::ConfigError;
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
 use bytes::Bytes;
 use impala_env::Registry;
-use impala_store::{Claim, Possession, Store, StoreError, StoreLocation, TakeError};
+use impala_store::{Hold, Possession, Store, StoreError, StoreLocation, TakeError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -191,9 +191,23 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// Another process has them, or the store does not answer.
-    pub async fn take(self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
-        let (store, possession) = self.store.take(claim, told).await?;
+    pub async fn take(self, owner: Option<&str>, told: impl Fn(&str)) -> Result<(Self, Possession), TakeError> {
+        let (store, possession) = self.store.take(owner, told).await?;
         Ok((Self { store }, possession))
+    }
+
+    /// They lie in a directory that is held already.
+    #[must_use]
+    pub fn held_by(self, hold: &Hold) -> Self {
+        Self { store: self.store.held_by(hold) }
+    }
+
+    /// Goes on from the checkpoint after an update; see [`Store::begin`].
+    ///
+    /// # Errors
+    /// Another process has them, or the store does not answer.
+    pub async fn begin(&self, update: u64) -> Result<(), StoreError> {
+        self.store.begin(update).await
     }
 
     /// Whether both are the same.

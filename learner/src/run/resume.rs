@@ -9,7 +9,7 @@ use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found, SUFFIX};
 use crate::run::store_file;
 use impala_env::Registry;
-use impala_store::{Claim, Held, Hold, StoreLocation};
+use impala_store::{Held, Hold, StoreLocation};
 use origin::{Origin, Place};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub enum ResumeError {
     },
     /// A directory has checkpoints of its own, and others were named.
     #[error(
-        "{} has checkpoints in {own}, and {named} is named for them: leave one of the two out, or name another place",
+        "{} has checkpoints in {own}, and {named} is named for them: leave one of the two out, name another place, or move those away that the run is not to go on from",
         run_dir.display()
     )]
     Elsewhere {
@@ -255,9 +255,9 @@ impl Beginning {
         }
     }
 
-    /// As whom, and from where, this process takes the checkpoints.
-    pub fn claim(&self, owner: Option<String>) -> Claim {
-        Claim { owner, begins_at: self.checkpoint().map_or(0, |checkpoint| checkpoint.progress.updates) }
+    /// The update that it goes on from.
+    pub fn update(&self) -> u64 {
+        self.checkpoint().map_or(0, |checkpoint| checkpoint.progress.updates)
     }
 
     /// Whether its first checkpoint is to be written before anything is trained: the same command, given again, looks for one.
@@ -359,15 +359,13 @@ fn place_of(
 /// Refuses checkpoints of another run than that in a directory, which has some.
 fn refuse_others(run_dir: Option<&Path>, store: Option<&CheckpointStore>) -> Result<(), ResumeError> {
     let (Some(run_dir), Some(store)) = (run_dir, store) else { return Ok(()) };
-    let own = place_of(recorded_location(run_dir).as_ref(), Some(run_dir))?;
-    for own in own.into_iter().chain([default_store(run_dir)]).filter(|own| !own.is(store)) {
-        // One that cannot be read is no other run's either.
-        if wait_for(async { Ok(own.names().await?) }).is_ok_and(|names| !names.is_empty()) {
-            let (run_dir, own, named) = (run_dir.to_owned(), own.to_string(), store.to_string());
-            return Err(ResumeError::Elsewhere { run_dir, own, named });
-        }
+    let Some(own) = place_of(recorded_location(run_dir).as_ref(), Some(run_dir))? else { return Ok(()) };
+    // One that cannot be read any more has been left for the other.
+    if own.is(store) || wait_for(async { Ok(own.names().await?) }).map_or(true, |names| names.is_empty()) {
+        return Ok(());
     }
-    Ok(())
+    let (run_dir, own, named) = (run_dir.to_owned(), own.to_string(), store.to_string());
+    Err(ResumeError::Elsewhere { run_dir, own, named })
 }
 
 /// Refuses to begin a run in a directory that has results of one whose checkpoints are not where they were looked for.

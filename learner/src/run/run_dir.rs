@@ -41,7 +41,7 @@ pub struct RunDir {
     path: PathBuf,
     warnings: Vec<String>,
     /// No other process works in it.
-    _hold: Arc<Hold>,
+    hold: Arc<Hold>,
 }
 
 impl RunDir {
@@ -60,7 +60,7 @@ impl RunDir {
         };
         let hold = Hold::take(&path).map_err(io::Error::other).map_err(error("use", &path, "--run-dir"))?;
         let warnings = hold.doubt().map(str::to_owned).into_iter().collect();
-        Ok(Self { path, warnings, _hold: Arc::new(hold) })
+        Ok(Self { path, warnings, hold: Arc::new(hold) })
     }
 
     /// Writes the resolved configuration into it, and where the checkpoints lie.
@@ -84,6 +84,11 @@ impl RunDir {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// No other process works in it as long as this lives.
+    pub fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// What went wrong with it and does not keep the run from going on; for the log, which may lie in it.

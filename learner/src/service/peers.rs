@@ -153,13 +153,13 @@ impl Peers {
         self.shared.lock().expect("no holder of the budget panics").give(cost);
     }
 
-    /// A request begins, if there may be another one. Where there are too many, the connection goes that has had one the longest that
-    /// is no actor's stream: answers take milliseconds. Those of actors are the last.
+    /// A request begins, if there may be another one. Where there are too many, the connection goes that has had one the longest: answers
+    /// take milliseconds, and so does it until a trajectory comes. Those by which actors work are the last.
     fn begin_request(&self, now: Instant) -> bool {
         let is_one_more = self.requests.fetch_add(1, Ordering::Relaxed) < REQUESTS_MAX;
         if !is_one_more {
             self.end_request();
-            let asking = self.all().into_iter().filter_map(|peer| Some((peer.longest_call(now)?, peer)));
+            let asking = self.all().into_iter().filter_map(|peer| Some((peer.longest_request(now)?, peer)));
             let victim = asking.min_by_key(|(since, _)| *since);
             victim.iter().for_each(|(_, victim)| victim.close("too many requests are open"));
         }

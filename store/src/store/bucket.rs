@@ -2,7 +2,7 @@
 
 use super::{StoreError, TakeError};
 use crate::hold::Held;
-use crate::lease::{self, Claim, Lease, Refusal, Silence, TakenBy, Tenure, Unread};
+use crate::lease::{self, Lease, Refusal, Silence, TakenBy, Tenure, Unread};
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -15,6 +15,8 @@ use tokio_stream::StreamExt;
 use tokio_util::sync::DropGuard;
 use url::Url;
 
+/// Largest object that is written by one request, and largest part of a larger one, bytes: at 280 KB a second it is there in time.
+const PART: usize = 16 << 20;
 /// Longest time for one request, its transfer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time to wait for a connection.
@@ -90,29 +92,62 @@ impl Bucket {
     }
 
     pub(super) async fn write(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        if let Some(lease) = &self.lease {
-            lease.confirm().await.map_err(|silence| match silence {
-                Silence::Taken(by) => self.lost(by),
-                Silence::Store(error) => self.error("write", lease::NAME)(error),
-            })?;
+        self.confirm().await?;
+        let path = self.path(name);
+        let written = match bytes.len() <= PART {
+            true => self.store.put(&path, PutPayload::from(bytes)).await.map(drop),
+            false => self.write_in_parts(&path, &bytes).await,
+        };
+        written.map_err(self.error("write", name))
+    }
+
+    /// Each part has a request of its own, with its own time. The object is there when all are.
+    async fn write_in_parts(&self, path: &Path, bytes: &Bytes) -> object_store::Result<()> {
+        let mut upload = self.store.put_multipart(path).await?;
+        for from in (0..bytes.len()).step_by(PART) {
+            let part = bytes.slice(from..bytes.len().min(from + PART));
+            if let Err(error) = upload.put_part(PutPayload::from(part)).await {
+                // What is left over, the store's own rules clear up.
+                let _ = upload.abort().await;
+                return Err(error);
+            }
         }
-        let written = self.store.put(&self.path(name), PutPayload::from(bytes)).await;
-        written.map(drop).map_err(self.error("write", name))
+        upload.complete().await.map(drop)
     }
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.confirm().await?;
         self.store.delete(&self.path(name)).await.map_err(self.error("remove", name))
     }
 
     /// Takes the prefix; see [`Lease::take`].
-    pub(super) async fn take(&self, claim: Claim, told: impl Fn(&str)) -> Result<(Self, DropGuard), TakeError> {
+    pub(super) async fn take(&self, owner: Option<&str>, told: impl Fn(&str)) -> Result<(Self, DropGuard), TakeError> {
         let told = |text: &str| told(&format!("{}: {text}", self.location));
-        let taken = Lease::take(&self.store, &self.prefix, claim, told).await;
+        let taken = Lease::take(&self.store, &self.prefix, owner, told).await;
         let (lease, kept_up) = taken.map_err(|refusal| self.refused(refusal))?;
         Ok((Self { lease: Some(lease), ..self.clone() }, kept_up))
     }
 
-    /// Who has taken the prefix last.
+    /// Makes sure that the prefix is this process's, where it was taken.
+    async fn confirm(&self) -> Result<(), StoreError> {
+        let Some(lease) = &self.lease else { return Ok(()) };
+        lease.confirm().await.map_err(|silence| self.silent(silence))
+    }
+
+    /// Begins to work there; see [`Lease::begin`].
+    pub(super) async fn begin(&self, begins_at: u64) -> Result<(), StoreError> {
+        let Some(lease) = &self.lease else { return Ok(()) };
+        lease.begin(begins_at).await.map_err(|silence| self.silent(silence))
+    }
+
+    fn silent(&self, silence: Silence) -> StoreError {
+        match silence {
+            Silence::Taken(by) => self.lost(by),
+            Silence::Store(error) => self.error("write", lease::NAME)(error),
+        }
+    }
+
+    /// Who has begun to work there last.
     pub(super) async fn tenure(&self) -> Result<Option<Tenure>, StoreError> {
         lease::tenure(&self.store, &self.prefix).await.map_err(|unread| self.unread(unread))
     }

@@ -1,6 +1,7 @@
 //! A directory of files.
 
 use super::StoreError;
+use crate::hold::FileId;
 use crate::whole::{self, TEMPORARY_SUFFIX};
 use std::fs;
 use std::io;
@@ -9,9 +10,9 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     pub(super) path: PathBuf,
-    /// It was made then, and is not made again where somebody has moved it: another process might be at work there. Else it is made
-    /// when a file is written.
-    pub(super) is_taken: bool,
+    /// The lock in it, where this process has one: what is written goes to the directory with this lock and to no other that somebody
+    /// has put in its place. Without one it is made when a file is written.
+    pub(super) held: Option<FileId>,
 }
 
 /// Refuses what has no end or is waited for in vain, such as a device or a pipe, perhaps behind a link.
@@ -53,8 +54,12 @@ impl Directory {
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path.join(name);
-        let made = if self.is_taken { Ok(()) } else { fs::create_dir_all(&self.path) };
-        let written = made.and_then(|()| whole::write_whole(&path, bytes));
+        let is_there = match self.held {
+            Some(held) if FileId::of_lock_in(&self.path) == Some(held) => Ok(()),
+            Some(_) => Err(io::Error::new(io::ErrorKind::NotFound, "the directory was moved or removed")),
+            None => fs::create_dir_all(&self.path),
+        };
+        let written = is_there.and_then(|()| whole::write_whole(&path, bytes));
         written.map_err(|reason| StoreError::File { action: "write", path, reason })
     }
 

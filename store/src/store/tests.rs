@@ -45,6 +45,31 @@ async fn folders_and_halves_are_not_listed_as_files() {
 }
 
 #[tokio::test]
+async fn a_large_file_comes_back_whole() {
+    let store = Store::in_memory();
+    let bytes: Vec<u8> = (0..40_000_001_u32).map(|i| ((i * 7) >> 3) as u8).collect();
+    store.write("large", bytes.clone().into()).await.unwrap();
+    assert!(store.read("large").await.unwrap() == bytes);
+    assert_eq!(store.names().await.unwrap(), ["large"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_was_taken_is_not_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (place, moved) = (directory.path().join("run"), directory.path().join("moved"));
+    let (store, _possession) = Store::directory(&place).take(None, |_| {}).await.unwrap();
+    store.write("a", Bytes::from_static(b"a")).await.unwrap();
+    std::fs::rename(&place, &moved).unwrap();
+    let error = store.write("a", Bytes::from_static(b"b")).await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot write ") && error.contains("moved or removed") && !place.exists(), "{error}");
+    // Somebody else's in its place.
+    let (_, _other) = Store::directory(&place).take(None, |_| {}).await.unwrap();
+    store.write("a", Bytes::from_static(b"b")).await.unwrap_err();
+    assert!(!place.join("a").exists());
+    assert_eq!(std::fs::read(moved.join("a")).unwrap(), b"a");
+}
+
+#[tokio::test]
 async fn stores_in_memory_are_apart() {
     let [one, other] = [Store::in_memory(), Store::in_memory()];
     one.write("a", Bytes::from_static(b"one's")).await.unwrap();

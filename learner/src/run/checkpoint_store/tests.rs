@@ -47,12 +47,16 @@ async fn what_a_process_wrote_after_another_one_had_taken_over_is_the_last_resor
     let written = |updates, epoch| Bytes::from(Checkpoint { epoch, ..checkpoint(updates, 9.0) }.encode().unwrap());
     let newest = async || store.newest(&impala_env::builtin()).await.unwrap().unwrap();
     store.write(10, written(10, Some(1))).await.unwrap();
-    let claim = |owner: &str, begins_at| Claim { owner: Some(owner.into()), begins_at };
-    let (_, _earlier) = store.clone().take(claim("pod", 0), |_| {}).await.unwrap();
-    let (next, _possession) = store.clone().take(claim("pod", 10), |_| {}).await.unwrap();
+    let take = async || store.clone().take(Some("pod"), |_| {}).await.unwrap();
+    let (earlier, _earlier) = take().await;
+    earlier.begin(0).await.unwrap();
+    let (next, _possession) = take().await;
     assert_eq!(next.epoch(), Some(2));
     // Written between two looks at whose the store is.
     store.write(30, written(30, Some(1))).await.unwrap();
+    // Nobody has gone on without it yet.
+    assert_eq!(newest().await.checkpoint.progress.updates, 30);
+    next.begin(10).await.unwrap();
     let found = newest().await;
     assert_eq!(found.checkpoint.progress.updates, 10);
     assert!(found.skipped[0].contains("after another one had taken over"), "{:?}", found.skipped);

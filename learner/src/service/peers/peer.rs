@@ -39,6 +39,8 @@ struct State {
     active: Instant,
     /// Since when each request is open that is no stream of a session, with its number.
     calls: BTreeSet<(Instant, u64)>,
+    /// The same of streams of sessions.
+    streams: BTreeSet<(Instant, u64)>,
     /// Until when each of them must be over that is to end by itself.
     deadlines: BTreeSet<(Instant, u64)>,
     next_call: u64,
@@ -57,6 +59,7 @@ impl Peer {
             has_asked: false,
             active: now,
             calls: BTreeSet::new(),
+            streams: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             next_call: 0,
         };
@@ -135,23 +138,26 @@ impl Peer {
         (state.has_asked, state.active) = (true, now);
         let number = state.next_call;
         state.next_call += 1;
-        let since = (lasts != Lasts::LikeItsSession).then_some((now, number));
+        let is_aside = lasts != Lasts::LikeItsSession;
+        let since = (now, number);
         let deadline = match lasts {
             Lasts::AtMost(time) => Some((now + time, number)),
             Lasts::LikeItsSession | Lasts::AsItsCallerWants => None,
         };
-        state.calls.extend(since);
+        if is_aside { &mut state.calls } else { &mut state.streams }.insert(since);
         state.deadlines.extend(deadline);
         drop(state);
-        Some(Call { peer: self.clone(), since, deadline })
+        Some(Call { peer: self.clone(), is_aside, since, deadline })
     }
 
-    /// What goes first where too many requests are open: by its actors, then by the age of its oldest request that is no stream of
-    /// a session; nothing where it has none.
-    pub(super) fn longest_call(&self, now: Instant) -> Option<(usize, Instant)> {
+    /// What goes first where too many requests are open: by the actors that work by it, then by the age of its oldest request; of
+    /// streams of sessions only where no actor works, of which nothing may ever come. Nothing where it has none.
+    pub(super) fn longest_request(&self, now: Instant) -> Option<(usize, Instant)> {
         let state = self.lock();
-        let (since, _) = state.calls.first()?;
-        Some((state.actors(now), *since))
+        let actors = state.actors(now);
+        let streams = state.streams.first().filter(|_| actors == 0);
+        let (since, _) = state.calls.first().into_iter().chain(streams).min()?;
+        Some((actors, *since))
     }
 
     /// Waits for a turn to send it up to `bytes` of weights; see [`Turns::wait`](super::turns::Turns::wait).
@@ -250,7 +256,8 @@ pub enum Lasts {
 #[derive(Debug)]
 pub struct Call {
     peer: Arc<Peer>,
-    since: Option<(Instant, u64)>,
+    is_aside: bool,
+    since: (Instant, u64),
     deadline: Option<(Instant, u64)>,
 }
 
@@ -262,7 +269,7 @@ impl Call {
 
     /// Whether it is no stream of a session.
     pub fn is_aside(&self) -> bool {
-        self.since.is_some()
+        self.is_aside
     }
 }
 
@@ -271,9 +278,7 @@ impl Drop for Call {
         let mut state = self.peer.lock();
         state.requests -= 1;
         state.active = now();
-        if let Some(since) = &self.since {
-            state.calls.remove(since);
-        }
+        if self.is_aside { &mut state.calls } else { &mut state.streams }.remove(&self.since);
         if let Some(deadline) = &self.deadline {
             state.deadlines.remove(deadline);
         }
