@@ -2,6 +2,7 @@
 //! registry and the ledger, and hands trajectories to the queue; it knows nothing of batches, and of training only what
 //! `Progress` tells.
 
+mod peer_log;
 pub mod peers;
 mod push;
 pub mod registry;
@@ -15,17 +16,18 @@ use crate::handover::ledger::Ledger;
 use crate::handover::progress::Progress;
 use crate::handover::run_state::{RunState, Standing};
 use crate::handover::weights::{Delivery, PublishedWatch, WantedEncodings};
+pub use crate::service::peer_log::PeerLog;
+use crate::service::peer_log::printable;
 use crate::service::peers::requests::peer_of;
 use crate::service::registry::{Admission, RegisterError, Registry};
 use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
-use impala_common::channel::rate::Rate;
 use impala_common::ids::ActorIndex;
 use impala_common::snapshot::Encoding;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb, session_from_pb};
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
@@ -33,11 +35,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Time that a request for a model waits for its turn.
 const MODEL_TURN_MAX: Duration = Duration::from_secs(60);
-/// Lines of the log about peers, a second and after a rest: so that nobody fills the disk. 1,000 actors that come at once are told.
-const LINES_PER_SECOND: f64 = 1.0;
-const LINES_AT_ONCE: f64 = 4000.0;
-/// Longest text of a peer that is printed, characters.
-const PRINTED_MAX: usize = 400;
 /// Models that are encoded at once: asking for them must not take the blocking threads from the actors' weights.
 const MODELS_AT_ONCE: usize = 1;
 
@@ -76,35 +73,6 @@ pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service>
     pb::learner_server::LearnerServer::new(Service { shared, model_turns: Arc::new(Semaphore::new(MODELS_AT_ONCE)) })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
-}
-
-/// Bounds what the log says of peers.
-#[derive(Debug)]
-pub struct PeerLog {
-    rate: Mutex<(Rate, u64)>,
-}
-
-impl Default for PeerLog {
-    fn default() -> Self {
-        Self { rate: Mutex::new((Rate::new(LINES_PER_SECOND, LINES_AT_ONCE, Instant::now()), 0)) }
-    }
-}
-
-impl PeerLog {
-    /// Whether a line about a peer may be written now.
-    pub fn may_tell(&self) -> bool {
-        let mut rate = self.rate.lock().expect("no holder of the rate panics");
-        if !rate.0.try_take(Instant::now()) {
-            rate.1 += 1;
-            return false;
-        }
-        let left_out = std::mem::take(&mut rate.1);
-        drop(rate);
-        if left_out > 0 {
-            tracing::warn!(left_out, "lines about actors that come and go were left out: they are too many");
-        }
-        true
-    }
 }
 
 /// Implements the contract over [`Shared`].
@@ -212,15 +180,6 @@ impl Service {
             tracing::warn!(actor, reason, "an actor was turned away");
         }
     }
-}
-
-/// A peer's text for the log: without control characters, and no longer than a line.
-fn printable(text: &str) -> String {
-    let mut printable: String = text.chars().take(PRINTED_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(PRINTED_MAX).is_some() {
-        printable.push_str("..");
-    }
-    printable
 }
 
 impl Shared {

@@ -7,7 +7,8 @@ use crate::process::Process;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -85,6 +86,8 @@ pub(crate) struct Lease {
     taken_by: Mutex<Option<String>>,
     /// Cancelled when it was taken away.
     lost: CancellationToken,
+    /// Of objects that this process has written: what is written over them later is on condition that they still are as it left them.
+    versions: Mutex<HashMap<String, UpdateVersion>>,
     /// Why two processes could hold it all the same.
     doubt: Option<String>,
 }
@@ -196,7 +199,7 @@ impl Lease {
         let epoch = record.epoch;
         let newest = tokio::sync::Mutex::new((record, version));
         let (taken_by, lost) = (Mutex::default(), CancellationToken::new());
-        let lease = Arc::new(Self { object, newest, epoch, taken_by, lost, doubt });
+        let lease = Arc::new(Self { object, newest, epoch, taken_by, lost, versions: Mutex::default(), doubt });
         let stop = CancellationToken::new();
         let (kept, stopped) = (lease.clone(), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(kept.keep_up()).await });
@@ -217,6 +220,43 @@ impl Lease {
     /// Gives a sign of life: afterwards this process had the store a moment ago.
     pub(crate) async fn confirm(&self) -> Result<(), Silence> {
         self.renew(false).await
+    }
+
+    /// Writes an object there, as long as nobody else has the prefix: a process that was stopped after it made sure of that must not
+    /// write over what its successor has written.
+    pub(crate) async fn write(&self, name: &str, path: &Path, payload: PutPayload) -> Result<(), Silence> {
+        self.confirm().await?;
+        if self.doubt.is_some() {
+            return self.object.store.put(path, payload).await.map(drop).map_err(Silence::Store);
+        }
+        let mut known = self.versions().get(name).cloned();
+        loop {
+            let mode = known.map_or(PutMode::Create, PutMode::Update);
+            match self.object.store.put_opts(path, payload.clone(), mode.into()).await {
+                Ok(written) => {
+                    self.versions().insert(name.to_owned(), written.into());
+                    return Ok(());
+                }
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {}
+                Err(error) => return Err(Silence::Store(error)),
+            }
+            // An earlier process of the run has written it, or another one has the prefix by now.
+            self.confirm().await?;
+            known = match self.object.store.head(path).await {
+                Ok(there) => Some(UpdateVersion { e_tag: there.e_tag, version: there.version }),
+                Err(Error::NotFound { .. }) => None,
+                Err(error) => return Err(Silence::Store(error)),
+            };
+        }
+    }
+
+    /// An object is not there any more.
+    pub(crate) fn forget(&self, name: &str) {
+        self.versions().remove(name);
+    }
+
+    fn versions(&self) -> MutexGuard<'_, HashMap<String, UpdateVersion>> {
+        self.versions.lock().expect("no holder of versions panics")
     }
 
     /// Begins to work there, from this mark on: what processes before it write from now on is not what this one goes on from.
@@ -260,7 +300,15 @@ impl Lease {
                 // The store says what is not so.
                 Ok(Some((other, _))) if other.process == record.process => return Err(Silence::Store(error)),
                 Ok(Some((other, _))) => return Err(Silence::Taken(self.lose(other.holder()))),
-                Ok(None) => return Err(Silence::Taken(self.lose(format!("somebody who removed its {NAME}")))),
+                // Nobody has it: somebody removed the object, or the store lost it.
+                Ok(None) => match self.object.write(&record, PutMode::Create).await {
+                    Ok(version) => {
+                        *newest = (record, version);
+                        return Ok(());
+                    }
+                    Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+                    Err(error) => return Err(Silence::Store(error)),
+                },
                 Err(Unread::Store(error)) => return Err(Silence::Store(error)),
                 Err(Unread::Damaged(_)) => return Err(Silence::Store(error)),
             }
@@ -319,6 +367,7 @@ async fn outlast(
     while since.elapsed() < LASTS {
         tokio::time::sleep(LOOK_EVERY).await;
         match object.read().await? {
+            Some((record, _)) if record.process.has_ended() => return Ok(()),
             Some((record, seen)) if seen == *version && record == *other => {}
             Some((record, _)) if record.is_released => return Ok(()),
             Some((record, _)) => return Err(Refusal::Held(record.holder())),

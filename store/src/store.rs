@@ -151,6 +151,9 @@ impl Store {
             let path = url.to_file_path().map_err(|()| refuse("write file:///absolute/path".into()))?;
             return Ok(Self::directory(path));
         }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("a prefix has neither `?` nor `#`: leave out what follows".into()));
+        }
         let place = Place::Bucket(Bucket::open(&url).map_err(|error| refuse(error.to_string()))?);
         Ok(Self { place, location: location.to_owned() })
     }

@@ -138,7 +138,9 @@ impl Plan {
             // It has been taken.
             true => (store.held_by(run_dir.hold()), None),
             false => {
-                let (store, possession) = store.take(owner.as_deref(), |text| tracing::warn!("{text}")).await?;
+                let taking = store.take(owner.as_deref(), |text| tracing::warn!("{text}"));
+                let taken = stop.run_until_cancelled(taking).await;
+                let (store, possession) = taken.context("stopped before the checkpoints were this process's")??;
                 (store, Some(possession))
             }
         };

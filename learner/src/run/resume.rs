@@ -48,6 +48,14 @@ pub enum ResumeError {
         /// The directory of the other.
         run_dir: PathBuf,
     },
+    /// Two places of checkpoints are named.
+    #[error("--resume {run} and checkpoint_store = {named}: each names the run's checkpoints; give one of them")]
+    TwoStores {
+        /// The run to be resumed, as it was given.
+        run: String,
+        /// The other place.
+        named: String,
+    },
     /// A directory has results, and no checkpoint is where they should be.
     #[error(
         "{} has results of a run, but there is no checkpoint of it in {store}; name the place that has them (--checkpoint-store), or begin another run: another --run-dir",
@@ -209,10 +217,16 @@ impl Beginning {
             (Some(run), _) => Some(origin::run_dir(run)),
             (None, named) => named,
         };
-        let location = match resume {
+        let named = given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty());
+        let location: Option<StoreLocation> = match resume {
             Some(url) if is_url(url) => Some(url.parse().map_err(|reason| origin::location_error(url, reason))?),
-            _ => given.checkpoints.checkpoint_store.clone().filter(|location| !location.is_empty()),
+            _ => named.clone(),
         };
+        if let (Some(run), Some(location), Some(named)) = (resume, &location, named)
+            && !CheckpointStore::open(location)?.is(&CheckpointStore::open(&named)?)
+        {
+            return Err(ResumeError::TwoStores { run: run.to_owned(), named: named.into() });
+        }
         let location = location.or_else(|| run_dir.as_ref().and_then(|run_dir| recorded_location(run_dir)));
         let store = place_of(location.as_ref(), run_dir.as_deref())?;
         refuse_others(run_dir.as_deref(), store.as_ref())?;

@@ -131,6 +131,36 @@ async fn an_answer_that_got_lost_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_was_stopped_before_it_wrote_writes_over_nothing() {
+    let bench = Bench::new();
+    let (store, _possession) = bench.take(Some("pod-0")).await.unwrap();
+    bench.is_elsewhere(&store).await;
+    let (lease, path) = (store.lease().unwrap(), Path::from("runs/one/best"));
+    lease.write("best", &path, "one's".into()).await.unwrap();
+    let (next, _possession) = bench.take(Some("pod-0")).await.unwrap();
+    // An earlier process has written that, too.
+    next.write("best", Bytes::from_static(b"its successor's")).await.unwrap();
+    next.write("best", Bytes::from_static(b"its successor's second")).await.unwrap();
+    // It had made sure before it was stopped, so it goes on with the write alone.
+    let stale = lease.versions().get("best").cloned().unwrap();
+    let late = bench.memory.put_opts(&path, "one's late".into(), PutMode::Update(stale).into()).await;
+    assert!(matches!(late, Err(Error::Precondition { .. })), "{late:?}");
+    let lost = store.write("best", Bytes::from_static(b"one's late")).await.unwrap_err();
+    assert!(matches!(lost, StoreError::Lost { .. }), "{lost}");
+    assert_eq!(next.read("best").await.unwrap(), b"its successor's second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_gone_is_written_anew() {
+    let bench = Bench::new();
+    let (store, _possession) = bench.take(None).await.unwrap();
+    bench.memory.delete(&Path::from("runs/one").join(NAME)).await.unwrap();
+    write(&store).await.unwrap();
+    assert!(store.names().await.unwrap().contains(&NAME.to_owned()));
+    write(&store).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_object_is_named_with_what_to_do() {
     let bench = Bench::new();
     let store = Store::bucket(bench.memory.clone(), "runs/one", "s3://bucket/runs/one");

@@ -92,13 +92,19 @@ impl Bucket {
     }
 
     pub(super) async fn write(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.confirm().await?;
         let path = self.path(name);
-        let written = match bytes.len() <= PART {
-            true => self.store.put(&path, PutPayload::from(bytes)).await.map(drop),
-            false => self.write_in_parts(&path, &bytes).await,
-        };
-        written.map_err(self.error("write", name))
+        if bytes.len() > PART {
+            self.confirm().await?;
+            return self.write_in_parts(&path, &bytes).await.map_err(self.error("write", name));
+        }
+        let payload = PutPayload::from(bytes);
+        match &self.lease {
+            None => self.store.put(&path, payload).await.map(drop).map_err(self.error("write", name)),
+            Some(lease) => lease.write(name, &path, payload).await.map_err(|silence| match silence {
+                Silence::Taken(by) => self.lost(by),
+                Silence::Store(error) => self.error("write", name)(error),
+            }),
+        }
     }
 
     /// Each part has a request of its own, with its own time. The object is there when all are.
@@ -117,6 +123,7 @@ impl Bucket {
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), StoreError> {
         self.confirm().await?;
+        self.lease.iter().for_each(|lease| lease.forget(name));
         self.store.delete(&self.path(name)).await.map_err(self.error("remove", name))
     }
 

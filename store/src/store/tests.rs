@@ -97,6 +97,10 @@ fn locations_are_directories_or_urls_of_known_kinds_however_they_are_read() {
     assert_eq!(open("s3://bucket/prefix").unwrap().to_string(), "s3://bucket/prefix");
     assert_eq!(open("S3://bucket/prefix").unwrap().to_string(), "s3://bucket/prefix");
     let refusal = |text: &str| text.parse::<StoreLocation>().unwrap_err().to_string();
+    for url in ["s3://bucket/x?seed=1", "gs://bucket/x#y"] {
+        let refused = open(url).unwrap_err().to_string();
+        assert!(refused.contains("neither `?` nor `#`"), "{refused}");
+    }
     assert_eq!(refusal("s3://"), "`s3://` names no bucket: write s3://.. with one");
     // Not the root of the machine.
     assert_eq!(refusal("file:///"), "`file://` names no directory: write file://.. with one");

@@ -245,6 +245,11 @@ fn a_directory_with_checkpoints_takes_no_others() {
         let error = Beginning::find(given, resume, &builtin()).unwrap_err().to_string();
         assert!(error.contains("has checkpoints in ") && error.contains("leave one of the two out"), "{error}");
     }
+    let mut given = with_store(&others);
+    given.output.run_dir = None;
+    let own = format!("file://{}", one.join(CHECKPOINTS).display());
+    let error = Beginning::find(given, Some(&own), &builtin()).unwrap_err().to_string();
+    assert!(error.contains("each names the run's checkpoints"), "{error}");
     // Its own under another name are no others.
     let own = one.join("..").join(one.file_name().unwrap()).join(CHECKPOINTS);
     assert!(Beginning::find(with_store(&own), None, &builtin()).unwrap().checkpoint().is_some());
