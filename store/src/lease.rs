@@ -21,6 +21,8 @@ const RENEWED_EVERY: Duration = Duration::from_secs(5);
 const LASTS: Duration = Duration::from_secs(20);
 /// What is in doubt where a store refuses them.
 const NO_CONDITIONS: &str = "it knows no conditional writes";
+/// Times that an object is written anew which is not as it was known, while the prefix is still this process's.
+const ATTEMPTS: u32 = 3;
 /// Time between two looks at somebody else's.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -144,6 +146,11 @@ impl Object {
     }
 }
 
+/// Whether a write was refused for what is there.
+fn is_condition(error: &Error) -> bool {
+    matches!(error, Error::Precondition { .. } | Error::NotFound { .. } | Error::AlreadyExists { .. })
+}
+
 /// Who has begun to work under `prefix` last.
 pub(crate) async fn tenure(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Result<Option<Tenure>, Unread> {
     let object = Object { store: store.clone(), path: prefix.clone().join(NAME) };
@@ -188,7 +195,7 @@ impl Lease {
                     break (record, version, Some(NO_CONDITIONS.to_owned()));
                 }
                 // Somebody was faster: it has a sign of life to show.
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {}
+                Err(error) if is_condition(&error) => {}
                 Err(error) => return Err(Unread::Store(error).into()),
             }
         };
@@ -230,6 +237,7 @@ impl Lease {
             return self.object.store.put(path, payload).await.map(drop).map_err(Silence::Store);
         }
         let mut known = self.versions().get(name).cloned();
+        let mut attempts = 1..=ATTEMPTS;
         loop {
             let mode = known.map_or(PutMode::Create, PutMode::Update);
             match self.object.store.put_opts(path, payload.clone(), mode.into()).await {
@@ -237,8 +245,10 @@ impl Lease {
                     self.versions().insert(name.to_owned(), written.into());
                     return Ok(());
                 }
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {}
-                Err(error) => return Err(Silence::Store(error)),
+                Err(error) if !is_condition(&error) || attempts.next_back().is_none() => {
+                    return Err(Silence::Store(error));
+                }
+                Err(_) => {}
             }
             // An earlier process of the run has written it, or another one has the prefix by now.
             self.confirm().await?;
@@ -287,9 +297,7 @@ impl Lease {
                     *newest = (record, version);
                     return Ok(());
                 }
-                Err(error @ (Error::Precondition { .. } | Error::NotFound { .. } | Error::AlreadyExists { .. })) => {
-                    error
-                }
+                Err(error) if is_condition(&error) => error,
                 Err(error) => return Err(Silence::Store(error)),
             };
             match self.object.read().await {

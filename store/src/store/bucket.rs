@@ -100,10 +100,7 @@ impl Bucket {
         let payload = PutPayload::from(bytes);
         match &self.lease {
             None => self.store.put(&path, payload).await.map(drop).map_err(self.error("write", name)),
-            Some(lease) => lease.write(name, &path, payload).await.map_err(|silence| match silence {
-                Silence::Taken(by) => self.lost(by),
-                Silence::Store(error) => self.error("write", name)(error),
-            }),
+            Some(lease) => lease.write(name, &path, payload).await.map_err(|silence| self.silent(silence, name)),
         }
     }
 
@@ -138,19 +135,19 @@ impl Bucket {
     /// Makes sure that the prefix is this process's, where it was taken.
     async fn confirm(&self) -> Result<(), StoreError> {
         let Some(lease) = &self.lease else { return Ok(()) };
-        lease.confirm().await.map_err(|silence| self.silent(silence))
+        lease.confirm().await.map_err(|silence| self.silent(silence, lease::NAME))
     }
 
     /// Begins to work there; see [`Lease::begin`].
     pub(super) async fn begin(&self, begins_at: u64) -> Result<(), StoreError> {
         let Some(lease) = &self.lease else { return Ok(()) };
-        lease.begin(begins_at).await.map_err(|silence| self.silent(silence))
+        lease.begin(begins_at).await.map_err(|silence| self.silent(silence, lease::NAME))
     }
 
-    fn silent(&self, silence: Silence) -> StoreError {
+    fn silent(&self, silence: Silence, name: &str) -> StoreError {
         match silence {
             Silence::Taken(by) => self.lost(by),
-            Silence::Store(error) => self.error("write", lease::NAME)(error),
+            Silence::Store(error) => self.error("write", name)(error),
         }
     }
 
