@@ -33,7 +33,6 @@ struct State {
     pushing: usize,
     /// When the last trajectory came.
     pushed: Option<Instant>,
-    requests: usize,
     has_asked: bool,
     /// When the last request began or ended, or the connection came.
     active: Instant,
@@ -55,7 +54,6 @@ impl Peer {
             own: Rate::new(EACH_PER_SECOND, EACH_BURST, now),
             pushing: 0,
             pushed: None,
-            requests: 0,
             has_asked: false,
             active: now,
             calls: BTreeSet::new(),
@@ -87,7 +85,10 @@ impl Peer {
 
     /// A message of so many bytes came, or was sent, that this connection is here for: it makes up for what it cost.
     pub fn delivered(&self, bytes: f64) {
-        let mut state = self.lock();
+        self.make_up(self.lock(), bytes);
+    }
+
+    fn make_up(&self, mut state: MutexGuard<'_, State>, bytes: f64) {
         let back = state.charged.min(bytes);
         state.charged -= back;
         state.used = (state.used - (bytes - back)).max(0.0);
@@ -100,8 +101,9 @@ impl Peer {
 
     /// A trajectory came that takes so many bytes with all that goes with it.
     pub fn pushed(&self, bytes: f64, now: Instant) {
-        self.lock().pushed = Some(now);
-        self.delivered(bytes);
+        let mut state = self.lock();
+        state.pushed = Some(now);
+        self.make_up(state, bytes);
     }
 
     /// A registered actor pushes by this connection, as long as what is returned lives.
@@ -129,12 +131,11 @@ impl Peer {
         }
         let mut state = self.lock();
         // Two for each actor: trajectories and weights.
-        if state.requests >= REQUESTS_EACH_MAX + 2 * state.pushing {
+        if state.requests() >= REQUESTS_EACH_MAX + 2 * state.pushing {
             drop(state);
             self.peers.end_request();
             return None;
         }
-        state.requests += 1;
         (state.has_asked, state.active) = (true, now);
         let number = state.next_call;
         state.next_call += 1;
@@ -172,7 +173,7 @@ impl Peer {
         if !state.has_asked && since >= FIRST_REQUEST_MAX {
             return Some("no request came");
         }
-        if state.requests == 0 && since >= IDLE_MAX {
+        if state.requests() == 0 && since >= IDLE_MAX {
             return Some("it was idle");
         }
         let (deadline, _) = state.deadlines.first()?;
@@ -211,6 +212,10 @@ impl Peer {
 }
 
 impl State {
+    fn requests(&self) -> usize {
+        self.calls.len() + self.streams.len()
+    }
+
     fn actors(&self, now: Instant) -> usize {
         let is_at_work = self.pushed.is_some_and(|at| now.saturating_duration_since(at) <= WORK_MAX);
         if is_at_work { self.pushing } else { 0 }
@@ -276,7 +281,6 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let mut state = self.peer.lock();
-        state.requests -= 1;
         state.active = now();
         if self.is_aside { &mut state.calls } else { &mut state.streams }.remove(&self.since);
         if let Some(deadline) = &self.deadline {
