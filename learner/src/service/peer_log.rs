@@ -9,6 +9,7 @@ const LINES_PER_SECOND: f64 = 1.0;
 const LINES_AT_ONCE: f64 = 4000.0;
 /// Longest text of a peer that is printed, characters.
 const PRINTED_MAX: usize = 400;
+
 /// Bounds what the log says of peers.
 #[derive(Debug)]
 pub struct PeerLog {

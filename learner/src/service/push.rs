@@ -261,17 +261,18 @@ impl Connection<'_> {
         }
         // It makes up for the version that it was made with, where that came by a stream of its own.
         let version = if self.member.delivery.with_receipts { 0.0 } else { VERSION_COST };
-        self.peer.pushed(sending_cost(message.encoded_len()) + version, now());
-        let trajectory = self.within_its_time(trajectory);
+        let now = now();
+        self.peer.pushed(sending_cost(message.encoded_len()) + version, now);
+        let trajectory = self.within_its_time(trajectory, now);
         self.shared.queue.put(Admitted { trajectory, ticket }).await;
         Ok(())
     }
 
     /// What an actor says that its trajectories took, one after the other, is no more than has passed, and what it may have waited for
     /// this stream: a figure that cannot be is no figure.
-    fn within_its_time(&mut self, trajectory: Trajectory) -> Trajectory {
+    fn within_its_time(&mut self, trajectory: Trajectory, now: Instant) -> Trajectory {
         let told = self.told.saturating_add(trajectory.time().total());
-        if told > now().saturating_duration_since(self.opened) + WAITED_MAX {
+        if told > now.saturating_duration_since(self.opened) + WAITED_MAX {
             return trajectory.with_time(RolloutTime::default());
         }
         self.told = told;

@@ -399,11 +399,11 @@ mod tests {
             let refused = registry.register(&request, true).unwrap_err().to_string();
             assert!(refused.contains(told) && refused.contains("that are seen where they stand"), "{refused}");
         }
-        let harmless =
-            Registration {
-                actor_name: "O'Hara \\ \"Zoë\" 東京-7".into(), protocol_version: 1, ..registration("x", 9)
-            };
-        assert!(registry.register(&harmless, true).unwrap_err().to_string().contains("version 1"));
+        // Its name is taken: what is refused comes after it.
+        let (harmless, encodings) = ("O'Hara \\ \"Zoë\" 東京-7", vec![Encoding::Bf16]);
+        let harmless = Registration { actor_name: harmless.into(), encodings, ..registration("x", 9) };
+        let refused = registry.register(&harmless, true).unwrap_err();
+        assert!(matches!(refused, RegisterError::Encoding { .. }), "{refused}");
         let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
         assert!(catch_only.contains("trains cartpole-v1") && catch_only.contains("offers catch"), "{catch_only}");
         let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
