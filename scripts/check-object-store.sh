@@ -46,7 +46,7 @@ curl -sf -X PUT "$endpoint/bucket" >/dev/null
 
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 AWS_ENDPOINT=$endpoint AWS_ALLOW_HTTP=true
 store=s3://bucket/runs/one
-endless=(--solved-return 501 --frames-max 1000000000 --checkpoint-every 100 --checkpoint-store "$store")
+endless=(--solved-return 501 --frames-max 1000000000 --checkpoint-every 100 --checkpoint-interval 0.01 --checkpoint-store "$store")
 
 objects() { curl -sf "$endpoint/bucket?list-type=2&prefix=runs/${1:-one}/update-" | grep -o 'update-[0-9]*.safetensors' | sort; }
 has_three() { [[ $(objects | wc -l) -ge 3 ]]; }

@@ -72,11 +72,11 @@ impl ActorProcess {
 }
 
 impl ActorProcesses {
-    /// Starts the configured number of processes of this very program.
+    /// Starts so many processes of this very program.
     ///
     /// # Errors
     /// The program or its log file cannot be opened.
-    pub(crate) fn start(config: &Config, learner: SocketAddr, log_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(count: u32, config: &Config, learner: SocketAddr, log_dir: &Path) -> anyhow::Result<Self> {
         let mut actors = Self {
             program: std::env::current_exe().context("cannot find this program's own file")?,
             learner: format!("http://{learner}"),
@@ -89,7 +89,7 @@ impl ActorProcesses {
             may_restart: !config.task.deterministic,
             processes: Vec::new(),
         };
-        for index in 0..config.rollout.actors {
+        for index in 0..count {
             let child = actors.spawn(index)?;
             actors.processes.push(ActorProcess::new(index, child));
         }

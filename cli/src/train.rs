@@ -107,7 +107,8 @@ struct Marks {
 /// Runs learner and actors to the end of the run.
 async fn train(launched: Launched, process_started: Instant, seconds_before: f64) -> anyhow::Result<Trained> {
     let Launched { learner, run_dir, store, stop, shows_progress, probes, possession } = launched;
-    let mut actors = ActorProcesses::start(learner.config(), learner.address(), run_dir.path())?;
+    let count = if learner.is_over() { 0 } else { learner.config().rollout.actors };
+    let mut actors = ActorProcesses::start(count, learner.config(), learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
     let training = async {

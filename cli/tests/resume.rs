@@ -12,7 +12,7 @@ use std::process::{Output, Stdio};
 const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 /// Enough updates that a kill falls into the middle.
-const DETERMINISTIC: [&str; 9] = [
+const DETERMINISTIC: [&str; 11] = [
     "--deterministic",
     "--actors",
     "2",
@@ -22,6 +22,8 @@ const DETERMINISTIC: [&str; 9] = [
     "240000",
     "--checkpoint-every",
     "20",
+    "--checkpoint-interval",
+    "0.01",
 ];
 
 fn checkpoints(run: &Path) -> Vec<PathBuf> {
@@ -91,7 +93,16 @@ fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() 
 #[test]
 fn a_run_that_was_killed_goes_on_and_its_account_closes() {
     let run = Run::of(IMPALA);
-    let endless = ["--solved-return", "501", "--frames-max", "1000000000", "--checkpoint-every", "50"];
+    let endless = [
+        "--solved-return",
+        "501",
+        "--frames-max",
+        "1000000000",
+        "--checkpoint-every",
+        "50",
+        "--checkpoint-interval",
+        "0.01",
+    ];
     let directory = killed(&run, &[&endless[..], &["--actors", "2"]].concat());
     let output = resume(&directory, &["--solved-return", "475", "--frames-max", "2000000"]);
     let text = text(&output);
@@ -113,6 +124,12 @@ fn a_run_that_is_over_stays_over() {
     assert!(again.status.success(), "{}", text(&again));
     assert!(text(&again).contains("result        solved"), "{}", text(&again));
     assert!(fs::read(directory.join("model.safetensors")).unwrap() == model, "it trained on");
+    // Nor are actors started for it, which append to their logs.
+    let logs = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+    let logs: Vec<_> = logs.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("actor-")).collect();
+    logs.iter().for_each(|log| fs::remove_file(log).unwrap());
+    assert!(resume(&directory, &[]).status.success());
+    assert!(!logs.is_empty() && logs.iter().all(|log| !log.exists()), "{logs:?}");
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub struct Agreement {
     pub unroll_length: usize,
     /// N: environments that the actor steps at once.
     pub environments_per_actor: usize,
-    /// The run's seed.
+    /// What the actor's draws begin with: the run's seed; another one for who comes after another actor at its place, or to a run that
+    /// goes on, but for a deterministic one.
     pub seed: u64,
     /// How weights will arrive.
     pub encoding: Encoding,

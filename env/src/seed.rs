@@ -64,6 +64,11 @@ pub fn rng(run_seed: u64, purpose: Purpose) -> Rng {
     Rng::from_seed(seed)
 }
 
+/// The seed of the `number`th actor, from 1, that came after another one in the run with `run_seed`.
+pub fn later(run_seed: u64, number: u64) -> u64 {
+    mix(run_seed ^ mix(number).rotate_left(32))
+}
+
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads close numbers apart.
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);

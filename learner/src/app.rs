@@ -124,6 +124,16 @@ impl Learner {
         &self.device
     }
 
+    /// Whether nothing is left to train: the checkpoint that it goes on from has reached the goal, or used up a budget.
+    pub fn is_over(&self) -> bool {
+        let goal = &self.config.goal;
+        self.checkpoint.as_ref().is_some_and(|checkpoint| {
+            let progress = initial_state::resumed_progress(&self.config, checkpoint);
+            let is_out_of_time = progress.before() >= goal.time_max.duration();
+            is_out_of_time || progress.has_reached(goal.frames_max, goal.frames_after_solved)
+        })
+    }
+
     /// Settles how the machine is split between this learner and its actors.
     #[must_use]
     pub fn with_split(self, actors: u32, learner_threads: usize) -> Self {

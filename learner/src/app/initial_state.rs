@@ -22,30 +22,37 @@ pub(super) struct Origin {
 impl Origin {
     /// Of a new run without a checkpoint.
     pub(super) fn new(config: &Config, device: &ComputeDevice, checkpoint: Option<Checkpoint>) -> Self {
-        let (network, progress) = (config.network(), Progress::new(config.solved_return()));
+        let network = config.network();
         let Some(checkpoint) = checkpoint else {
+            let progress = Progress::new(config.solved_return());
             let parameters = initial_parameters(&network, config.task.seed);
             let step = LearnerStep::new(&network, parameters, config.step(), device);
             return Self { step, progress, account: Account::default(), take_ups: TakeUps::default(), episodes: None };
         };
         let updates = checkpoint.progress.updates;
         tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
-        let is_same_goal = checkpoint.settings.config().is_ok_and(|trained| {
-            trained.solved_return() == config.solved_return() && trained.goal.evaluation == config.goal.evaluation
-        });
-        let verified = checkpoint.verified_policy().filter(|_| is_same_goal);
-        let mut saved = checkpoint.progress;
-        if !is_same_goal {
-            saved.tries = saved.tries.for_another_goal();
-        }
+        let progress = resumed_progress(config, &checkpoint);
         let mut step = LearnerStep::new(&network, checkpoint.parameters, config.step(), device);
         step.restore_optimiser(checkpoint.optimiser);
         Self {
             step,
-            progress: progress.resume(saved, verified),
+            progress,
             account: checkpoint.account,
             take_ups: TakeUps { updates, states: checkpoint.actor_states },
             episodes: checkpoint.episodes,
         }
     }
+}
+
+/// What the run of a checkpoint has reached, by the goal of its settings now.
+pub(super) fn resumed_progress(config: &Config, checkpoint: &Checkpoint) -> Progress {
+    let is_same_goal = checkpoint.settings.config().is_ok_and(|trained| {
+        trained.solved_return() == config.solved_return() && trained.goal.evaluation == config.goal.evaluation
+    });
+    let verified = checkpoint.verified_policy().filter(|_| is_same_goal);
+    let mut saved = checkpoint.progress.clone();
+    if !is_same_goal {
+        saved.tries = saved.tries.for_another_goal();
+    }
+    Progress::new(config.solved_return()).resume(saved, verified)
 }

@@ -21,7 +21,7 @@ use crate::stages::checkpointer::CheckpointWriter;
 use crate::stages::evaluator::Evaluator;
 use crate::stages::publisher::Publisher;
 use crate::stages::stage::{self, Stage};
-use crate::stages::trainer::{Trained, Trainer, TrainingEnd};
+use crate::stages::trainer::{Cadence, Trained, Trainer, TrainingEnd};
 use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeMap;
@@ -123,7 +123,7 @@ impl Pipeline {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
             publishing: config.publishing(),
-            checkpoint_every: config.checkpoints.checkpoint_every,
+            cadence: Cadence::new(&config.checkpoints),
             settings: settings.clone(),
             step,
             queue: queue.clone(),

@@ -82,7 +82,11 @@ impl Running {
                 Err(panic) = checkpointer.ended(), if checkpointer.is_running() => break failed("checkpointer", &panic),
                 Err(panic) = evaluator.ended(), if evaluator.is_running() => break failed("evaluator", &panic),
                 // A trainer without batches hears of no verdict.
-                () = handover.verification.decided() => if is_solved_to_the_end(handover, config) { break RunEnd::Solved },
+                () = handover.verification.decided() => {
+                    if handover.lock_progress().is_solved_to_the_end(config.goal.frames_after_solved) {
+                        break RunEnd::Solved;
+                    }
+                }
                 served = &mut endpoint.server => break RunEnd::Failed(format!("the gRPC server ended: {served:?}")),
                 Some(index) = endpoint.lockstep_broken.recv() => {
                     break RunEnd::Failed(format!("actor {index} left a deterministic run before its end; start the run again"));
@@ -100,13 +104,6 @@ impl Running {
         handover.verification.stop();
         Ended { end, trained: None }
     }
-}
-
-/// Whether the task is solved and was trained on for as long as was asked.
-fn is_solved_to_the_end(handover: &Handover, config: &Config) -> bool {
-    let progress = handover.lock_progress();
-    let end = progress.solved.map(|solved| solved.frames.saturating_add(config.goal.frames_after_solved));
-    end.is_some_and(|end| progress.frames >= end)
 }
 
 fn out_of_time(handover: &Handover) -> RunEnd {

@@ -2,6 +2,7 @@
 
 use super::section::section;
 use super::setting::Bounds;
+use super::values::Seconds;
 use impala_store::StoreLocation;
 
 section! {
@@ -9,6 +10,9 @@ section! {
     Checkpoints from GivenCheckpoints, "Checkpoints" {
         checkpoint_every: u64 = 1000, "1000", "IMPALA_CHECKPOINT_EVERY",
             "Updates between two checkpoints; 0 for none but the last, which is written when the run ends or is asked to stop.";
+        checkpoint_interval: Seconds = Seconds(2.0), "2", "IMPALA_CHECKPOINT_INTERVAL",
+            "Least seconds between two checkpoints, however fast updates are: what a killed process loses, and no more."
+            in Bounds::SecondsUpTo(86_400.0);
         checkpoints_kept: usize = 3, "3", "IMPALA_CHECKPOINTS_KEPT",
             "Newest checkpoints to keep, besides the one with the best mean return."
             in Bounds::UpTo(1 << 20);

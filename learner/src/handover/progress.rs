@@ -204,6 +204,19 @@ impl Progress {
         self.ended
     }
 
+    /// Whether the task is solved, and was trained on for `frames_after_solved`.
+    pub fn is_solved_to_the_end(&self, frames_after_solved: u64) -> bool {
+        self.solved.is_some_and(|solved| self.frames >= solved.frames.saturating_add(frames_after_solved))
+    }
+
+    /// Whether the training is at its end: solved and trained on, or unsolved within its frames.
+    pub fn has_reached(&self, frames_max: u64, frames_after_solved: u64) -> bool {
+        match self.solved {
+            Some(_) => self.is_solved_to_the_end(frames_after_solved),
+            None => self.frames >= frames_max,
+        }
+    }
+
     /// Mean return of the newest 100 episodes that count, or of as many as there are; `None` before the first. Which count, and
     /// in which order, is [`EpisodeRecorder`](crate::handover::episodes::EpisodeRecorder)'s to say.
     pub fn mean_return(&self) -> Option<f64> {

@@ -100,7 +100,9 @@ impl Reporter {
         if let Some(console) = &mut self.console {
             console.show(&view);
         }
-        let written = self.csv.as_mut().map_or(Ok(()), |csv| csv.append(&view));
+        let is_last = progress.ended().is_some();
+        let csv = self.csv.as_mut().filter(|csv| is_last || csv.is_due(progress.elapsed()));
+        let written = csv.map_or(Ok(()), |csv| csv.append(&view));
         if let Err(error) = written {
             tracing::warn!(%error, "cannot write metrics.csv any more; the training goes on");
             self.csv = None;

@@ -1,12 +1,14 @@
 //! Who works for this learner: checks registrations against the run, hands out actor indices and sessions, knows which
 //! actors are connected.
 
+mod draws;
 mod seats;
 
 use crate::handover::ledger::{Ledger, PRODUCED_MAX};
 use crate::handover::tally::{self, ActorTally, Laggards};
 use crate::handover::weights::{Delivery, SMALL_NETWORK_MAX};
 use bytes::Bytes;
+use draws::Draws;
 use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION, TakeUp};
 use impala_common::ids::{ActorIndex, Incarnation, Session};
 use impala_common::snapshot::Encoding;
@@ -118,11 +120,12 @@ pub struct Member {
 /// Hands out sessions; shared by the service's tasks.
 #[derive(Debug)]
 pub struct Registry {
-    /// The agreement of every actor but for session, index and encoding.
+    /// The agreement of every actor but for session, index, encoding and, without lockstep, seed.
     template: Agreement,
     take_ups: TakeUps,
     ledger: Arc<Ledger>,
     seats: Mutex<Seats>,
+    draws: Mutex<Draws>,
     connected: watch::Sender<usize>,
 }
 
@@ -140,11 +143,11 @@ pub struct Admission {
 impl Registry {
     /// A registry for one run.
     pub fn new(template: Agreement, take_ups: TakeUps, ledger: Arc<Ledger>) -> Self {
-        let seats = Mutex::new(Seats::new());
-        Self { template, take_ups, ledger, seats, connected: watch::channel(0).0 }
+        let (seats, draws) = (Mutex::new(Seats::new()), Mutex::new(Draws::new(template.seed, take_ups.updates)));
+        Self { template, take_ups, ledger, seats, draws, connected: watch::channel(0).0 }
     }
 
-    /// The agreement that every registration gets, but for session, index and encoding.
+    /// The agreement that every registration gets, but for session, index, encoding and, without lockstep, seed.
     pub fn template(&self) -> &Agreement {
         &self.template
     }
@@ -168,7 +171,12 @@ impl Registry {
         // In a deterministic run its trajectories count from the run's start, whichever process makes them.
         let produced = take_up.as_ref().map_or(registration.produced, |take_up| take_up.next);
         self.ledger.register(registration.incarnation, produced);
-        let agreement = Agreement { session, actor_index, encoding, ..self.template.clone() };
+        let seed = match self.template.lockstep {
+            // Whichever process makes them, a place's trajectories are the same.
+            Some(_) => self.template.seed,
+            None => self.draws.lock().expect("no holder of the draws panics").seed(actor_index),
+        };
+        let agreement = Agreement { session, actor_index, encoding, seed, ..self.template.clone() };
         Ok(Admission { agreement, delivery, take_up })
     }
 

@@ -1,5 +1,6 @@
 //! The trainer thread: owns the model, takes batches, updates, leaves or publishes new weights.
 
+mod cadence;
 mod candidates;
 
 use crate::config::goal::Goal;
@@ -18,9 +19,11 @@ use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_slot::CheckpointSlot;
 use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
+pub use cadence::Cadence;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// Why the trainer stopped.
 #[derive(Debug, PartialEq)]
@@ -44,8 +47,8 @@ pub struct Trainer {
     pub learning_rate: LearningRate,
     /// Which versions are published.
     pub publishing: Publishing,
-    /// Updates between two checkpoints; 0 for none.
-    pub checkpoint_every: u64,
+    /// When checkpoints are due.
+    pub cadence: Cadence,
     /// For checkpoints: the run's settings.
     pub settings: RecordedSettings,
     /// Parameters, optimiser and device.
@@ -146,8 +149,7 @@ impl Trainer {
         progress.record_update(frames, episodes.into_iter());
         drop(progress);
         self.actor_states.extend(actor_states.into_iter().map(|(actor, state)| (actor.0, state)));
-        let every = self.checkpoint_every;
-        if every > 0 && version.0.is_multiple_of(every) {
+        if self.cadence.takes(version.0, Instant::now()) {
             self.offer_checkpoint();
         }
         self.lock_progress().begin_wait();
@@ -170,12 +172,10 @@ impl Trainer {
             return Some(TrainingEnd::Stopped);
         }
         let progress = self.lock_progress();
-        let goal = progress.solved.map(|solved| solved.frames.saturating_add(self.goal.frames_after_solved));
-        match goal {
-            Some(goal) if progress.frames >= goal => Some(TrainingEnd::Solved),
-            None if progress.frames >= self.goal.frames_max => Some(TrainingEnd::FramesBudget),
-            _ => None,
-        }
+        progress.has_reached(self.goal.frames_max, self.goal.frames_after_solved).then(|| match progress.solved {
+            Some(_) => TrainingEnd::Solved,
+            None => TrainingEnd::FramesBudget,
+        })
     }
 
     fn lock_progress(&self) -> std::sync::MutexGuard<'_, Progress> {

@@ -1,4 +1,4 @@
-//! `metrics.csv`: one row a report interval.
+//! `metrics.csv`: one row a report interval; of long runs fewer, so that the file does not grow for ever.
 
 mod earlier;
 
@@ -6,11 +6,18 @@ use crate::report::View;
 use serde::Serialize;
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
+
+/// Rows are at least the time of the run by this apart: with one each 0.2 s there are fewer from 2,000 s on, and after a year about
+/// 100,000 of 300 bytes.
+const SPACING: u32 = 10_000;
 
 /// Appends rows to the file.
 #[derive(Debug)]
 pub struct MetricsCsv {
     writer: csv::Writer<File>,
+    /// Time of the run at the last row.
+    last: Option<Duration>,
 }
 
 #[derive(Default, Serialize)]
@@ -66,7 +73,12 @@ impl MetricsCsv {
         let mut options = File::options();
         let file = options.create(true).write(true).append(resumes).truncate(!resumes).open(path)?;
         let has_header = file.metadata()?.len() > 0;
-        Ok(Self { writer: csv::WriterBuilder::new().has_headers(!has_header).from_writer(file) })
+        Ok(Self { writer: csv::WriterBuilder::new().has_headers(!has_header).from_writer(file), last: None })
+    }
+
+    /// Whether a row is due at this time of the run.
+    pub fn is_due(&self, elapsed: Duration) -> bool {
+        self.last.is_none_or(|last| elapsed.saturating_sub(last) >= elapsed / SPACING)
     }
 
     /// Writes one row and flushes it, so that a reader sees it at once.
@@ -76,6 +88,7 @@ impl MetricsCsv {
     pub fn append(&mut self, view: &View<'_>) -> csv::Result<()> {
         let View { progress, account, .. } = view;
         let losses = progress.last_step.losses;
+        self.last = Some(progress.elapsed());
         self.writer.serialize(Row {
             seconds: progress.elapsed().as_secs_f64(),
             frames: progress.frames,
@@ -129,6 +142,25 @@ fn columns() -> csv::Result<csv::StringRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_long_runs_are_further_apart() {
+        let file = tempfile::tempfile().unwrap();
+        let mut csv = MetricsCsv { writer: csv::Writer::from_writer(file), last: None };
+        let mut rows = |ticks: std::ops::Range<u64>| {
+            let mut count = 0;
+            for elapsed in ticks.map(|tick| Duration::from_millis(tick * 200)) {
+                if csv.is_due(elapsed) {
+                    csv.last = Some(elapsed);
+                    count += 1;
+                }
+            }
+            count
+        };
+        assert_eq!(rows(0..9995), 9995);
+        let rest_of_the_day = rows(9995..432_000);
+        assert!((30_000..40_000).contains(&rest_of_the_day), "{rest_of_the_day}");
+    }
 
     #[test]
     fn a_run_of_an_earlier_release_goes_on_in_one_table() {

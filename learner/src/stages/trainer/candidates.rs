@@ -57,7 +57,7 @@ impl Trainer {
         (moment.progress.solved, moment.progress.tries) = (solved, tries);
         self.checkpoints.keep(moment);
         // Whoever kills a run that trains on finds it solved; one that ends is about to write its last checkpoint.
-        if self.checkpoint_every > 0 && self.goal.frames_after_solved > 0 {
+        if self.cadence.has_any() && self.goal.frames_after_solved > 0 {
             self.offer_checkpoint();
         }
     }

@@ -36,7 +36,7 @@ fn bench(toml: &str) -> Bench {
         goal: config.goal.clone(),
         learning_rate: config.learning_rate(),
         publishing: config.publishing(),
-        checkpoint_every: config.checkpoints.checkpoint_every,
+        cadence: Cadence::new(&config.checkpoints),
         settings: RecordedSettings::of(&config),
         step: LearnerStep::new(&network, initial_parameters(&network, 1), config.step(), &device),
         queue: Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), 1)),
