@@ -62,7 +62,7 @@ impl Running {
     async fn drain(&mut self, Ended { mut end, mut trained }: Ended) -> Results {
         self.endpoint.shared.queue.close();
         self.handover.verification.stop();
-        self.handover.side_evaluation.stop();
+        self.handover.evaluated.stop();
         match self.pipeline.trainer.ended().await {
             Ok(at_last) => trained = trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => (end, trained) = (failed("trainer", &panic), None),

@@ -8,8 +8,8 @@ use crate::handover::batch_size::{BatchSize, FollowPlan};
 use crate::handover::batcher::Batcher;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::{Account, Ledger};
+use crate::handover::policy_request::PolicyRequest;
 use crate::handover::progress::Progress;
-use crate::handover::side_evaluation::SideEvaluation;
 use crate::handover::verification::Verification;
 use crate::handover::weights::{
     Publications, PublishedWatch, SMALL_NETWORK_MAX, WantedEncodings, WeightsOutlet, WeightsSlot,
@@ -40,7 +40,7 @@ pub(super) struct Handover {
     /// Between trainer and evaluator.
     pub(super) verification: Verification,
     /// Between trainer and side evaluator.
-    pub(super) side_evaluation: SideEvaluation,
+    pub(super) evaluated: PolicyRequest,
     /// Updates done by earlier processes of the run.
     pub(super) updates_before: u64,
     /// Tries of theirs to verify a policy.
@@ -58,7 +58,7 @@ impl Handover {
             ledger: Arc::new(Ledger::resumed(account)),
             gate,
             verification: Verification::new(progress.clone(), config.goal.verify_every),
-            side_evaluation: SideEvaluation::new(progress.clone()),
+            evaluated: PolicyRequest::default(),
             progress,
             wanted: Arc::default(),
             updates_before,
@@ -109,8 +109,7 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
     ) -> anyhow::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, wanted, verification, side_evaluation, updates_before, .. } =
-            handover.clone();
+        let Handover { ledger, gate, progress, wanted, verification, evaluated, updates_before, .. } = handover.clone();
         let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
         let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
@@ -127,7 +126,7 @@ impl Pipeline {
             mode: config.goal.evaluation,
             goal: config.solved_return(),
         };
-        let side_evaluator = side_evaluator(config, &side_evaluation)?;
+        let side_evaluator = side_evaluator(config, &evaluated, &progress)?;
         let trainer = Trainer {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
@@ -143,7 +142,7 @@ impl Pipeline {
             actor_states,
             checkpoints: checkpoints.clone(),
             verification,
-            side_evaluation,
+            requests: vec![evaluated],
             waits_for_verdicts: config.task.deterministic,
             candidate: None,
         };
@@ -239,10 +238,15 @@ pub fn follow_plan(config: &Config) -> FollowPlan {
 }
 
 /// Evaluates the newest policy now and then, where that is wanted.
-fn side_evaluator(config: &Config, side: &SideEvaluation) -> anyhow::Result<Stage<()>> {
+fn side_evaluator(
+    config: &Config,
+    policies: &PolicyRequest,
+    progress: &Arc<Mutex<Progress>>,
+) -> anyhow::Result<Stage<()>> {
     let Some(interval) = config.goal.eval_interval else { return Ok(Stage::none()) };
     let evaluator = SideEvaluator {
-        side: side.clone(),
+        policies: policies.clone(),
+        progress: progress.clone(),
         environment: config.environment().clone(),
         network: config.network(),
         seed: config.task.seed,

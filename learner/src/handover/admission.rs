@@ -144,7 +144,7 @@ impl Ticket {
         self.is_settled = true;
         self.ledger.settle(disposition);
         if let (Some(tally), Some(age)) = (&self.tally, self.age) {
-            tally.record(disposition, age, self.since.elapsed());
+            tally.record(disposition, age, self.since);
         }
         // Before the receipt: the actor may use the place as soon as it reads that.
         self.window = None;

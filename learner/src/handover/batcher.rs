@@ -201,7 +201,9 @@ impl Stale {
 
 /// How old a trajectory is at the version `current`.
 fn age(trajectory: &Trajectory, current: WeightsVersion) -> Age {
-    Age { lag: trajectory.weights_version.lag_behind(current), time: trajectory.time().total() }
+    let (version, time) = (trajectory.weights_version, trajectory.time());
+    let (lag, frames) = (version.lag_behind(current), trajectory.shape().frames() as u64);
+    Age { lag, time: time.total(), blocked: time.blocked(), version, frames }
 }
 
 impl WholeBatch {

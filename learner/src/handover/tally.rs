@@ -4,9 +4,10 @@
 
 use crate::handover::ledger::Disposition;
 use crate::handover::metrics;
+use impala_common::ids::WeightsVersion;
 pub use impala_common::status::ActorLag;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Trajectories of a window: fewer tell nothing of an actor.
 pub const WINDOW: u32 = 20;
@@ -22,6 +23,29 @@ pub struct Age {
     pub lag: u64,
     /// From the end of the trajectory before to the end of this one; zero if the actor does not tell.
     pub time: Duration,
+    /// The part of it in which the actor waited.
+    pub blocked: Duration,
+    /// The weights that it was made with.
+    pub version: WeightsVersion,
+    /// Its frames.
+    pub frames: u64,
+}
+
+/// What one actor has been doing, over its newest whole window of trajectories, or what there is of the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Doings {
+    /// Mean lag, updates.
+    pub policy_lag_mean: f64,
+    /// Share that was refused as too old, 0 to 1.
+    pub refused: f64,
+    /// Frames a second of the actor's own time; nothing if it does not tell.
+    pub frames_per_second: Option<f64>,
+    /// Share of that time in which it waited, 0 to 1.
+    pub blocked: Option<f64>,
+    /// The weights that the newest trajectory was made with.
+    pub version: WeightsVersion,
+    /// Since the newest trajectory was decided.
+    pub since: Duration,
 }
 
 /// Trajectories of one actor that lie at the learner at a time, on average over the actors that tell their times; nothing without
@@ -44,6 +68,7 @@ pub struct ActorTally {
 struct Windows {
     growing: Window,
     whole: Option<Window>,
+    newest: Option<(Instant, WeightsVersion)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +78,9 @@ struct Window {
     /// Sum, as a real number: peers choose the versions they name.
     lags: f64,
     time: Duration,
+    blocked: Duration,
     held: Duration,
+    frames: u64,
 }
 
 /// The actors whose policies are oldest, of those that are here.
@@ -68,14 +95,19 @@ pub struct Laggards {
 }
 
 impl ActorTally {
-    /// A trajectory of the actor is decided, so long after it arrived.
-    pub fn record(&self, disposition: Disposition, age: Age, held: Duration) {
+    /// A trajectory of the actor that `arrived` then is decided now.
+    pub fn record(&self, disposition: Disposition, age: Age, arrived: Instant) {
+        let now = Instant::now();
+        let held = now.saturating_duration_since(arrived);
         let mut windows = self.lock();
+        windows.newest = Some((now, age.version));
         let window = &mut windows.growing;
         window.decided += 1;
         window.refused += u32::from(disposition == Disposition::Stale);
         window.lags += age.lag as f64;
         window.time = window.time.saturating_add(age.time);
+        window.blocked = window.blocked.saturating_add(age.blocked);
+        window.frames = window.frames.saturating_add(age.frames);
         window.held = window.held.saturating_add(held);
         if window.decided < WINDOW {
             return;
@@ -90,6 +122,22 @@ impl ActorTally {
     fn newest(&self) -> Option<Window> {
         let windows = self.lock();
         windows.whole.or((windows.growing.decided > 0).then_some(windows.growing))
+    }
+
+    /// What the actor has been doing; nothing before its first trajectory.
+    pub fn doings(&self) -> Option<Doings> {
+        let window = self.newest()?;
+        let (at, version) = self.lock().newest?;
+        let (decided, seconds) = (f64::from(window.decided), window.time.as_secs_f64());
+        let tells = seconds > 0.0;
+        Some(Doings {
+            policy_lag_mean: window.lags / decided,
+            refused: f64::from(window.refused) / decided,
+            frames_per_second: tells.then(|| window.frames as f64 / seconds),
+            blocked: tells.then(|| window.blocked.as_secs_f64() / seconds),
+            version,
+            since: at.elapsed(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Windows> {
@@ -141,11 +189,17 @@ impl Laggards {
 mod tests {
     use super::*;
 
+    /// Records a trajectory that lay here for so long.
+    fn record(tally: &ActorTally, disposition: Disposition, age: Age, held: Duration) {
+        tally.record(disposition, age, Instant::now().checked_sub(held).unwrap());
+    }
+
     fn tally(decided: u32, refused: u32, lag: u64) -> ActorTally {
         let tally = ActorTally::default();
         for i in 0..decided {
             let disposition = if i < refused { Disposition::Stale } else { Disposition::Trained };
-            tally.record(disposition, Age { lag, time: Duration::from_millis(500) }, Duration::from_millis(50));
+            let time = Duration::from_millis(500);
+            record(&tally, disposition, Age { lag, time, ..Age::default() }, Duration::from_millis(50));
         }
         tally
     }
@@ -178,11 +232,12 @@ mod tests {
     fn the_part_of_an_actors_time_in_which_its_trajectories_lie_here_is_a_mean_over_actors() {
         let silent = ActorTally::default();
         for _ in 0..WINDOW {
-            silent.record(Disposition::Trained, Age::default(), Duration::from_secs(9));
+            record(&silent, Disposition::Trained, Age::default(), Duration::from_secs(9));
         }
         assert_eq!(held([&silent, &ActorTally::default()].into_iter()), None);
         let waits = ActorTally::default();
-        waits.record(Disposition::Trained, Age { lag: 0, time: Duration::from_secs(1) }, Duration::from_millis(700));
+        let age = Age { time: Duration::from_secs(1), ..Age::default() };
+        record(&waits, Disposition::Trained, age, Duration::from_millis(700));
         let mean = held([&silent, &tally(20, 0, 1), &waits].into_iter()).unwrap();
         assert!((mean - 0.4).abs() < 1e-12, "{mean}");
     }
@@ -191,13 +246,30 @@ mod tests {
     fn what_is_told_is_the_newest_whole_window() {
         let tally = tally(20, 20, 50);
         for _ in 0..19 {
-            tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO }, Duration::ZERO);
+            record(&tally, Disposition::Trained, Age { lag: 2, ..Age::default() }, Duration::ZERO);
         }
         assert_eq!(tally.newest().unwrap().refused, 20);
-        tally.record(Disposition::Trained, Age { lag: 2, time: Duration::ZERO }, Duration::ZERO);
+        record(&tally, Disposition::Trained, Age { lag: 2, ..Age::default() }, Duration::ZERO);
         assert_eq!(tally.newest().unwrap().of("x").policy_lag_mean, 2.0);
         // Numbers that no honest peer names.
-        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX }, Duration::MAX);
-        tally.record(Disposition::Stale, Age { lag: u64::MAX, time: Duration::MAX }, Duration::MAX);
+        let (time, blocked, version) = (Duration::MAX, Duration::MAX, WeightsVersion(u64::MAX));
+        let no_honest = Age { lag: u64::MAX, time, blocked, version, frames: u64::MAX };
+        tally.record(Disposition::Stale, no_honest, Instant::now());
+        tally.record(Disposition::Stale, no_honest, Instant::now());
+    }
+
+    #[test]
+    fn an_actors_doings_are_those_of_its_newest_window() {
+        let tally = ActorTally::default();
+        assert_eq!(tally.doings(), None);
+        let [time, blocked] = [200, 50].map(Duration::from_millis);
+        for version in 0..WINDOW.into() {
+            let age = Age { lag: 3, time, blocked, version: WeightsVersion(version), frames: 80 };
+            record(&tally, Disposition::Trained, age, Duration::ZERO);
+        }
+        record(&tally, Disposition::Stale, Age { version: WeightsVersion(99), ..Age::default() }, Duration::ZERO);
+        let told = tally.doings().unwrap();
+        assert_eq!((told.policy_lag_mean, told.refused, told.version), (3.0, 0.0, WeightsVersion(99)));
+        assert!((told.frames_per_second.unwrap() - 400.0).abs() < 1e-9 && told.blocked == Some(0.25), "{told:?}");
     }
 }

@@ -5,7 +5,7 @@ mod draws;
 mod seats;
 
 use crate::handover::ledger::{Ledger, PRODUCED_MAX};
-use crate::handover::tally::{self, ActorTally, Laggards};
+use crate::handover::tally::{self, ActorTally, Doings, Laggards};
 use crate::handover::weights::{Delivery, SMALL_NETWORK_MAX};
 use bytes::Bytes;
 use draws::Draws;
@@ -221,6 +221,16 @@ impl Registry {
     /// The actors whose policies are oldest, of those with an open trajectory stream.
     pub fn laggards(&self) -> Laggards {
         Laggards::among(self.lock().connected().map(|member| (member.name.as_str(), member.tally.as_ref())))
+    }
+
+    /// Every actor with an open trajectory stream and what it has been doing, in the order of their indices.
+    pub fn fleet(&self) -> Vec<(ActorIndex, String, Option<Doings>)> {
+        let seats = self.lock();
+        let members: Vec<_> = seats.connected().map(|m| (m.actor_index, m.name.clone(), m.tally.clone())).collect();
+        drop(seats);
+        let mut fleet: Vec<_> = members.into_iter().map(|(index, name, tally)| (index, name, tally.doings())).collect();
+        fleet.sort_unstable_by_key(|(index, _, _)| *index);
+        fleet
     }
 
     /// Share of the trajectories under way, of actors with an open trajectory stream, that lie here and wait for their batch or its

@@ -1,18 +1,23 @@
-//! The side evaluator's thread: plays fresh episodes with the newest policy, rests, and asks for the next one. It has less of the processor
-//! than everybody else of the process, where the system lets a thread be modest; what it finds decides nothing.
+//! The side evaluator's thread: plays fresh episodes with the newest policy beside the training, now and then (`eval_interval`). It has less
+//! of the processor than everybody else of the process, where the system lets a thread be modest. What it finds is told to the progress of
+//! the run, and decides nothing.
 
-use crate::handover::side_evaluation::SideEvaluation;
+use crate::handover::policy_request::PolicyRequest;
+use crate::handover::progress::{Progress, VersionedPolicy};
 use impala_common::process::threads;
 use impala_env::EnvironmentKind;
 use impala_policy::evaluate::{self, EvaluateError, EvaluationPlan, Mode, Series};
 use impala_policy::network::NetworkSpec;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The side evaluator of one run.
 #[derive(Debug)]
 pub struct SideEvaluator {
-    /// Where policies come from and scores go.
-    pub side: SideEvaluation,
+    /// Where policies come from.
+    pub policies: PolicyRequest,
+    /// Where scores go.
+    pub progress: Arc<Mutex<Progress>>,
     /// What they play.
     pub environment: EnvironmentKind,
     /// What they are.
@@ -31,38 +36,49 @@ impl SideEvaluator {
     /// Works until it is stopped.
     pub fn run(self) {
         threads::give_way();
-        while let Some((number, policy)) = self.side.ask() {
-            let (series, mode) = (Series::Beside(number), self.mode);
-            let plan = EvaluationPlan { series, mode, ..EvaluationPlan::new(self.episodes, self.seed) };
-            let is_stopped = || self.side.is_stopped();
-            match evaluate::play(&self.environment, &self.network, &policy.parameters, plan, &is_stopped) {
-                Ok(evaluation) => self.side.tell(&policy, evaluation.score()),
+        while let Some(policy) = self.policies.ask() {
+            match self.evaluate(&policy) {
+                Ok(()) => {}
                 Err(EvaluateError::Stopped) => return,
                 Err(error) => unreachable!("the network was made for the environment: {error}"),
             }
-            if !self.side.rest(self.interval) {
+            if !self.policies.rest(self.interval) {
                 return;
             }
         }
+    }
+
+    fn evaluate(&self, policy: &VersionedPolicy) -> Result<(), EvaluateError> {
+        let number = self.lock_progress().evaluations.count.saturating_add(1);
+        let (series, mode) = (Series::Beside(number), self.mode);
+        let plan = EvaluationPlan { series, mode, ..EvaluationPlan::new(self.episodes, self.seed) };
+        let is_stopped = || self.policies.is_stopped();
+        let score = evaluate::play(&self.environment, &self.network, &policy.parameters, plan, &is_stopped)?.score();
+        self.lock_progress().record_evaluation(policy, score);
+        tracing::info!(update = policy.version.0, frames = policy.frames, %score, "evaluated beside the training");
+        Ok(())
+    }
+
+    fn lock_progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no holder of the progress panics")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handover::progress::{Progress, VersionedPolicy};
     use impala_common::ids::WeightsVersion;
     use impala_policy::activation::Activation;
-    use std::sync::{Arc, Mutex};
 
     #[test]
     fn policies_are_evaluated_one_after_the_other_until_the_stop() {
         let progress = Arc::new(Mutex::new(Progress::new(8.0)));
-        let side = SideEvaluation::new(progress.clone());
+        let policies = PolicyRequest::default();
         let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
         let parameters: Arc<[f32]> = vec![0.0; network.parameter_count()].into();
         let evaluator = SideEvaluator {
-            side: side.clone(),
+            policies: policies.clone(),
+            progress: progress.clone(),
             environment: impala_env::builtin().kinds()[0].clone(),
             network,
             seed: 1,
@@ -73,16 +89,16 @@ mod tests {
         let thread = std::thread::Builder::new().name("side evaluator".into()).spawn(move || evaluator.run()).unwrap();
         let evaluations = || progress.lock().unwrap().evaluations.clone();
         for number in 1..=3 {
-            while !side.is_asked() {
+            while !policies.is_asked() {
                 std::thread::yield_now();
             }
             let version = WeightsVersion(u64::from(number));
-            side.answer(VersionedPolicy { version, frames: 80 * version.0, parameters: parameters.clone() });
+            policies.answer(VersionedPolicy { version, frames: 80 * version.0, parameters: parameters.clone() });
             while evaluations().count < number {
                 std::thread::yield_now();
             }
         }
-        side.stop();
+        policies.stop();
         thread.join().unwrap();
         let told = evaluations();
         // Always to the left: it falls after 8 to 10 steps, each time from other beginnings.
@@ -93,17 +109,5 @@ mod tests {
         let mut means: Vec<_> = told.curve.points.iter().map(|point| point.mean_return).collect();
         means.dedup();
         assert!(means.len() > 1, "the same episodes each time: {means:?}");
-    }
-
-    #[test]
-    fn a_stop_ends_a_rest_and_a_question() {
-        for interval in [Duration::ZERO, Duration::from_secs(3600)] {
-            let side = SideEvaluation::new(Arc::new(Mutex::new(Progress::new(8.0))));
-            let other = side.clone();
-            let thread = std::thread::Builder::new().name("stopped".into());
-            let thread = thread.spawn(move || (other.rest(interval), other.ask())).unwrap();
-            side.stop();
-            assert_eq!(thread.join().unwrap().1, None);
-        }
     }
 }

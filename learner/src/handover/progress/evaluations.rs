@@ -53,7 +53,7 @@ impl Evaluations {
 
 impl Progress {
     /// A policy has been evaluated beside the training.
-    pub(in crate::handover) fn record_evaluation(&mut self, policy: &VersionedPolicy, score: Score) {
+    pub fn record_evaluation(&mut self, policy: &VersionedPolicy, score: Score) {
         let evaluations = &mut self.evaluations;
         evaluations.count = evaluations.count.saturating_add(1);
         // What an environment pays that pays nonsense is told to nobody.

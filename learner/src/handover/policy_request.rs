@@ -1,0 +1,106 @@
+//! The seam between the trainer and who wants its newest policy now and then, to look at it. Whoever wants one asks when there is time for
+//! it, the trainer answers after its next update: nobody waits for anybody else, and at most one copy of the parameters is under way.
+//!
+//! As with [`Verification`](crate::handover::verification), who asks knows nothing else of the run.
+
+use crate::handover::progress::VersionedPolicy;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// Both ends; `app` stops it.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyRequest {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Read by the trainer after every update.
+    is_asked: AtomicBool,
+    is_stopped: AtomicBool,
+    answer: Mutex<Option<VersionedPolicy>>,
+    changed: Condvar,
+}
+
+impl PolicyRequest {
+    /// The trainer's: whether a policy is wanted.
+    pub fn is_asked(&self) -> bool {
+        self.shared.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// The trainer's: gives its policy.
+    pub fn answer(&self, policy: VersionedPolicy) {
+        let mut answer = self.lock();
+        self.shared.is_asked.store(false, Ordering::Relaxed);
+        *answer = Some(policy);
+        drop(answer);
+        self.shared.changed.notify_all();
+    }
+
+    /// Asks for a policy and waits for it; nothing after the stop.
+    pub fn ask(&self) -> Option<VersionedPolicy> {
+        self.shared.is_asked.store(true, Ordering::Relaxed);
+        let is_open = |answer: &mut Option<_>| answer.is_none() && !self.is_stopped();
+        let answer = self.shared.changed.wait_while(self.lock(), is_open);
+        answer.expect("no holder of the answer panics").take().filter(|_| !self.is_stopped())
+    }
+
+    /// Waits; tells whether there was no stop meanwhile.
+    pub fn rest(&self, time: Duration) -> bool {
+        let is_open = |_: &mut Option<_>| !self.is_stopped();
+        let rested = self.shared.changed.wait_timeout_while(self.lock(), time, is_open);
+        drop(rested.expect("no holder of the answer panics"));
+        !self.is_stopped()
+    }
+
+    /// Whether nobody wants what comes of it any more.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.is_stopped.load(Ordering::Acquire)
+    }
+
+    /// Gives up what is under way.
+    pub fn stop(&self) {
+        let answer = self.lock();
+        self.shared.is_stopped.store(true, Ordering::Release);
+        self.shared.is_asked.store(false, Ordering::Relaxed);
+        drop(answer);
+        self.shared.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<VersionedPolicy>> {
+        self.shared.answer.lock().expect("no holder of the answer panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impala_common::ids::WeightsVersion;
+
+    #[test]
+    fn a_policy_is_given_only_to_who_asks() {
+        let request = PolicyRequest::default();
+        assert!(!request.is_asked());
+        let other = request.clone();
+        let asking = std::thread::Builder::new().name("asking".into()).spawn(move || other.ask()).unwrap();
+        while !request.is_asked() {
+            std::thread::yield_now();
+        }
+        let policy = VersionedPolicy { version: WeightsVersion(3), frames: 240, parameters: [0.5].into() };
+        request.answer(policy.clone());
+        assert_eq!((asking.join().unwrap(), request.is_asked()), (Some(policy), false));
+    }
+
+    #[test]
+    fn a_stop_ends_a_rest_and_a_question() {
+        for time in [Duration::ZERO, Duration::from_secs(3600)] {
+            let request = PolicyRequest::default();
+            let other = request.clone();
+            let thread = std::thread::Builder::new().name("stopped".into());
+            let thread = thread.spawn(move || (other.rest(time), other.ask())).unwrap();
+            request.stop();
+            assert_eq!(thread.join().unwrap().1, None);
+        }
+    }
+}
