@@ -1,6 +1,7 @@
 //! `impala`: the person's tool. It composes the learner and the actor; their logic is theirs.
 
 mod actors;
+mod render;
 mod split;
 mod status;
 mod train;
@@ -11,6 +12,7 @@ use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
+use render::RenderArgs;
 use status::StatusArgs;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -35,6 +37,8 @@ enum Command {
     Learner(LearnerArgs),
     /// Run an actor alone; it waits for its learner, and for the next one after it.
     Actor(ActorArgs),
+    /// Watch an episode of a trained policy: as an animation, as a page, or in the terminal.
+    Render(RenderArgs),
     /// Tell how the run of a learner stands.
     Status(StatusArgs),
     /// Tell whether a learner or an actor on this machine is healthy: exit code 0 or 1.
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &registry, started),
         Command::Learner(args) => impala_learner::cli::run(args, &registry),
         Command::Actor(args) => impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS),
+        Command::Render(args) => render::run(&args, &registry),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),

@@ -2,7 +2,7 @@
 
 use crate::picture::Pictures;
 use crate::raster::Canvas;
-use crate::theme::Colour;
+use crate::theme::{Colour, distance};
 use std::collections::HashMap;
 
 /// The index of what stays as it was. The most frequent one, and low ones make short codes.
@@ -81,10 +81,6 @@ impl Palette {
         });
         index.collect()
     }
-}
-
-fn distance(a: Colour, b: Colour) -> u32 {
-    a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
 }
 
 /// Calls `write` with the patch of every picture in turn: the first is whole, later ones hold what has changed.

@@ -66,7 +66,7 @@ impl<'a> Pictures<'a> {
     pub(crate) fn draw(&self, index: usize) -> Canvas {
         let mut canvas = self.base.clone();
         let moment = &self.recording.moments[index];
-        canvas.scene(&moment.scene, self.layout.scene, self.theme);
+        canvas.scene(&moment.scene, self.layout.scene, 1.0, self.theme);
         self.number(&mut canvas, self.layout.step, &moment.steps.to_string());
         self.number(&mut canvas, self.layout.reward, &words::reward(moment.reward));
         let value = moment.view.as_ref().map_or(words::NONE.into(), |view| words::estimate(view.value));

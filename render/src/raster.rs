@@ -36,13 +36,14 @@ impl Canvas {
         self.pixels.pixels().iter().map(|pixel| [pixel.red(), pixel.green(), pixel.blue()])
     }
 
-    /// Draws a scene as large as it fits into the area, in its middle.
-    pub(crate) fn scene(&mut self, scene: &Scene, area: Area, theme: Theme) {
+    /// Draws a scene as large as it fits into the area, in its middle. Pixels are `tall` times as high as they are wide.
+    pub(crate) fn scene(&mut self, scene: &Scene, area: Area, tall: f32, theme: Theme) {
         let [width, height] = scene.size();
-        let scale = (area.width / width).min(area.height / height);
-        let left = area.x + (area.width - scale * width) / 2.0;
-        let top = area.y + (area.height - scale * height) / 2.0;
-        let place = Transform::from_row(scale, 0.0, 0.0, scale, left, top);
+        let down = (area.width / width / tall).min(area.height / height);
+        let across = down * tall;
+        let left = area.x + (area.width - across * width) / 2.0;
+        let top = area.y + (area.height - down * height) / 2.0;
+        let place = Transform::from_row(across, 0.0, 0.0, down, left, top);
         for shape in scene.shapes() {
             self.shape(shape, place, theme);
         }
@@ -57,7 +58,8 @@ impl Canvas {
                 let mut path = PathBuilder::new();
                 path.move_to(from[0], from[1]);
                 path.line_to(to[0], to[1]);
-                self.stroke(path.finish(), *width, place, theme.paint(*paint));
+                // At least a pixel, or on a coarse canvas it would fade away.
+                self.stroke(path.finish(), width.max(1.0 / place.sy), place, theme.paint(*paint));
             }
             Shape::Circle { centre, radius, paint } => {
                 self.fill(PathBuilder::from_circle(centre[0], centre[1], *radius), place, theme.paint(*paint));

@@ -6,6 +6,11 @@ use impala_env::scene::Paint;
 /// Red, green, blue.
 pub type Colour = [u8; 3];
 
+/// How unlike two colours are: the sum of the squares of their differences.
+pub(crate) fn distance(a: Colour, b: Colour) -> u32 {
+    a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
+}
+
 /// Which ground is drawn on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {

@@ -16,7 +16,7 @@ fn drawn(shape: Shape) -> Canvas {
     let mut scene = Scene::new(4.0, 2.0);
     scene.add(shape);
     let mut canvas = Canvas::new(40, 20, GROUND);
-    canvas.scene(&scene, Area { x: 0.0, y: 0.0, width: 40.0, height: 20.0 }, Theme::Light);
+    canvas.scene(&scene, Area { x: 0.0, y: 0.0, width: 40.0, height: 20.0 }, 1.0, Theme::Light);
     canvas
 }
 
@@ -55,12 +55,31 @@ fn a_scene_is_as_large_as_it_fits_and_in_the_middle() {
     let all = Shape::Rectangle { corner: [0.0, 0.0], size: [2.0, 2.0], radius: 0.0, paint: Stands::Target };
     scene.add(all);
     let mut canvas = Canvas::new(40, 20, GROUND);
-    canvas.scene(&scene, Area { x: 0.0, y: 0.0, width: 40.0, height: 20.0 }, Theme::Dark);
+    canvas.scene(&scene, Area { x: 0.0, y: 0.0, width: 40.0, height: 20.0 }, 1.0, Theme::Dark);
     let target = Theme::Dark.paint(Stands::Target);
     assert_eq!(
         [[9, 10], [10, 0], [29, 19], [30, 10]].map(|place| pixel(&canvas, 40, place)),
         [GROUND, target, target, GROUND]
     );
+}
+
+#[test]
+fn on_pixels_that_are_higher_than_wide_shapes_keep_their_proportions() {
+    let mut scene = Scene::new(1.0, 1.0);
+    scene.add(Shape::Rectangle { corner: [0.0, 0.0], size: [1.0, 1.0], radius: 0.0, paint: Stands::Body });
+    let mut canvas = Canvas::new(40, 10, GROUND);
+    canvas.scene(&scene, Area { x: 0.0, y: 0.0, width: 40.0, height: 10.0 }, 2.0, Theme::Light);
+    let body = Theme::Light.paint(Stands::Body);
+    assert_eq!(
+        [[9, 5], [10, 0], [29, 9], [30, 5]].map(|place| pixel(&canvas, 40, place)),
+        [GROUND, body, body, GROUND]
+    );
+}
+
+#[test]
+fn a_line_is_never_thinner_than_a_pixel() {
+    let line = |width| Shape::Line { from: [0.0, 1.05], to: [4.0, 1.05], width, paint: Stands::Body };
+    assert_eq!(pixel(&drawn(line(0.0)), 40, [20, 10]), Theme::Light.paint(Stands::Body));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A grid of characters with colours. What is shown is written once: a frame costs as many bytes as it has changes.
 
 use super::Depth;
-use crate::theme::Colour;
+use crate::theme::{Colour, distance};
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
 /// One character.
@@ -19,14 +20,29 @@ impl Cell {
         Self { glyph: ' ', fore: back, back }
     }
 
-    /// Two pixels, one above the other.
-    pub(super) fn pixels(upper: Colour, lower: Colour) -> Self {
-        match upper == lower {
-            true => Self::blank(upper),
-            false => Self { glyph: '\u{2580}', fore: upper, back: lower },
+    /// Four pixels: the upper left one, the upper right one, and the two below. A character has two colours, so the pixels are
+    /// divided between the two that differ most.
+    pub(super) fn quadrants(pixels: [Colour; 4]) -> Self {
+        let pairs = (0..4).flat_map(|a| (a + 1..4).map(move |b| (pixels[a], pixels[b])));
+        let Some((first, second)) = pairs.min_by_key(|(a, b)| Reverse(distance(*a, *b))) else {
+            return Self::blank(pixels[0]);
+        };
+        if first == second {
+            return Self::blank(first);
         }
+        let is_back = pixels.map(|pixel| distance(pixel, first) <= distance(pixel, second));
+        let quadrants = (0..4).filter(|i| !is_back[*i]).map(|i| 1 << i).sum::<usize>();
+        let mean = |wanted: bool| {
+            let those = || pixels.iter().zip(is_back).filter(|(_, is_back)| *is_back == wanted).map(|(pixel, _)| pixel);
+            let count = those().count().max(1);
+            std::array::from_fn(|part| (those().map(|pixel| usize::from(pixel[part])).sum::<usize>() / count) as u8)
+        };
+        Self { glyph: QUADRANTS[quadrants], fore: mean(false), back: mean(true) }
     }
 }
+
+/// By the quadrants that are filled: 1 for the upper left one, 2 for the upper right one, 4 and 8 for those below.
+const QUADRANTS: [char; 16] = [' ', '▘', '▝', '▀', '▖', '▌', '▞', '▛', '▗', '▚', '▐', '▜', '▄', '▙', '▟', '█'];
 
 /// What is on a terminal, and what is to be there next.
 pub(super) struct Screen {
@@ -117,12 +133,10 @@ impl Screen {
 /// The nearest of the 240 colours that terminals with 256 have in common: a cube of 6 levels, and greys.
 fn in_palette(colour: Colour) -> u8 {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let distance =
-        |other: Colour| -> u32 { other.iter().zip(colour).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };
     let nearest = |x: u8| (0_u8..).zip(LEVELS).min_by_key(|(_, level)| level.abs_diff(x)).unwrap_or_default();
     let [(red, r), (green, g), (blue, b)] = colour.map(nearest);
-    let in_cube = (distance([r, g, b]), 16 + 36 * red + 6 * green + blue);
-    let greys = (0..24_u8).map(|step| (distance([8 + 10 * step; 3]), 232 + step));
+    let in_cube = (distance([r, g, b], colour), 16 + 36 * red + 6 * green + blue);
+    let greys = (0..24_u8).map(|step| (distance([8 + 10 * step; 3], colour), 232 + step));
     greys.chain([in_cube]).min().map_or(0, |(_, index)| index)
 }
 
@@ -152,10 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn four_pixels_become_two_colours_in_the_places_that_have_them() {
+        let (a, b) = ([0; 3], [200; 3]);
+        for (pixels, glyph) in [([a, b, a, b], '▐'), ([a, a, b, a], '▖'), ([b, a, a, b], '▞'), ([a, b, b, b], '▟')]
+        {
+            let cell = Cell::quadrants(pixels);
+            assert_eq!((cell.glyph, cell.back, cell.fore), (glyph, pixels[0], if pixels[0] == a { b } else { a }));
+        }
+        assert_eq!(Cell::quadrants([b; 4]), Cell::blank(b));
+        let blended = Cell::quadrants([a, [20; 3], b, b]);
+        assert_eq!((blended.glyph, blended.back, blended.fore), ('▄', [10; 3], b));
+    }
+
+    #[test]
     fn colours_become_the_nearest_of_the_palette() {
         assert_eq!([[0, 0, 0], [255, 255, 255], [255, 0, 0], [128, 128, 128]].map(in_palette), [16, 231, 196, 244]);
         let mut screen = Screen::new((1, 1), Depth::Palette);
-        screen.put(0, 0, Cell::pixels([255, 0, 0], [0, 0, 0]));
-        assert!(shown(&mut screen).contains("\x1b[38;5;196;48;5;16m\u{2580}"));
+        screen.put(0, 0, Cell::quadrants([[255, 0, 0], [255, 0, 0], [0; 3], [0; 3]]));
+        assert!(shown(&mut screen).contains("\x1b[38;5;16;48;5;196m▄"));
     }
 }

@@ -31,7 +31,7 @@ fn every_moment_is_shown_at_its_time_and_the_last_stands() {
     });
     assert_eq!((played, frames(&output)), (Played::Whole, 11));
     assert_eq!(times, [20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 1700]);
-    for text in ["cartpole-v1, greedy, seed 1", "step", "return", "left", "\u{2580}", "cut here"] {
+    for text in ["cartpole-v1, greedy, seed 1", "step", "return", "left", "▐", "cut here"] {
         assert!(output.contains(text), "{text}");
     }
 }

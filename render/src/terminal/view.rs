@@ -1,4 +1,4 @@
-//! What a terminal shows of a moment: the scene, two pixels a character, and below it the numbers, the actions and the curve of the
+//! What a terminal shows of a moment: the scene, four pixels a character, and below it the numbers, the actions and the curve of the
 //! value estimates.
 
 use super::screen::{Cell, Screen};
@@ -12,6 +12,8 @@ use crate::words;
 const ROWS_BELOW: usize = 4;
 /// The title and an empty row.
 const ROWS_ABOVE: usize = 2;
+/// Characters are about so many times as high as they are wide.
+const CELL_HEIGHT: f32 = 2.0;
 /// Before every line of text.
 const INDENT: usize = 2;
 /// Characters of an action's bar.
@@ -26,7 +28,7 @@ pub(super) fn draw(recording: &Recording, index: usize, theme: Theme, screen: &m
     let (columns, rows) = screen.size();
     let [width, height] = moment.scene.size();
     let room = rows.saturating_sub(ROWS_ABOVE + ROWS_BELOW);
-    let scene_rows = room.min((columns as f32 * height / width / 2.0).ceil() as usize);
+    let scene_rows = room.min((columns as f32 * height / width / CELL_HEIGHT).ceil() as usize);
     draw_scene(moment, [columns, scene_rows], theme, screen);
 
     let mut line = Line { screen, theme, row: 0, column: INDENT };
@@ -43,15 +45,17 @@ fn draw_scene(moment: &Moment, [columns, rows]: [usize; 2], theme: Theme, screen
     if columns == 0 || rows == 0 {
         return;
     }
-    let [width, height] = [columns, 2 * rows].map(|side| u32::try_from(side).expect("a terminal counts in 16 bits"));
-    let mut canvas = Canvas::new(width, height, theme.role(Role::Background));
+    let [width, height] = [2 * columns, 2 * rows];
+    let short = |side: usize| u32::try_from(side).expect("a terminal counts in 16 bits");
+    let mut canvas = Canvas::new(short(width), short(height), theme.role(Role::Background));
     let area = Area { x: 0.0, y: 0.0, width: width as f32, height: height as f32 };
-    canvas.scene(&moment.scene, area, theme);
+    canvas.scene(&moment.scene, area, CELL_HEIGHT, theme);
     let pixels: Vec<Colour> = canvas.colours().collect();
-    for (row, pair) in pixels.chunks_exact(2 * columns).enumerate() {
-        let (upper, lower) = pair.split_at(columns);
-        for (column, (upper, lower)) in upper.iter().zip(lower).enumerate() {
-            screen.put(ROWS_ABOVE + row, column, Cell::pixels(*upper, *lower));
+    for (row, pair) in pixels.chunks_exact(2 * width).enumerate() {
+        let (upper, lower) = pair.split_at(width);
+        for (column, (upper, lower)) in upper.chunks_exact(2).zip(lower.chunks_exact(2)).enumerate() {
+            let cell = Cell::quadrants([upper[0], upper[1], lower[0], lower[1]]);
+            screen.put(ROWS_ABOVE + row, column, cell);
         }
     }
 }
