@@ -1,18 +1,22 @@
 //! `impala`: the person's tool. It composes the learner and the actor; their logic is theirs.
 
 mod actors;
+mod eval;
 mod render;
+mod runs;
 mod split;
 mod status;
 mod train;
 
 use clap::{Parser, Subcommand};
+use eval::EvalArgs;
 use impala_actor::cli::ActorArgs;
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
 use render::RenderArgs;
+use runs::RunsArgs;
 use status::StatusArgs;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -37,8 +41,12 @@ enum Command {
     Learner(LearnerArgs),
     /// Run an actor alone; it waits for its learner, and for the next one after it.
     Actor(ActorArgs),
+    /// Play fresh episodes with a policy and tell what it reaches.
+    Eval(EvalArgs),
     /// Watch an episode of a trained policy: as an animation, as a page, or in the terminal.
     Render(RenderArgs),
+    /// List runs and what they came to, or compare some.
+    Runs(RunsArgs),
     /// Tell how the run of a learner stands.
     Status(StatusArgs),
     /// Tell whether a learner or an actor on this machine is healthy: exit code 0 or 1.
@@ -61,7 +69,9 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args, &registry, started),
         Command::Learner(args) => impala_learner::cli::run(args, &registry),
         Command::Actor(args) => impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args, &registry),
         Command::Render(args) => render::run(&args, &registry),
+        Command::Runs(args) => runs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),

@@ -25,8 +25,8 @@ const TERMINAL_SIZE: (u16, u16) = (80, 24);
 /// Whose episode, which, and what becomes of it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RenderArgs {
-    /// Whose episode: the directory of a run (also with #best or #last), a checkpoint or model file, or a learner (http://HOST:PORT)
-    #[arg(value_name = "POLICY")]
+    /// The policy: a run's directory (its model; with `#best` or `#last` that checkpoint), a checkpoint or model file, the URL of
+    /// checkpoints (s3://..), or a learner at work (http://HOST:PORT)
     policy: String,
 
     /// What to write: an animation (.gif or .png), or a page that plays the episode (.html)
@@ -37,20 +37,20 @@ pub(crate) struct RenderArgs {
     #[arg(long, conflicts_with = "out")]
     terminal: bool,
 
-    /// Which episode: the first of an evaluation with this seed
-    #[arg(long, default_value_t = 1)]
+    /// Decides every draw: the episode is the first of an evaluation with this seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
 
-    /// Draw the actions from the policy, as in training, instead of taking the most probable ones
+    /// Draw actions from the policy, as actors do, instead of taking the most probable one
     #[arg(long)]
     sampled: bool,
 
-    /// Play this environment instead of the one that the policy was trained on; it must have the same shape
+    /// Environment to play, of the same shape [default: the one that the policy was trained on]
     #[arg(long, value_name = "NAME")]
     environment: Option<EnvironmentName>,
 
     /// Steps after which the episode is cut
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "STEPS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps_max: u32,
 
     /// Width of an animation, pixels [default: 640]
@@ -139,18 +139,15 @@ fn write(
     format: Format,
 ) -> anyhow::Result<ExitCode> {
     let frames_per_second = args.frames_per_second.unwrap_or(recording.steps_per_second);
-    let animation = Animation {
-        theme: args.theme.unwrap_or(Theme::Light),
-        width: args.size.unwrap_or(WIDTH),
-        frames_per_second,
-    };
+    let animation =
+        Animation { theme: args.theme.unwrap_or(Theme::Light), width: args.size.unwrap_or(WIDTH), frames_per_second };
     let bar = progress("drawing", recording.moments.len() as u64);
     let mut drawn = |frames| bar.set_position(frames as u64);
     let bytes = match format {
         Format::Gif => gif::encode(recording, animation, &mut drawn)?,
         Format::Png => apng::encode(recording, animation, &mut drawn)?,
         Format::Html => {
-            let source = format!("{}, {} updates", policy.source, policy.updates);
+            let source = policy.source.clone();
             html::page(recording, &Page { theme: args.theme, steps_per_second: frames_per_second, source })?.into()
         }
     };
@@ -180,7 +177,8 @@ fn show(args: &RenderArgs, recording: &Recording) -> anyhow::Result<ExitCode> {
         runtime.block_on(waited).is_err().then(|| started.elapsed())
     };
     let mut output = std::io::stdout().lock();
-    let played = terminal::play(recording, play, &mut output, &size, &mut wait).context("cannot write to the terminal")?;
+    let played =
+        terminal::play(recording, play, &mut output, &size, &mut wait).context("cannot write to the terminal")?;
     drop(output);
     match played {
         Played::Whole => {
@@ -213,7 +211,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recording = self.0;
         let (environment, steps) = (&recording.environment, recording.steps());
-        write!(f, "{environment}: {steps} steps, return {}, {}", recording.total_return(), recording.ending)
+        write!(f, "{environment}: {steps} steps, return {}, {}", recording.total_return(), recording.ending())
     }
 }
 
@@ -230,7 +228,10 @@ mod tests {
         assert_eq!(format("e.v2.html").unwrap(), Format::Html);
         for unknown in ["episode", "episode.mp4", ".gif"] {
             let error = format(unknown).unwrap_err().to_string();
-            assert!(error.contains(unknown) && error.contains("end it in .gif or .png (animations) or .html"), "{error}");
+            assert!(
+                error.contains(unknown) && error.contains("end it in .gif or .png (animations) or .html"),
+                "{error}"
+            );
         }
     }
 }

@@ -36,6 +36,20 @@ pub enum Purpose {
         /// Index of the environment in the try.
         environment: u32,
     },
+    /// Episodes of an evaluation beside the training.
+    SideEvaluation {
+        /// Number of the evaluation in the run, from 1.
+        number: u32,
+        /// Index of the environment in it.
+        environment: u32,
+    },
+    /// Actions of a policy in an evaluation beside the training that draws them.
+    SidePolicy {
+        /// Number of the evaluation in the run, from 1.
+        number: u32,
+        /// Index of the first environment that it acts in.
+        environment: u32,
+    },
     /// Actions of an evaluated policy that draws them.
     EvaluatedPolicy {
         /// Number of the try; 0 for an evaluation by itself.
@@ -54,6 +68,8 @@ pub fn rng(run_seed: u64, purpose: Purpose) -> Rng {
         Purpose::Evaluation { environment } => (4, environment, 0),
         Purpose::Verification { attempt, environment } => (5, attempt, environment),
         Purpose::EvaluatedPolicy { attempt, environment } => (6, attempt, environment),
+        Purpose::SideEvaluation { number, environment } => (7, number, environment),
+        Purpose::SidePolicy { number, environment } => (8, number, environment),
     };
     // The 256-bit seed holds every part in a place of its own: distinct purposes cannot meet.
     let mut seed = [0; 32];

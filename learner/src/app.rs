@@ -42,6 +42,8 @@ pub const LAST_CHECKPOINT_MAX: Duration = Duration::from_secs(20);
 pub struct Learner {
     config: Config,
     checkpoint: Option<Checkpoint>,
+    /// What a new run begins with, if not with random parameters.
+    parameters: Option<Vec<f32>>,
     listener: TcpListener,
     address: SocketAddr,
     device: ComputeDevice,
@@ -89,7 +91,8 @@ impl Learner {
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
         let address = listener.local_addr()?;
         let (standing, keepalive) = (Arc::default(), Keepalive::default());
-        Ok(Self { config, checkpoint, listener, address, device, standing, keepalive, writes_first: false })
+        let (parameters, writes_first) = (None, false);
+        Ok(Self { config, checkpoint, parameters, listener, address, device, standing, keepalive, writes_first })
     }
 
     /// Where actors reach it.
@@ -117,6 +120,12 @@ impl Learner {
     #[must_use]
     pub fn with_first_checkpoint(self) -> Self {
         Self { writes_first: true, ..self }
+    }
+
+    /// Begins with these parameters, which are its network's, instead of random ones, unless it goes on from a checkpoint.
+    #[must_use]
+    pub fn with_parameters(self, parameters: Vec<f32>) -> Self {
+        Self { parameters: Some(parameters), ..self }
     }
 
     /// Where it computes.

@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod progress;
 pub mod run_state;
+pub mod side_evaluation;
 pub mod tally;
 pub mod verification;
 pub mod weights;

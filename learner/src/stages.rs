@@ -4,5 +4,6 @@
 pub mod checkpointer;
 pub mod evaluator;
 pub mod publisher;
+pub mod side_evaluator;
 pub mod stage;
 pub mod trainer;

@@ -1,6 +1,7 @@
 //! The evaluation: whole episodes, to tell what a policy has learned. Greedy, with the most probable actions, or sampled as
 //! actors do. It needs the parameters and the environment, neither a learner nor an actor.
 
+mod interval;
 mod score;
 
 use crate::model_file::Model;
@@ -9,6 +10,7 @@ use crate::policy::{Decision, Policy};
 use impala_env::seed::{self, Purpose, Rng};
 use impala_env::spec::EnvironmentSpec;
 use impala_env::{EnvironmentKind, Outcome, Registry, Step, UnknownEnvironment, named};
+pub use interval::Interval;
 pub use score::Score;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +51,8 @@ pub enum Series {
     Single,
     /// Those of a try of a run to verify its policy, numbered from 1.
     Try(u32),
+    /// Those of an evaluation beside the training, numbered from 1.
+    Beside(u32),
 }
 
 impl Series {
@@ -56,15 +60,16 @@ impl Series {
         match self {
             Self::Single => Purpose::Evaluation { environment },
             Self::Try(attempt) => Purpose::Verification { attempt, environment },
+            Self::Beside(number) => Purpose::SideEvaluation { number, environment },
         }
     }
 
     fn policy(self, environment: u32) -> Purpose {
-        let attempt = match self {
-            Self::Single => 0,
-            Self::Try(attempt) => attempt,
-        };
-        Purpose::EvaluatedPolicy { attempt, environment }
+        match self {
+            Self::Single => Purpose::EvaluatedPolicy { attempt: 0, environment },
+            Self::Try(attempt) => Purpose::EvaluatedPolicy { attempt, environment },
+            Self::Beside(number) => Purpose::SidePolicy { number, environment },
+        }
     }
 }
 
@@ -93,13 +98,34 @@ impl EvaluationPlan {
     }
 }
 
-/// Returns of the evaluated episodes.
-#[derive(Clone, Debug, PartialEq)]
+/// How an evaluated episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// The environment came to an end of its own.
+    Terminated,
+    /// The environment's step limit.
+    Truncated,
+    /// The evaluation's step limit.
+    Cut,
+}
+
+/// One evaluated episode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Played {
+    /// Undiscounted; until the cut, if it was cut.
+    pub episode_return: f32,
+    /// Steps.
+    pub length: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// The evaluated episodes.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// Undiscounted return of each episode.
-    pub returns: Vec<f32>,
-    /// Episodes among them that the evaluation's step limit cut.
-    pub cut: usize,
+    /// In the order of their places in the series.
+    pub episodes: Vec<Played>,
 }
 
 /// Why a policy cannot be evaluated.
@@ -126,40 +152,59 @@ pub enum EvaluateError {
 }
 
 impl Evaluation {
+    /// Undiscounted returns.
+    pub fn returns(&self) -> impl ExactSizeIterator<Item = f32> {
+        self.episodes.iter().map(|episode| episode.episode_return)
+    }
+
+    /// Episodes that the evaluation's step limit cut.
+    pub fn cut(&self) -> usize {
+        self.episodes.iter().filter(|episode| episode.end == End::Cut).count()
+    }
+
     /// Mean return; NaN without episodes.
     pub fn mean(&self) -> f64 {
-        self.returns.iter().map(|x| f64::from(*x)).sum::<f64>() / self.returns.len() as f64
+        self.returns().map(f64::from).sum::<f64>() / self.episodes.len() as f64
+    }
+
+    /// Mean length, steps; NaN without episodes.
+    pub fn mean_length(&self) -> f64 {
+        self.episodes.iter().map(|episode| episode.length as f64).sum::<f64>() / self.episodes.len() as f64
+    }
+
+    /// Standard deviation of the returns, as a sample's (n - 1); NaN below two episodes.
+    pub fn standard_deviation(&self) -> f64 {
+        let mean = self.mean();
+        let squares: f64 = self.returns().map(|x| (f64::from(x) - mean).powi(2)).sum();
+        (squares / (self.episodes.len() as f64 - 1.0)).sqrt()
     }
 
     /// Standard error of the mean: what it would vary by if other episodes were played; NaN below two episodes.
     pub fn standard_error(&self) -> f64 {
-        let (mean, n) = (self.mean(), self.returns.len() as f64);
-        let squares: f64 = self.returns.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
-        (squares / (n - 1.0) / n).sqrt()
+        self.standard_deviation() / (self.episodes.len() as f64).sqrt()
     }
 
     /// With the episodes of another part of the same series.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.returns.extend(other.returns);
-        self.cut += other.cut;
+        self.episodes.extend(other.episodes);
         self
     }
 
     /// It in a few numbers.
     pub fn score(&self) -> Score {
         let (mean, min, max) = (self.mean(), self.min().into(), self.max().into());
-        Score { episodes: self.returns.len(), mean, min, max, cut: self.cut }
+        Score { episodes: self.episodes.len(), mean, min, max, cut: self.cut() }
     }
 
     /// Smallest return; infinite without episodes.
     pub fn min(&self) -> f32 {
-        self.returns.iter().copied().fold(f32::INFINITY, f32::min)
+        self.returns().fold(f32::INFINITY, f32::min)
     }
 
     /// Largest return; negative infinity without episodes.
     pub fn max(&self) -> f32 {
-        self.returns.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        self.returns().fold(f32::NEG_INFINITY, f32::max)
     }
 }
 
@@ -196,7 +241,8 @@ pub fn play(
     let mut observations = vec![0.0; episodes * spec.observation_len];
     let (mut actions, mut rewards) = (vec![0; episodes], vec![0.0; episodes]);
     let mut outcomes = vec![Outcome::Continues; episodes];
-    let (mut returns, mut running) = (vec![0.0; episodes], vec![true; episodes]);
+    let mut played = vec![Played { episode_return: 0.0, length: 0, end: End::Cut }; episodes];
+    let mut running = vec![true; episodes];
     let mut final_observations = Vec::new();
     environments.observe(&mut observations);
     // Only the first episode of each environment counts: the number of episodes does not favour short ones.
@@ -216,14 +262,18 @@ pub fn play(
         environments.step(&actions, step);
         for i in 0..episodes {
             if running[i] {
-                returns[i] += rewards[i];
-                running[i] = outcomes[i] == Outcome::Continues;
+                played[i].episode_return += rewards[i];
+                played[i].length += 1;
+                (running[i], played[i].end) = match outcomes[i] {
+                    Outcome::Continues => (true, End::Cut),
+                    Outcome::Terminated => (false, End::Terminated),
+                    Outcome::Truncated => (false, End::Truncated),
+                };
             }
         }
         steps += 1;
     }
-    let cut = running.iter().filter(|is_running| **is_running).count();
-    Ok(Evaluation { returns, cut })
+    Ok(Evaluation { episodes: played })
 }
 
 /// Checks that a network was made for an environment like this one.

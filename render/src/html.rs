@@ -35,7 +35,7 @@ pub struct Page {
 struct Episode<'a> {
     title: String,
     source: &'a str,
-    ending: String,
+    ending: &'a str,
     steps_per_second: u32,
     actions: &'a [String],
     size: [f32; 2],
@@ -71,7 +71,7 @@ pub fn page(recording: &Recording, page: &Page) -> Result<String, serde_json::Er
     let episode = serde_json::to_string(&Episode {
         title: title.clone(),
         source: &page.source,
-        ending: recording.ending.to_string(),
+        ending: recording.ending(),
         steps_per_second: page.steps_per_second,
         actions: &recording.actions,
         size: recording.moments[0].scene.size(),

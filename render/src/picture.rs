@@ -109,8 +109,8 @@ impl<'a> Pictures<'a> {
         let (area, unit) = (self.layout.action, self.layout.unit);
         let Some(view) = &moment.view else {
             let place = [area.x, area.y + 31.0 * unit];
-            let text = self.recording.ending.to_string();
-            canvas.text(&text, place, 15.0 * unit, Align::Left, self.theme.role(Role::Text));
+            let text = self.recording.ending();
+            canvas.text(text, place, 15.0 * unit, Align::Left, self.theme.role(Role::Text));
             return;
         };
         for (place, bar) in bars(view).into_iter().enumerate() {

@@ -6,10 +6,9 @@
 use impala_env::scene::Scene;
 use impala_env::seed::{self, Purpose};
 use impala_env::{EnvironmentKind, Outcome, Step, VectorEnvironment};
-use impala_policy::evaluate::{self, EvaluateError, Mode};
+use impala_policy::evaluate::{self, End, EvaluateError, Mode};
 use impala_policy::network::NetworkSpec;
 use impala_policy::policy::{Decision, Policy};
-use std::fmt;
 
 /// Which episode is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Recording {
     /// What is seen, one or more; the first is the episode's beginning.
     pub moments: Vec<Moment>,
     /// How it ended.
-    pub ending: Ending,
+    pub end: End,
 }
 
 /// What is seen between two steps.
@@ -66,17 +65,6 @@ pub struct View {
     pub value: f32,
 }
 
-/// How a recorded episode ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The environment came to an end of its own.
-    Terminated,
-    /// The environment's limit of steps.
-    Truncated,
-    /// The recording's limit of steps: the episode would have gone on.
-    Cut,
-}
-
 /// Why an episode cannot be recorded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RecordError {
@@ -90,16 +78,6 @@ pub enum RecordError {
     NoScene(String),
 }
 
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Terminated => "episode over",
-            Self::Truncated => "step limit reached",
-            Self::Cut => "cut here, it goes on",
-        })
-    }
-}
-
 impl Recording {
     /// Steps of the episode.
     pub fn steps(&self) -> u32 {
@@ -109,6 +87,15 @@ impl Recording {
     /// Its undiscounted return.
     pub fn total_return(&self) -> f32 {
         self.last().return_so_far
+    }
+
+    /// How it ended, for people.
+    pub fn ending(&self) -> &'static str {
+        match self.end {
+            End::Terminated => "episode over",
+            End::Truncated => "step limit reached",
+            End::Cut => "cut here, it goes on",
+        }
     }
 
     fn last(&self) -> &Moment {
@@ -156,10 +143,10 @@ pub fn record(
         progress(steps);
     }
     moments.push(moment);
-    let ending = match outcome {
-        Outcome::Terminated => Ending::Terminated,
-        Outcome::Truncated => Ending::Truncated,
-        Outcome::Continues => Ending::Cut,
+    let end = match outcome {
+        Outcome::Terminated => End::Terminated,
+        Outcome::Truncated => End::Truncated,
+        Outcome::Continues => End::Cut,
     };
     Ok(Recording {
         environment: environment.name().to_string(),
@@ -167,7 +154,7 @@ pub fn record(
         steps_per_second: environment.steps_per_second(),
         plan,
         moments,
-        ending,
+        end,
     })
 }
 

@@ -4,9 +4,17 @@ use crate::process::Process;
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Name of the file that is locked.
 const LOCK_FILE: &str = "in-use.lock";
+
+/// Longest description of a holder that is read, bytes.
+const HOLDER_BYTES_MAX: u64 = 256;
+/// Time in which whoever only looks has unlocked the file again.
+const LOOK: Duration = Duration::from_millis(10);
+/// Times that a process that looks is made way for.
+const LOOKS: u32 = 3;
 
 /// A directory that no other process may hold; until it is dropped.
 #[derive(Debug)]
@@ -42,11 +50,11 @@ impl Hold {
             Ok(file) => file,
             Err(error) => return Ok(unsure(error)),
         };
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                let _ = file.take(256).read_to_string(&mut holder);
+                let _ = file.take(HOLDER_BYTES_MAX).read_to_string(&mut holder);
                 let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
                 return Err(Held { place: directory.display().to_string(), holder });
             }
@@ -66,6 +74,27 @@ impl Hold {
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
     }
+}
+
+/// Who holds a directory, in words, if anybody does.
+pub fn holder(directory: &Path) -> Option<String> {
+    let file = File::open(directory.join(LOCK_FILE)).ok()?;
+    // Whoever takes the directory in this very moment tries again.
+    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let mut holder = String::new();
+    is_held.then(|| (&file).take(HOLDER_BYTES_MAX).read_to_string(&mut holder))?.ok()?;
+    Some(holder)
+}
+
+/// Locks a file, unless another process has it for longer than it takes to look who has it.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 /// A file, whatever its name is by now.
@@ -107,7 +136,10 @@ mod tests {
         let refused = Hold::take(&directory).unwrap_err().to_string();
         assert!(refused.contains(&format!("in use by process {}", std::process::id())), "{refused}");
         assert!(refused.contains("since 2") && refused.contains("choose another"), "{refused}");
+        let told = holder(&directory).unwrap();
+        assert!(told.starts_with(&format!("process {}", std::process::id())), "{told}");
         drop(hold);
+        assert_eq!((holder(&directory), holder(parent.path())), (None, None));
         Hold::take(&directory).unwrap();
     }
 

@@ -8,7 +8,7 @@ mod process;
 mod store;
 mod whole;
 
-pub use hold::{Held, Hold};
+pub use hold::{Held, Hold, holder};
 pub use lease::Tenure;
 pub use location::{LocationError, StoreLocation, refuse_home};
 pub use store::{Possession, Store, StoreError, TakeError};

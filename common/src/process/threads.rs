@@ -32,9 +32,35 @@ pub fn expect(wanted: usize) -> Result<(), TooFew> {
     Ok(())
 }
 
+/// Lets every other thread have the processor first, where the system has such a way: for work that nobody waits for.
+pub fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        // There a priority is a thread's own; it can always be lowered.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), PRIORITY_LEAST);
+    }
+}
+
+/// The least of all; 0 is that of everybody else.
+#[cfg(target_os = "linux")]
+const PRIORITY_LEAST: i32 = 19;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_gives_way_does_so_alone() {
+        let priority = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+        let before = priority();
+        let given = Builder::new().name("modest".into());
+        let given = given.spawn(move || {
+            give_way();
+            priority()
+        });
+        assert_eq!((given.unwrap().join().unwrap(), priority()), (19, before));
+    }
 
     #[test]
     fn a_few_more_threads_are_to_be_had_and_any_number_is_not() {

@@ -7,9 +7,10 @@ use crate::handover::progress::VersionedPolicy;
 use crate::handover::run_state::Finish;
 use crate::learn::step::LearnerStep;
 use crate::report::shares::Shares;
-use crate::report::sinks::curve;
+use crate::report::sinks::curve::{Chart, Series};
 use crate::report::summary::RunEnd;
 use crate::run::checkpoint_slot::CheckpointReport;
+use crate::run::run_dir::MODEL_FILE;
 use crate::stages::trainer::Trained;
 use anyhow::Context;
 use impala_common::ids::WeightsVersion;
@@ -61,12 +62,16 @@ impl Running {
     async fn drain(&mut self, Ended { mut end, mut trained }: Ended) -> Results {
         self.endpoint.shared.queue.close();
         self.handover.verification.stop();
+        self.handover.side_evaluation.stop();
         match self.pipeline.trainer.ended().await {
             Ok(at_last) => trained = trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => (end, trained) = (failed("trainer", &panic), None),
         }
         if let Err(panic) = self.pipeline.evaluator.ended().await {
             end = failed("evaluator", &panic);
+        }
+        if let Err(panic) = self.pipeline.side_evaluator.ended().await {
+            end = failed("side evaluator", &panic);
         }
         let shares = self.reporting.shares();
         let deadline = Instant::now() + GRACE;
@@ -130,7 +135,7 @@ impl Running {
         let VersionedPolicy { version: WeightsVersion(updates), frames, ref parameters } = *policy;
         let (environment, activation) = (self.config.task.environment.clone(), self.config.architecture.activation);
         let description = ModelDescription { environment, activation, frames, updates };
-        let path = self.run_dir.file("model.safetensors");
+        let path = self.run_dir.file(MODEL_FILE);
         let bytes = model_file::encode(&self.config.network(), parameters, &description)?;
         write_whole(&path, bytes).with_context(|| format!("cannot write the model {}", path.display()))
     }
@@ -149,7 +154,13 @@ impl Running {
         };
         let title = format!("{}, seed {}", self.config.task.environment, self.config.task.seed);
         let svg = self.run_dir.file("learning_curve.svg");
-        let drawn = curve::draw(&title, &progress.curve, self.config.solved_return());
+        let mut series = vec![Series::over_frames("training, last 100 episodes", &progress.curve.points, false)];
+        let evaluated = &progress.evaluations.curve.points;
+        if !evaluated.is_empty() {
+            series.push(Series::over_frames("evaluated beside it", evaluated, true));
+        }
+        let goal = Some(self.config.solved_return());
+        let drawn = Chart { title: &title, over: "environment frames trained", series: &series, goal }.svg();
         if let Err(error) = drawn.and_then(|drawn| Ok(write_whole(&svg, drawn)?)) {
             tracing::warn!(%error, "cannot write the learning curve");
         }

@@ -20,12 +20,17 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Of a new run without a checkpoint.
-    pub(super) fn new(config: &Config, device: &ComputeDevice, checkpoint: Option<Checkpoint>) -> Self {
+    /// Of a new run without a checkpoint; with random parameters if none are given.
+    pub(super) fn new(
+        config: &Config,
+        device: &ComputeDevice,
+        checkpoint: Option<Checkpoint>,
+        parameters: Option<Vec<f32>>,
+    ) -> Self {
         let network = config.network();
         let Some(checkpoint) = checkpoint else {
             let progress = Progress::new(config.solved_return());
-            let parameters = initial_parameters(&network, config.task.seed);
+            let parameters = parameters.unwrap_or_else(|| initial_parameters(&network, config.task.seed));
             let step = LearnerStep::new(&network, parameters, config.step(), device);
             return Self { step, progress, account: Account::default(), take_ups: TakeUps::default(), episodes: None };
         };
@@ -53,6 +58,7 @@ pub(super) fn resumed_progress(config: &Config, checkpoint: &Checkpoint) -> Prog
     let mut saved = checkpoint.progress.clone();
     if !is_same_goal {
         saved.tries = saved.tries.for_another_goal();
+        saved.evaluations = saved.evaluations.for_another_goal();
     }
     Progress::new(config.solved_return()).resume(saved, verified)
 }

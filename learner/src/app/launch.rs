@@ -11,6 +11,8 @@ use crate::handover::metrics;
 use crate::report::sinks::console;
 use crate::report::summary;
 use crate::run::checkpoint_store::CheckpointStore;
+use crate::run::initial_model;
+use crate::run::policy_source::NamedPolicy;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
@@ -34,6 +36,8 @@ pub struct Plan {
     /// Whether a person named the address to listen on, now and not in an earlier process of the run.
     pub names_listen: bool,
     beginning: Beginning,
+    /// What a new run begins with, if not with random parameters.
+    initial: Option<NamedPolicy>,
     owner: Option<String>,
 }
 
@@ -86,10 +90,14 @@ impl Plan {
         given.output.log_format.iter().for_each(|format| errors::speak(*format));
         let names_listen = given.serving.listen.is_some();
         let beginning = Beginning::find(given, resume, registry)?;
-        let config = Config::complete(beginning.given.clone(), registry)?;
+        let mut config = Config::complete(beginning.given.clone(), registry)?;
         errors::speak(config.output.log_format);
         beginning.check(&config)?;
-        Ok(Self { config, names_listen, beginning, owner: None })
+        let initial = match beginning.checkpoint() {
+            Some(_) => None,
+            None => initial_model::of(&mut config, registry)?,
+        };
+        Ok(Self { config, names_listen, beginning, initial, owner: None })
     }
 
     /// Takes an object store with the run's checkpoints as the process of this name; see [`take`](impala_store::Store::take).
@@ -118,14 +126,16 @@ impl Plan {
         display: Display,
         settle: impl FnOnce(Learner) -> anyhow::Result<(Learner, Option<String>)> + Send + 'static,
     ) -> anyhow::Result<Launched> {
-        let Self { config, mut beginning, owner, .. } = self;
+        let Self { config, mut beginning, initial, owner, .. } = self;
         let stop = signals::on_signal()?;
-        let note = beginning.note();
+        let begins_with = |policy: &NamedPolicy| format!("beginning with the parameters of {}", policy.source);
+        let note = beginning.note().or_else(|| initial.as_ref().map(begins_with));
         let writes_first = beginning.needs_checkpoint(config.checkpoints.checkpoint_every);
         let skipped = beginning.skipped().to_vec();
         let update = beginning.update();
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
         let learner = Learner::bind(config, checkpoint).await?;
+        let learner = initial.into_iter().fold(learner, |learner, policy| learner.with_parameters(policy.parameters));
         let learner = if writes_first { learner.with_first_checkpoint() } else { learner };
         let (learner, choice) = tokio::task::spawn_blocking(move || settle(learner)).await??;
         let probes = serve_metrics(&learner)?;

@@ -9,6 +9,7 @@ use crate::handover::batcher::Batcher;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::{Account, Ledger};
 use crate::handover::progress::Progress;
+use crate::handover::side_evaluation::SideEvaluation;
 use crate::handover::verification::Verification;
 use crate::handover::weights::{
     Publications, PublishedWatch, SMALL_NETWORK_MAX, WantedEncodings, WeightsOutlet, WeightsSlot,
@@ -20,6 +21,7 @@ use crate::run::recorded::RecordedSettings;
 use crate::stages::checkpointer::CheckpointWriter;
 use crate::stages::evaluator::Evaluator;
 use crate::stages::publisher::Publisher;
+use crate::stages::side_evaluator::SideEvaluator;
 use crate::stages::stage::{self, Stage};
 use crate::stages::trainer::{Cadence, Trained, Trainer, TrainingEnd};
 use bytes::Bytes;
@@ -37,6 +39,8 @@ pub(super) struct Handover {
     pub(super) wanted: Arc<WantedEncodings>,
     /// Between trainer and evaluator.
     pub(super) verification: Verification,
+    /// Between trainer and side evaluator.
+    pub(super) side_evaluation: SideEvaluation,
     /// Updates done by earlier processes of the run.
     pub(super) updates_before: u64,
     /// Tries of theirs to verify a policy.
@@ -54,6 +58,7 @@ impl Handover {
             ledger: Arc::new(Ledger::resumed(account)),
             gate,
             verification: Verification::new(progress.clone(), config.goal.verify_every),
+            side_evaluation: SideEvaluation::new(progress.clone()),
             progress,
             wanted: Arc::default(),
             updates_before,
@@ -88,6 +93,8 @@ pub(super) struct Pipeline {
     pub(super) publisher: Stage<()>,
     pub(super) checkpointer: Stage<()>,
     pub(super) evaluator: Stage<()>,
+    /// Idle where nothing is evaluated beside the training.
+    pub(super) side_evaluator: Stage<()>,
     pub(super) outlet: WeightsOutlet,
     settings: RecordedSettings,
     /// Dropped when the last one is handed over.
@@ -102,7 +109,8 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
     ) -> anyhow::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, wanted, verification, updates_before, .. } = handover.clone();
+        let Handover { ledger, gate, progress, wanted, verification, side_evaluation, updates_before, .. } =
+            handover.clone();
         let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
         let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
@@ -119,6 +127,7 @@ impl Pipeline {
             mode: config.goal.evaluation,
             goal: config.solved_return(),
         };
+        let side_evaluator = side_evaluator(config, &side_evaluation)?;
         let trainer = Trainer {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
@@ -134,6 +143,7 @@ impl Pipeline {
             actor_states,
             checkpoints: checkpoints.clone(),
             verification,
+            side_evaluation,
             waits_for_verdicts: config.task.deterministic,
             candidate: None,
         };
@@ -141,6 +151,7 @@ impl Pipeline {
         let pipeline = Self {
             checkpointer: stage::spawn("checkpointer", move || checkpointer.run(&runtime))?,
             evaluator: stage::spawn("evaluator", move || evaluator.run())?,
+            side_evaluator,
             trainer: stage::spawn("trainer", move || trainer.run())?,
             publisher,
             outlet,
@@ -225,6 +236,21 @@ pub fn follow_plan(config: &Config) -> FollowPlan {
         least: *within.start(),
         most: *within.end(),
     }
+}
+
+/// Evaluates the newest policy now and then, where that is wanted.
+fn side_evaluator(config: &Config, side: &SideEvaluation) -> anyhow::Result<Stage<()>> {
+    let Some(interval) = config.goal.eval_interval else { return Ok(Stage::none()) };
+    let evaluator = SideEvaluator {
+        side: side.clone(),
+        environment: config.environment().clone(),
+        network: config.network(),
+        seed: config.task.seed,
+        mode: config.goal.evaluation,
+        episodes: config.goal.eval_episodes,
+        interval: interval.duration(),
+    };
+    stage::spawn("side evaluator", move || evaluator.run())
 }
 
 /// Where the trainer leaves its weights, and the thread that publishes those of a large network.

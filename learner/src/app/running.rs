@@ -13,7 +13,11 @@ use crate::run::recorded::RecordedSettings;
 use crate::run::run_dir::RunDir;
 use crate::stages::checkpointer;
 use crate::stages::trainer::{Trained, TrainingEnd};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// Least time between two reports.
+const REPORT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// A run at work.
 #[derive(Debug)]
@@ -41,12 +45,13 @@ impl Running {
         store: CheckpointStore,
         shows_progress: bool,
     ) -> anyhow::Result<Self> {
-        let Learner { config, checkpoint, listener, device, standing, keepalive, writes_first, .. } = learner;
+        let Learner { config, checkpoint, parameters, listener, device, standing, keepalive, writes_first, .. } =
+            learner;
         let kept_max = config.checkpoints.checkpoints_kept;
         let (checkpoints, mut checkpointer) = checkpointer::channel(store.clone(), kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
         let Origin { mut step, progress, account, mut take_ups, mut episodes } =
-            Origin::new(&config, &device, checkpoint);
+            Origin::new(&config, &device, checkpoint, parameters);
         if config.lockstep().is_none() {
             // They belong to places of a run that goes on in another order.
             take_ups.states.clear();
@@ -68,19 +73,22 @@ impl Running {
     /// Reports until something ends the run.
     pub(super) async fn watch_over(&mut self, stop: &CancellationToken) -> Ended {
         let Self { pipeline, endpoint, reporting, handover, config, checkpoints, .. } = self;
-        let mut tick = tokio::time::interval(config.output.report_interval.duration());
-        // After a stall two rows of the same moment would tell of no frames at all.
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let report_interval = config.output.report_interval.duration();
+        let tick = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(tick);
         let taken = handover.lock_progress().before();
         let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
-            let Pipeline { trainer, publisher, checkpointer, evaluator, .. } = pipeline;
+            let Pipeline { trainer, publisher, checkpointer, evaluator, side_evaluator, .. } = pipeline;
             tokio::select! {
                 trained = trainer.ended() => return trainer_ended(trained),
                 Err(panic) = publisher.ended(), if publisher.is_running() => break failed("publisher", &panic),
                 Err(panic) = checkpointer.ended(), if checkpointer.is_running() => break failed("checkpointer", &panic),
                 Err(panic) = evaluator.ended(), if evaluator.is_running() => break failed("evaluator", &panic),
+                Err(panic) = side_evaluator.ended(), if side_evaluator.is_running() => {
+                    break failed("side evaluator", &panic);
+                }
                 // A trainer without batches hears of no verdict.
                 () = handover.verification.decided() => {
                     if handover.lock_progress().is_solved_to_the_end(config.goal.frames_after_solved) {
@@ -98,12 +106,21 @@ impl Running {
                     handover.verification.stop();
                     break out_of_time(handover);
                 }
-                _ = tick.tick() => reporting.report(endpoint),
+                () = &mut tick => {
+                    reporting.report(endpoint);
+                    let next = until_next_report(handover.lock_progress().elapsed(), report_interval);
+                    tick.as_mut().reset(tokio::time::Instant::now() + next);
+                }
             }
         };
         handover.verification.stop();
         Ended { end, trained: None }
     }
+}
+
+/// Time until the next report: short at the beginning of a run, when much changes and which may be all of it.
+fn until_next_report(elapsed: Duration, interval: Duration) -> Duration {
+    (elapsed / 16).max(REPORT_INTERVAL_MIN).min(interval)
 }
 
 fn out_of_time(handover: &Handover) -> RunEnd {
@@ -128,4 +145,19 @@ fn trainer_ended(trained: Result<Option<(TrainingEnd, Trained)>, String>) -> End
 
 pub(super) fn failed(stage: &str, reason: &str) -> RunEnd {
     RunEnd::Failed(format!("the {stage} broke: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_come_more_often_at_the_beginning_and_never_more_rarely_than_was_asked() {
+        let next = |elapsed, interval| {
+            let [elapsed, interval] = [elapsed, interval].map(Duration::from_millis);
+            until_next_report(elapsed, interval).as_millis()
+        };
+        assert_eq!([0, 160, 1600, 3200, 60_000].map(|elapsed| next(elapsed, 200)), [10, 10, 100, 200, 200]);
+        assert_eq!(next(60_000, 10), 10);
+    }
 }

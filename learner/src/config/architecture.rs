@@ -14,6 +14,9 @@ section! {
             "Widths of the hidden layers, separated by commas.";
         activation: Activation = Activation::Tanh, "tanh", "IMPALA_ACTIVATION",
             "tanh or relu. tanh needs about half the frames on CartPole.";
+        #[clap(value_name = "POLICY")]
+        initial_model: String, "random parameters", "IMPALA_INITIAL_MODEL",
+            "Policy of the same environment and network whose parameters a new run begins with: a run's directory, a checkpoint or model file, the URL of checkpoints, or a learner (http://HOST:PORT). A run that is resumed goes on with its own.";
     }
 }
 

@@ -24,6 +24,12 @@ section! {
         verify_every: u64 = 10_000, "10000", "IMPALA_VERIFY_EVERY",
             "Frames trained between two tries to verify that the policy has reached the goal."
             in Bounds::AtLeastOne("frame, e.g. 10000");
+        eval_interval: Seconds, "none", "IMPALA_EVAL_INTERVAL",
+            "Seconds between two evaluations of the newest policy beside the training, each of --eval-episodes fresh episodes: for people, they decide nothing. Left out, there are none."
+            in Bounds::SecondsUpTo(86_400.0);
+        eval_episodes: usize = 100, "100", "IMPALA_EVAL_EPISODES",
+            "Episodes of each such evaluation."
+            in Bounds::UpTo(10_000);
         frames_after_solved: u64 = 0, "0", "IMPALA_FRAMES_AFTER_SOLVED",
             "Frames to train on after solving; the summary tells the worst 100-episode mean in them.";
     }

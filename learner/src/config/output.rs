@@ -16,7 +16,7 @@ section! {
         runs_dir: PathBuf = PathBuf::from("runs"), "runs", "IMPALA_RUNS_DIR",
             "Directory that takes the run's own directory, where --run-dir names none.";
         report_interval: Seconds = Seconds(0.2), "0.2", "IMPALA_REPORT_INTERVAL",
-            "Seconds between two rows of metrics.csv and two refreshes of the progress line."
+            "Seconds between two rows of metrics.csv and two refreshes of the progress line; less in the first seconds of a run."
             in Bounds::SecondsUpTo(3600.0);
         #[clap(value_enum)]
         log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",

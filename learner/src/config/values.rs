@@ -132,9 +132,21 @@ impl Omissible for PathBuf {
     }
 }
 
+impl Omissible for String {
+    fn is_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
 impl Omissible for StoreLocation {
     fn is_none(&self) -> bool {
         self.is_empty()
+    }
+}
+
+impl Omissible for Seconds {
+    fn is_none(&self) -> bool {
+        self.0.is_nan()
     }
 }
 

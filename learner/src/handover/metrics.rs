@@ -157,6 +157,16 @@ pub const TABLE: &[Metric] = &[
         "reward",
         "Mean return of the last such try; NaN before the first",
     ),
+    Metric::counter(
+        "impala_learner_evaluations_total",
+        "evaluations",
+        "Evaluations of the newest policy beside the training (--eval-interval)",
+    ),
+    Metric::gauge(
+        "impala_learner_evaluation_mean_return",
+        "reward",
+        "Mean return of the last such evaluation; NaN before the first",
+    ),
     Metric::counter("impala_learner_checkpoints_total", "checkpoints", "Checkpoints by what became of them")
         .by("result", &[("written", ""), ("failed", ""), ("skipped", "another was being written")]),
     Metric::gauge("impala_learner_checkpoint_update", "updates", "Update after which the newest checkpoint was made"),

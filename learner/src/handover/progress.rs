@@ -2,12 +2,16 @@
 //! when the task is solved.
 
 mod clock;
+mod curve;
+mod evaluations;
 mod saved;
 mod tries;
 mod vitals;
 
 use crate::learn::step::StepReport;
 use clock::TrainerClock;
+pub use curve::{Curve, CurvePoint};
+pub use evaluations::{Evaluated, Evaluations};
 use impala_common::trajectory::{Episode, RolloutTime};
 pub use saved::SavedProgress;
 use serde::{Deserialize, Serialize};
@@ -18,17 +22,6 @@ pub use vitals::{NoiseMeans, ReturnRange, Vitals};
 
 /// Episodes in the mean that decides: what environments state their goals for.
 pub const SOLVED_EPISODES: usize = impala_env::GOAL_EPISODES;
-/// Points of the learning curve that are kept; beyond it every second one is dropped.
-const CURVE_POINTS_MAX: usize = 4096;
-
-/// A point of the learning curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    /// Frames trained.
-    pub frames: u64,
-    /// Mean return of the newest 100 episodes that count (of as many as there are, at first).
-    pub mean_return: f64,
-}
 
 /// Distribution of policy lags, updates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,10 +117,10 @@ pub struct Progress {
     pub is_verifying: bool,
     /// The policy that solved the task: what the run leaves, however far training goes after it.
     pub verified: Option<VersionedPolicy>,
-    /// Mean return against frames.
-    pub curve: Vec<CurvePoint>,
-    curve_stride: u64,
-    curve_skipped: u64,
+    /// Mean return of the last 100 episodes against frames.
+    pub curve: Curve,
+    /// Evaluations beside the training.
+    pub evaluations: Evaluations,
     /// The newest that count, in the order in which they began.
     recent: VecDeque<Episode>,
 }
@@ -156,9 +149,8 @@ impl Progress {
             tries: Tries::default(),
             is_verifying: false,
             verified: None,
-            curve: Vec::new(),
-            curve_stride: 1,
-            curve_skipped: 0,
+            curve: Curve::default(),
+            evaluations: Evaluations::default(),
             recent: VecDeque::with_capacity(SOLVED_EPISODES),
         }
     }
@@ -240,7 +232,8 @@ impl Progress {
             self.record_episode(episode);
         }
         if self.episodes > before {
-            self.record_curve_point();
+            let (frames, mean) = (self.frames, self.mean_return());
+            self.curve.record(|| mean.map(|mean_return| CurvePoint { frames, mean_return }));
         }
     }
 
@@ -257,24 +250,6 @@ impl Progress {
         self.vitals.record_return(mean);
         if self.is_verifying || self.solved.is_some() {
             self.worst_after_solved = Some(self.worst_after_solved.map_or(mean, |worst| worst.min(mean)));
-        }
-    }
-
-    fn record_curve_point(&mut self) {
-        self.curve_skipped += 1;
-        if self.curve_skipped < self.curve_stride {
-            return;
-        }
-        self.curve_skipped = 0;
-        let Some(mean_return) = self.mean_return() else { return };
-        self.curve.push(CurvePoint { frames: self.frames, mean_return });
-        if self.curve.len() > CURVE_POINTS_MAX {
-            let mut keep = false;
-            self.curve.retain(|_| {
-                keep = !keep;
-                keep
-            });
-            self.curve_stride *= 2;
         }
     }
 }
@@ -304,15 +279,5 @@ mod tests {
         assert_eq!((lag.mean(), lag.quantile(0.5), lag.quantile(0.99), lag.max()), (2.0, 1, 6, 6));
         lag.record(u64::MAX);
         assert_eq!(lag.max(), 1024);
-    }
-
-    #[test]
-    fn the_curve_stays_bounded() {
-        let mut progress = Progress::new(475.0);
-        for _ in 0..20_000 {
-            progress.record_update(10, std::iter::once(episode(10.0)));
-        }
-        assert!(progress.curve.len() <= CURVE_POINTS_MAX);
-        assert!(progress.curve.last().unwrap().frames > 190_000);
     }
 }

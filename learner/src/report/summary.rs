@@ -3,7 +3,7 @@
 use super::doctor::{Circumstances, Diagnosis, Limit, diagnose};
 use super::shares::Shares;
 use crate::handover::ledger::Account;
-use crate::handover::progress::{Progress, Solved, Tries, Verified, Vitals};
+use crate::handover::progress::{Evaluated, Evaluations, Progress, Solved, Tries, Verified, Vitals};
 use crate::handover::tally::ActorLag;
 use crate::report::sinks::console;
 use crate::run::checkpoint_slot::CheckpointReport;
@@ -138,6 +138,35 @@ impl Display for PolicyReport {
     }
 }
 
+/// What the evaluations beside the training came to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct EvaluationReport {
+    /// How many there were.
+    pub count: u32,
+    /// The last one.
+    pub last: Evaluated,
+    /// Frames of the first policy whose mean reached the goal.
+    pub first_reached: Option<u64>,
+}
+
+impl EvaluationReport {
+    fn of(evaluations: &Evaluations) -> Option<Self> {
+        let Evaluations { count, last, first_reached, .. } = *evaluations;
+        last.map(|last| Self { count, last, first_reached })
+    }
+}
+
+impl Display for EvaluationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, last: Evaluated { frames, score, .. }, first_reached } = self;
+        write!(f, "{count} beside the training, the last at {frames} frames: mean {:.2}; ", score.mean)?;
+        match first_reached {
+            Some(first) => write!(f, "the first that reached the goal at {first} frames"),
+            None => f.write_str("none reached the goal"),
+        }
+    }
+}
+
 /// A run in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -150,6 +179,8 @@ pub struct Summary {
     pub evaluation: Mode,
     /// The tries to verify that the policy has reached the goal.
     pub verification: Tries,
+    /// The evaluations beside the training; nothing where there were none.
+    pub evaluations: Option<EvaluationReport>,
     /// Frames trained.
     pub frames: u64,
     /// Updates of the network.
@@ -202,6 +233,7 @@ impl Summary {
             solved: progress.solved,
             evaluation: Mode::default(),
             verification: progress.tries.clone(),
+            evaluations: EvaluationReport::of(&progress.evaluations),
             frames: progress.frames,
             updates: progress.updates,
             episodes: progress.episodes,
@@ -296,6 +328,9 @@ impl Display for Summary {
             writeln!(f, "solved after  {frames} frames, {seconds:.2} s from the learner's start")?;
         }
         self.describe_tries(f)?;
+        if let Some(evaluations) = &self.evaluations {
+            writeln!(f, "evaluations   {evaluations}")?;
+        }
         if let Some(update) = self.resumed_from {
             writeln!(f, "resumed       after update {update}; times and counts are those of the whole run")?;
         }

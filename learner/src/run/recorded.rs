@@ -2,6 +2,7 @@
 
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config, ConfigError};
+use impala_env::spec::EnvironmentName;
 use impala_env::{EnvironmentKind, Registry};
 use impala_policy::network::NetworkSpec;
 use std::sync::Arc;
@@ -44,6 +45,11 @@ impl RecordedSettings {
     /// The network of the run.
     pub fn network(&self) -> &NetworkSpec {
         &self.0.network
+    }
+
+    /// What it trains on.
+    pub fn environment(&self) -> &EnvironmentName {
+        self.0.environment.name()
     }
 
     /// The settings as if each had been given, but for those that follow from others.

@@ -1,12 +1,13 @@
 //! How a run begins: what a person gave, joined with what a checkpoint of the run recorded, before anything starts. A run that is
 //! named goes on where it stopped; a checkpoint that is named begins a run of its own, so that nothing is written over.
 
-mod origin;
+pub(super) mod origin;
 
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config, ConfigError};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::{CheckpointStore, CheckpointStoreError, Found, SUFFIX};
+use crate::run::run_dir::MODEL_FILE;
 use crate::run::store_file;
 use impala_env::Registry;
 use impala_store::{Held, Hold, StoreLocation};
@@ -397,7 +398,7 @@ fn refuse_lost(run_dir: Option<&Path>, store: Option<&CheckpointStore>) -> Resul
 /// Whether a run has left something in a directory that another one would replace.
 fn has_results(run_dir: &Path) -> bool {
     let has_rows = std::fs::read_to_string(run_dir.join(METRICS_FILE)).is_ok_and(|csv| csv.lines().nth(1).is_some());
-    has_rows || ["model.safetensors", "summary.json"].iter().any(|name| run_dir.join(name).exists())
+    has_rows || [MODEL_FILE, "summary.json"].iter().any(|name| run_dir.join(name).exists())
 }
 
 /// Names what cannot be a run.
@@ -423,7 +424,9 @@ pub fn default_store(run_dir: &Path) -> CheckpointStore {
 }
 
 /// Reads a store before there is any other runtime.
-fn wait_for<T>(reading: impl Future<Output = Result<T, CheckpointStoreError>>) -> Result<T, CheckpointStoreError> {
+pub(super) fn wait_for<T>(
+    reading: impl Future<Output = Result<T, CheckpointStoreError>>,
+) -> Result<T, CheckpointStoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(CheckpointStoreError::Runtime)?.block_on(reading)
 }

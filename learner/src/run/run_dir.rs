@@ -9,16 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// Name of the model in it.
+pub const MODEL_FILE: &str = "model.safetensors";
+
 /// The files in it that are written whole.
-const FILES: [&str; 7] = [
-    CONFIG_FILE,
-    store_file::NAME,
-    METRICS_FILE,
-    "model.safetensors",
-    "summary.txt",
-    "summary.json",
-    "learning_curve.svg",
-];
+const FILES: [&str; 7] =
+    [CONFIG_FILE, store_file::NAME, METRICS_FILE, MODEL_FILE, "summary.txt", "summary.json", "learning_curve.svg"];
 
 /// Whether a temporary file was to become one of them. Earlier releases put the suffix in place of the extension.
 fn is_ours(name: &str) -> bool {

@@ -11,7 +11,8 @@ use crate::handover::batch_queue::BatchQueue;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Ledger;
 use crate::handover::metrics::TrainerMetrics;
-use crate::handover::progress::Progress;
+use crate::handover::progress::{Progress, VersionedPolicy};
+use crate::handover::side_evaluation::SideEvaluation;
 use crate::handover::verification::Verification;
 use crate::handover::weights::WeightsOutlet;
 use crate::learn::step::{Diverged, LearnerStep};
@@ -69,6 +70,8 @@ pub struct Trainer {
     pub checkpoints: CheckpointSlot,
     /// To the evaluator.
     pub verification: Verification,
+    /// To the side evaluator.
+    pub side_evaluation: SideEvaluation,
     /// Whether training stands still while a policy is verified, as in a deterministic run.
     pub waits_for_verdicts: bool,
     /// The run at the moment of the policy that is being verified; none at the beginning.
@@ -133,6 +136,12 @@ impl Trainer {
         self.gate.advance(version);
         if self.publishing.is_due(version) {
             self.outlet.put(version, self.step.parameters());
+        }
+
+        if self.side_evaluation.is_asked() {
+            let frames = self.lock_progress().frames + frames;
+            let parameters = self.step.parameters().into();
+            self.side_evaluation.answer(VersionedPolicy { version, frames, parameters });
         }
 
         lags.iter().for_each(|lag| metrics.record_lag(*lag));

@@ -47,11 +47,16 @@ impl fmt::Display for Score {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::Evaluation;
+    use crate::evaluate::{End, Evaluation, Played};
+
+    fn evaluation(returns: &[f32]) -> Evaluation {
+        let played = |episode_return: &f32| Played { episode_return: *episode_return, length: 1, end: End::Terminated };
+        Evaluation { episodes: returns.iter().map(played).collect() }
+    }
 
     #[test]
     fn episodes_that_the_evaluation_cut_are_told_to_people_and_scripts() {
-        let score = |cut| Evaluation { returns: vec![1.0, 2.0, 6.0], cut }.score();
+        let score = |cut| Score { cut, ..evaluation(&[1.0, 2.0, 6.0]).score() };
         assert_eq!(score(0).to_string(), "mean 3.00, min 1.00, max 6.00 over 3 fresh episodes");
         let told = "mean 3.00, min 1.00, max 6.00 over 3 fresh episodes, 2 of them cut after 108000 steps";
         assert_eq!(score(2).to_string(), told);
@@ -62,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_score_that_no_evaluation_comes_to_is_not_sound() {
-        let sound = Evaluation { returns: vec![0.1; 100], cut: 0 }.score();
+        let sound = evaluation(&[0.1; 100]).score();
         assert!(sound.is_sound());
         let others = [
             Score { episodes: 0, ..sound },
@@ -71,7 +76,7 @@ mod tests {
             Score { mean: 0.2, ..sound },
             Score { min: 0.2, ..sound },
             Score { cut: 101, ..sound },
-            Evaluation { returns: Vec::new(), cut: 0 }.score(),
+            evaluation(&[]).score(),
         ];
         assert!(!others.iter().any(Score::is_sound));
     }

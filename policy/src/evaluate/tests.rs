@@ -28,9 +28,9 @@ fn evaluate(environment: &str, parameters: &[f32], plan: EvaluationPlan) -> Resu
 fn a_balancing_policy_reaches_the_step_limit() {
     let (_, parameters) = balancing();
     let evaluation = evaluate("cartpole-v1", &parameters, EvaluationPlan::new(100, 1)).unwrap();
-    assert_eq!((evaluation.returns.len(), evaluation.mean(), evaluation.min()), (100, 500.0, 500.0));
+    assert_eq!((evaluation.episodes.len(), evaluation.mean(), evaluation.min()), (100, 500.0, 500.0));
     let evaluation = evaluate("cartpole-v0", &parameters, EvaluationPlan::new(10, 1)).unwrap();
-    assert_eq!((evaluation.mean(), evaluation.max(), evaluation.cut), (200.0, 200.0, 0));
+    assert_eq!((evaluation.mean(), evaluation.max(), evaluation.cut()), (200.0, 200.0, 0));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn episodes_that_never_end_are_cut_at_the_limit_and_counted() {
     let (network, parameters) = balancing();
     let plan = EvaluationPlan { steps_max: 30, ..EvaluationPlan::new(3, 1) };
     let evaluation = play(&kind, &network, &parameters, plan, &|| false).unwrap();
-    assert_eq!(evaluation, Evaluation { returns: vec![30.0; 3], cut: 3 });
+    assert_eq!(evaluation.episodes, [Played { episode_return: 30.0, length: 30, end: End::Cut }; 3]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn every_try_and_every_part_of_it_plays_episodes_of_its_own() {
     let zeros = vec![0.0; balancing().1.len()];
     let returns = |first, series, mode| {
         let plan = EvaluationPlan { first, series, mode, ..EvaluationPlan::new(50, 1) };
-        evaluate("cartpole-v1", &zeros, plan).unwrap().returns
+        evaluate("cartpole-v1", &zeros, plan).unwrap().episodes
     };
     let mut all = Vec::new();
     for mode in Mode::ALL {
@@ -133,8 +133,10 @@ fn a_sampled_evaluation_plays_by_the_policys_probabilities() {
 #[test]
 fn the_standard_error_is_that_of_the_textbook_and_parts_add_up() {
     // Squared deviations from 5: 9, 1, 1, 1, 0, 0, 4, 16; their sum over 7 is 32 / 7.
-    let part = |returns: &[f32], cut| Evaluation { returns: returns.to_vec(), cut };
-    let evaluation = part(&[2.0, 4.0, 4.0, 4.0], 1).and(part(&[5.0, 5.0, 7.0, 9.0], 2));
-    assert_eq!((evaluation.mean(), evaluation.cut, evaluation.returns.len()), (5.0, 3, 8));
+    let played = |episode_return| Played { episode_return, length: 3, end: End::Terminated };
+    let part = |returns: [f32; 4]| Evaluation { episodes: returns.map(played).to_vec() };
+    let evaluation = part([2.0, 4.0, 4.0, 4.0]).and(part([5.0, 5.0, 7.0, 9.0]));
+    assert_eq!((evaluation.mean(), evaluation.mean_length(), evaluation.episodes.len()), (5.0, 3.0, 8));
+    assert!((evaluation.standard_deviation() - (32.0_f64 / 7.0).sqrt()).abs() < 1e-12);
     assert!((evaluation.standard_error() - (32.0_f64 / 7.0 / 8.0).sqrt()).abs() < 1e-12);
 }

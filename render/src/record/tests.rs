@@ -10,7 +10,7 @@ use impala_policy::evaluate::EvaluationPlan;
 fn returns(environment: &str, policy: &(NetworkSpec, Vec<f32>), plan: EvaluationPlan) -> Vec<f32> {
     let registry = builtin();
     let kind = registry.get(&environment.parse().unwrap()).unwrap();
-    evaluate::play(kind, &policy.0, &policy.1, plan, &|| false).unwrap().returns
+    evaluate::play(kind, &policy.0, &policy.1, plan, &|| false).unwrap().returns().collect()
 }
 
 /// How far the pole leans to the right, rad.
@@ -54,7 +54,7 @@ fn moments_count_steps_and_sum_rewards_and_only_the_last_has_no_choice() {
 #[test]
 fn the_last_moment_shows_how_the_episode_ended_and_not_the_next_ones_beginning() {
     let recording = play("cartpole-v1", indifferent(4, 2), PLAN);
-    assert_eq!(recording.ending, Ending::Terminated);
+    assert_eq!(recording.end, End::Terminated);
     let leans: Vec<f32> = recording.moments.iter().map(lean).collect();
     let (last, before) = leans.split_last().unwrap();
     let limit = 12_f32.to_radians();
@@ -68,9 +68,9 @@ fn the_last_moment_shows_how_the_episode_ended_and_not_the_next_ones_beginning()
 #[test]
 fn an_episode_ends_at_the_limit_of_its_environment_or_is_cut_at_ones_own() {
     let whole = play("cartpole-v0", balancing(), PLAN);
-    assert_eq!((whole.steps(), whole.ending), (200, Ending::Truncated));
+    assert_eq!((whole.steps(), whole.end), (200, End::Truncated));
     let cut = play("cartpole-v1", balancing(), RecordPlan { steps_max: 30, ..PLAN });
-    assert_eq!((cut.steps(), cut.moments.len(), cut.ending), (30, 31, Ending::Cut));
+    assert_eq!((cut.steps(), cut.moments.len(), cut.end), (30, 31, End::Cut));
     assert_eq!(cut.moments[..30], play("cartpole-v1", balancing(), PLAN).moments[..30]);
 }
 
@@ -147,7 +147,7 @@ fn an_environment_that_does_not_draw_itself_is_told_what_to_implement() {
 #[test]
 fn of_an_environment_that_does_not_tell_its_end_the_last_thing_seen_stands_still() {
     let recording = shy(true).unwrap();
-    assert_eq!((recording.steps(), recording.total_return(), recording.ending), (2, -1.0, Ending::Terminated));
+    assert_eq!((recording.steps(), recording.total_return(), recording.end), (2, -1.0, End::Terminated));
     assert_eq!(recording.moments[2].scene, recording.moments[1].scene);
     assert_ne!(recording.moments[1].scene, recording.moments[0].scene);
     assert_eq!(recording.actions, ["0", "1"], "actions without names are numbers");

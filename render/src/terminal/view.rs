@@ -77,7 +77,7 @@ fn numbers(moment: &Moment, line: &mut Line<'_>) {
 
 fn actions(recording: &Recording, moment: &Moment, line: &mut Line<'_>) {
     let Some(view) = &moment.view else {
-        return line.write(&recording.ending.to_string(), Role::Text);
+        return line.write(recording.ending(), Role::Text);
     };
     for bar in crate::picture::bars(view) {
         let (text, fill) = if bar.is_chosen { (Role::Text, Role::Accent) } else { (Role::Muted, Role::Muted) };

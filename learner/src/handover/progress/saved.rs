@@ -1,7 +1,7 @@
 //! Progress as a checkpoint keeps it: all that decides or reports of a run across processes, not how long this process
 //! worked and waited.
 
-use super::{CurvePoint, LagHistogram, Progress, Solved, Tries, VersionedPolicy};
+use super::{Curve, CurvePoint, Evaluations, LagHistogram, Progress, Solved, Tries, VersionedPolicy};
 use impala_common::trajectory::{Episode, MAGNITUDE_MAX};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -33,6 +33,9 @@ pub struct SavedProgress {
     curve: Vec<CurvePoint>,
     curve_stride: u64,
     curve_skipped: u64,
+    /// Evaluations beside the training; earlier releases made none.
+    #[serde(default)]
+    pub evaluations: Evaluations,
 }
 
 /// Largest counter of any run: every whole number up to it is a number of JSON.
@@ -56,6 +59,7 @@ impl SavedProgress {
             return Err(format!("solved after {} frames, at most {frames}", solved.frames));
         }
         self.tries.validate(*updates)?;
+        self.evaluations.validate(*frames)?;
         for (field, seconds) in [("seconds", Some(*seconds)), ("seconds_to_first_batch", *seconds_to_first_batch)] {
             if let Some(seconds) = seconds.filter(|seconds| !(0.0..=SECONDS_MAX).contains(seconds)) {
                 return Err(format!("{field} = {seconds}, from 0 to {SECONDS_MAX}"));
@@ -67,7 +71,8 @@ impl SavedProgress {
         }
         let max = f64::from(MAGNITUDE_MAX);
         let returns = self.recent_episodes.iter().map(|(episode_return, _)| f64::from(*episode_return));
-        let means = self.curve.iter().map(|point| point.mean_return);
+        let points = self.curve.iter().chain(&self.evaluations.curve.points);
+        let means = points.map(|point| point.mean_return);
         let means = means.chain(*worst_after_solved).chain(self.tries.best_mean);
         // No comparison holds of a number that is none.
         match returns.chain(means).find(|value| !(-max..=max).contains(value)) {
@@ -98,9 +103,10 @@ impl Progress {
             tries: self.tries.clone(),
             recent_episodes: self.recent.iter().map(|episode| (episode.episode_return, episode.length)).collect(),
             lag: self.lag.clone(),
-            curve: self.curve.clone(),
-            curve_stride: self.curve_stride,
-            curve_skipped: self.curve_skipped,
+            curve: self.curve.points.clone(),
+            curve_stride: self.curve.stride,
+            curve_skipped: self.curve.skipped,
+            evaluations: self.evaluations.clone(),
         }
     }
 
@@ -127,9 +133,8 @@ impl Progress {
             verified,
             recent: saved.recent_episodes.into_iter().map(episode).collect(),
             lag: saved.lag,
-            curve: saved.curve,
-            curve_stride: saved.curve_stride.max(1),
-            curve_skipped: saved.curve_skipped,
+            curve: Curve { points: saved.curve, stride: saved.curve_stride, skipped: saved.curve_skipped },
+            evaluations: saved.evaluations,
             ..self
         }
     }

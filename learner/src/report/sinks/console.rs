@@ -57,10 +57,18 @@ impl Default for Console {
 /// # Errors
 /// Standard output cannot be written; a reader that has gone is none.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    print_more(text).map(drop)
+}
+
+/// The same for who has more to print; tells whether anybody reads on.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_more(text: &str) -> anyhow::Result<bool> {
     let mut output = std::io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("cannot write to standard output"),
     }
 }
 
@@ -73,6 +81,7 @@ fn describe(view: &View<'_>) -> String {
     let View { progress, account, actors_connected, frames_per_second, time_left, .. } = view;
     let mean = progress.mean_return().map_or("-".into(), |mean| format!("{mean:.1}"));
     let verifying = if progress.is_verifying { " solved?" } else { "" };
+    let evaluated = progress.evaluations.last.map_or(String::new(), |last| format!(" eval {:.1}", last.score.mean));
     let effective = match progress.vitals.updates {
         0 => String::new(),
         // How busy the learner is, the doctor tells where it matters.
@@ -83,7 +92,7 @@ fn describe(view: &View<'_>) -> String {
         count => format!(", {count} refused or lost"),
     };
     format!(
-        "{} frames, {:.0}k/s, return {mean}{verifying}, lag {:.1}{effective}, {actors_connected} actors, {}s left{refused}",
+        "{} frames, {:.0}k/s, return {mean}{evaluated}{verifying}, lag {:.1}{effective}, {actors_connected} actors, {}s left{refused}",
         HumanCount(progress.frames),
         frames_per_second / 1e3,
         progress.vitals.policy_lag,
@@ -95,12 +104,13 @@ fn describe(view: &View<'_>) -> String {
 mod tests {
     use super::*;
     use crate::handover::ledger::Account;
-    use crate::handover::progress::Progress;
+    use crate::handover::progress::{Evaluated, Progress};
     use crate::handover::tally::Laggards;
     use crate::learn::ratios::RatioShares;
     use crate::learn::step::StepReport;
     use crate::report::doctor::Diagnosis;
     use crate::report::shares::Shares;
+    use impala_policy::evaluate::Score;
 
     #[test]
     fn the_line_tells_what_a_person_asks_for() {
@@ -126,6 +136,10 @@ mod tests {
         verifying.is_verifying = true;
         let line = describe(&View { progress: &verifying, ..view });
         assert!(line.contains("return - solved?, lag"), "{line}");
+        let score = Score { episodes: 100, mean: 498.25, min: 300.0, max: 500.0, cut: 0 };
+        progress.evaluations.last = Some(Evaluated { frames: 80, updates: 1, score });
+        assert!(describe(&View { progress: &progress, ..view }).contains("return - eval 498.2, lag"), "{line}");
+        progress.evaluations.last = None;
         let ratios = RatioShares { effective: 0.934, clipped: 0.4 };
         progress.vitals.record_step(&StepReport { ratios, ..StepReport::default() });
         progress.vitals.record_batch(&[2, 3], 16);

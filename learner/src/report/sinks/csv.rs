@@ -57,6 +57,9 @@ struct Row {
     gradient_norm_recent: f64,
     actor_policy_lag_max_updates: f64,
     batch_recent_columns: f64,
+    evaluations: u32,
+    evaluation_frames: Option<u64>,
+    evaluation_mean_return: Option<f64>,
 }
 
 impl MetricsCsv {
@@ -125,6 +128,9 @@ impl MetricsCsv {
             gradient_norm_recent: progress.vitals.gradient_norm,
             actor_policy_lag_max_updates: view.laggards.lag_max(),
             batch_recent_columns: progress.vitals.batch_columns,
+            evaluations: progress.evaluations.count,
+            evaluation_frames: progress.evaluations.last.map(|last| last.frames),
+            evaluation_mean_return: progress.evaluations.last.map(|last| last.score.mean),
         })?;
         self.writer.flush()?;
         Ok(())

@@ -50,6 +50,9 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     gauge!("impala_learner_actors_connected").set(view.actors_connected as f64);
     counter!("impala_learner_verifications_total").absolute(progress.tries.count.into());
     gauge!("impala_learner_verification_mean_return").set(progress.tries.last.map_or(f64::NAN, |score| score.mean));
+    counter!("impala_learner_evaluations_total").absolute(progress.evaluations.count.into());
+    let evaluated = progress.evaluations.last.map_or(f64::NAN, |last| last.score.mean);
+    gauge!("impala_learner_evaluation_mean_return").set(evaluated);
     if let Some(mean) = progress.mean_return() {
         gauge!("impala_learner_mean_return").set(mean);
     }

@@ -11,7 +11,7 @@ const LAST_MARK: &str = "#last";
 
 /// What is named.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Origin<'a> {
+pub(in crate::run) enum Origin<'a> {
     /// A run, by its directory or the URL of its checkpoints: its newest checkpoint.
     Run(&'a str),
     /// One checkpoint.
@@ -25,7 +25,7 @@ pub(super) enum Origin<'a> {
 
 /// Where the checkpoints of a run are looked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(in crate::run) enum Place<'a> {
     /// The run in this directory knows.
     RunDir(&'a str),
     /// In this directory.
@@ -36,7 +36,7 @@ pub(super) enum Place<'a> {
 
 impl<'a> Origin<'a> {
     /// Reads what was given; whether it is there, the store says.
-    pub(super) fn parse(text: &'a str) -> Self {
+    pub(in crate::run) fn parse(text: &'a str) -> Self {
         if let Some(run) = text.strip_suffix(BEST_MARK) {
             return Self::Checkpoint {
                 place: if is_url(run) { Place::Url(run) } else { Place::RunDir(run) },
@@ -62,7 +62,7 @@ impl Place<'_> {
     ///
     /// # Errors
     /// The URL, or what the run says of its store, names none.
-    pub(super) fn open(&self) -> Result<CheckpointStore, CheckpointStoreError> {
+    pub(in crate::run) fn open(&self) -> Result<CheckpointStore, CheckpointStoreError> {
         match *self {
             Place::Directory(path) => Ok(CheckpointStore::directory(path)),
             Place::Url(url) => CheckpointStore::open(&url.parse().map_err(|reason| location_error(url, reason))?),
@@ -75,7 +75,7 @@ impl Place<'_> {
 }
 
 /// The directory of the run that a text names: its own, or that of its checkpoints.
-pub(super) fn run_dir(run: &str) -> PathBuf {
+pub(in crate::run) fn run_dir(run: &str) -> PathBuf {
     let path = Path::new(run);
     match path.parent().filter(|_| path.file_name().is_some_and(|name| name == CHECKPOINTS)) {
         Some(parent) if !path.join(CHECKPOINTS).exists() && parent.join(CONFIG_FILE).exists() => parent.to_owned(),
@@ -84,12 +84,12 @@ pub(super) fn run_dir(run: &str) -> PathBuf {
 }
 
 /// Whether a text names a place by a URL and not by a path.
-pub(super) fn is_url(text: &str) -> bool {
+pub(in crate::run) fn is_url(text: &str) -> bool {
     text.contains("://")
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-pub(super) fn location_error(location: &str, reason: LocationError) -> CheckpointStoreError {
+pub(in crate::run) fn location_error(location: &str, reason: LocationError) -> CheckpointStoreError {
     CheckpointStoreError::Location(StoreError::Location { location: location.to_owned(), reason: reason.to_string() })
 }
 

@@ -6,6 +6,7 @@ use impala_common::ids::WeightsVersion;
 use impala_env::seed::Rng;
 use impala_env::{Outcome, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
+use impala_policy::evaluate::{End, Played};
 use rand::RngExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -121,7 +122,8 @@ fn where_the_goal_is_close_a_thousand_episodes_decide() {
 
 #[test]
 fn below_the_goal_or_far_above_it_a_hundred_decide() {
-    let returns = |returns: Vec<f32>| Evaluation { returns, cut: 0 };
+    let played = |episode_return| Played { episode_return, length: 1, end: End::Terminated };
+    let returns = |returns: Vec<f32>| Evaluation { episodes: returns.into_iter().map(played).collect() };
     // Half 0, half 10: mean 5, standard error 0.5025.
     let spread = returns((0..100).map(|i| if i % 2 == 0 { 0.0 } else { 10.0 }).collect());
     assert_eq!([5.001, 5.0, 4.5, 4.0, 3.99].map(|goal| is_close(&spread, goal)), [false, true, true, true, false]);

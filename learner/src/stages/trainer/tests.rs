@@ -43,6 +43,7 @@ fn bench(toml: &str) -> Bench {
         outlet: WeightsOutlet::Slot(WeightsSlot::default()),
         gate,
         verification: Verification::new(progress.clone(), config.goal.verify_every),
+        side_evaluation: SideEvaluation::new(progress.clone()),
         progress,
         ledger: Arc::new(Ledger::resumed(Account::default())),
         actor_states: BTreeMap::new(),

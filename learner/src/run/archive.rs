@@ -1,0 +1,233 @@
+//! What runs left in their directories, for people who look through them: read, never changed, and as tolerant as can be, since some were
+//! written by other releases, some are under way and some never came far.
+
+use crate::config;
+use crate::handover::progress::Solved;
+use crate::run::resume::{CONFIG_FILE, METRICS_FILE};
+use impala_policy::evaluate::Score;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Name of a finished run's summary for scripts.
+const SUMMARY_FILE: &str = "summary.json";
+
+/// A run as its directory tells of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArchivedRun {
+    /// The directory.
+    pub path: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// What it is or was about.
+    pub result: RunResult,
+    /// What it trains on; nothing where the configuration cannot be read.
+    pub environment: Option<String>,
+    /// Its seed.
+    pub seed: Option<u64>,
+    /// Frames trained.
+    pub frames: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Frames after which it was solved.
+    pub solved_after: Option<u64>,
+    /// Mean return of the last 100 training episodes.
+    pub mean_return: Option<f64>,
+    /// Mean return of the policy that it left, over fresh episodes.
+    pub evaluated_return: Option<f64>,
+    /// Mean return from which its task counts as solved, if it says so.
+    pub solved_return: Option<f64>,
+    /// When it was last written to.
+    #[serde(skip)]
+    pub written: SystemTime,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "detail")]
+pub enum RunResult {
+    /// A process works on it.
+    Running,
+    /// It ended: `solved`, `frames_budget`, ..
+    Ended(String),
+    /// It has not ended, and nobody works on it.
+    Stopped,
+}
+
+impl std::fmt::Display for RunResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Running => f.write_str("running"),
+            Self::Ended(end) => f.write_str(&end.replace('_', " ")),
+            Self::Stopped => f.write_str("stopped, to be resumed"),
+        }
+    }
+}
+
+/// What is read of a summary.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ended {
+    end: String,
+    frames: u64,
+    seconds: f64,
+    solved: Option<Solved>,
+    mean_return: Option<f64>,
+    solved_return: Option<f64>,
+    greedy: Option<Score>,
+    sampled: Option<Score>,
+    verification: Verification,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Verification {
+    last: Option<Score>,
+}
+
+/// A row of a run's table.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct CurveRow {
+    /// Seconds since the run's start.
+    pub seconds: f64,
+    /// Frames trained.
+    pub frames: u64,
+    /// Of the last 100 episodes.
+    pub mean_return: Option<f64>,
+    /// Of the newest evaluation beside the training.
+    #[serde(default)]
+    pub evaluation_mean_return: Option<f64>,
+    /// Frames that its policy was trained on.
+    #[serde(default)]
+    pub evaluation_frames: Option<u64>,
+}
+
+/// The runs in a directory, the one that was written to last at the end; what is none is passed over.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn runs_in(directory: &Path) -> io::Result<Vec<ArchivedRun>> {
+    let mut runs = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        runs.extend(run_at(&entry?.path()));
+    }
+    runs.sort_by(|one, other| (one.written, &one.name).cmp(&(other.written, &other.name)));
+    Ok(runs)
+}
+
+/// The run in this directory, if it is one's.
+pub fn run_at(path: &Path) -> Option<ArchivedRun> {
+    let settings = config::read(&path.join(CONFIG_FILE)).ok();
+    let rows = rows_of(path).unwrap_or_default();
+    let ended = std::fs::read(path.join(SUMMARY_FILE)).ok();
+    let ended: Option<Ended> = ended.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if settings.is_none() && rows.is_empty() && ended.is_none() {
+        return None;
+    }
+    let is_running = impala_store::holder(path).is_some();
+    let last = rows.last();
+    // A run that was resumed goes on after its summary.
+    let ended = ended.filter(|ended| !is_running && last.is_none_or(|last| last.frames <= ended.frames));
+    let result = match &ended {
+        _ if is_running => RunResult::Running,
+        Some(ended) => RunResult::Ended(ended.end.clone()),
+        None => RunResult::Stopped,
+    };
+    let evaluated = ended.as_ref().and_then(|ended| ended.greedy.or(ended.sampled).or(ended.verification.last));
+    let beside = last.and_then(|last| last.evaluation_mean_return);
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    // It is shown on terminals and pages.
+    let name = name.replace(char::is_control, "\u{fffd}");
+    Some(ArchivedRun {
+        name,
+        result,
+        environment: settings.as_ref().and_then(|given| given.task.environment.as_ref().map(ToString::to_string)),
+        seed: settings.as_ref().and_then(|given| given.task.seed),
+        frames: ended.as_ref().map(|ended| ended.frames).or(last.map(|last| last.frames)).unwrap_or(0),
+        seconds: ended.as_ref().map(|ended| ended.seconds).or(last.map(|last| last.seconds)).unwrap_or(0.0),
+        solved_after: ended.as_ref().and_then(|ended| ended.solved).map(|solved| solved.frames),
+        mean_return: ended.as_ref().map_or_else(|| last.and_then(|last| last.mean_return), |ended| ended.mean_return),
+        evaluated_return: evaluated.map(|score| score.mean).or(beside),
+        solved_return: ended.as_ref().and_then(|ended| ended.solved_return),
+        written: written(path),
+        path: path.to_owned(),
+    })
+}
+
+/// The rows of a run's table, without a part of one that a process is about to write.
+///
+/// # Errors
+/// There is no table, or none that has frames and returns.
+pub fn rows_of(path: &Path) -> Result<Vec<CurveRow>, csv::Error> {
+    let text = std::fs::read(path.join(METRICS_FILE))?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let mut reader = csv::Reader::from_reader(&text[..whole]);
+    reader.deserialize().collect()
+}
+
+/// When one of the files that a run writes to was last written to.
+fn written(path: &Path) -> SystemTime {
+    let times = [CONFIG_FILE, METRICS_FILE, SUMMARY_FILE].into_iter();
+    let times = times.filter_map(|name| std::fs::metadata(path.join(name)).ok()?.modified().ok());
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impala_store::Hold;
+
+    const ROWS: &str = "seconds,frames,updates,mean_return\n0.2,800,10,\n0.4,1600,20,31.5\n0.6,24";
+
+    fn run(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(directory.path().join(name), text).unwrap());
+        directory
+    }
+
+    #[test]
+    fn a_run_is_told_by_what_it_left() {
+        let directory = run(&[
+            (CONFIG_FILE, "environment = \"cartpole-v1\"\nseed = 7\n"),
+            (METRICS_FILE, ROWS),
+            (
+                SUMMARY_FILE,
+                r#"{"end":"solved","frames":1600,"seconds":0.5,"solved":{"frames":1500,"seconds":0.45},
+                    "mean_return":480.0,"greedy":{"episodes":100,"mean":499.5,"min":450.0,"max":500.0,"cut":0}}"#,
+            ),
+        ]);
+        let told = run_at(directory.path()).unwrap();
+        assert_eq!((told.environment.as_deref(), told.seed), (Some("cartpole-v1"), Some(7)));
+        assert_eq!(
+            (told.result, told.frames, told.solved_after),
+            (RunResult::Ended("solved".into()), 1600, Some(1500))
+        );
+        assert_eq!((told.mean_return, told.evaluated_return), (Some(480.0), Some(499.5)));
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_told_by_its_table_and_by_who_works_on_it() {
+        let directory = run(&[(METRICS_FILE, ROWS)]);
+        let told = run_at(directory.path()).unwrap();
+        assert_eq!((told.result, told.frames, told.mean_return), (RunResult::Stopped, 1600, Some(31.5)));
+        let hold = Hold::take(directory.path()).unwrap();
+        assert_eq!(run_at(directory.path()).unwrap().result, RunResult::Running);
+        drop(hold);
+        // It was resumed after its end, and has gone further.
+        std::fs::write(directory.path().join(SUMMARY_FILE), r#"{"end":"solved","frames":800}"#).unwrap();
+        assert_eq!(run_at(directory.path()).unwrap().result, RunResult::Stopped);
+    }
+
+    #[test]
+    fn what_is_no_run_is_passed_over() {
+        let directory = run(&[("notes.txt", "x")]);
+        std::fs::create_dir(directory.path().join("empty")).unwrap();
+        let one = directory.path().join("one");
+        std::fs::create_dir(&one).unwrap();
+        std::fs::write(one.join(METRICS_FILE), ROWS).unwrap();
+        let names: Vec<_> = runs_in(directory.path()).unwrap().into_iter().map(|run| run.name).collect();
+        assert_eq!(names, ["one"]);
+        assert!(runs_in(&directory.path().join("nothing")).is_err());
+    }
+}
