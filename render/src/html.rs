@@ -17,7 +17,7 @@ const PLAYER_CSS: &str = include_str!("html/player.css");
 const BODY: &str = include_str!("html/body.html");
 
 /// The browser itself refuses whatever would come from elsewhere.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
 /// How a page is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
