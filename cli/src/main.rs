@@ -2,6 +2,7 @@
 
 mod actors;
 mod eval;
+mod render;
 mod runs;
 mod split;
 mod status;
@@ -14,6 +15,7 @@ use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
+use render::RenderArgs;
 use runs::RunsArgs;
 use status::StatusArgs;
 use std::process::ExitCode;
@@ -41,6 +43,8 @@ enum Command {
     Actor(ActorArgs),
     /// Play fresh episodes with a policy and tell what it reaches.
     Eval(EvalArgs),
+    /// Watch an episode of a trained policy: as an animation, as a page, or in the terminal.
+    Render(RenderArgs),
     /// List runs and what they came to, or compare some.
     Runs(RunsArgs),
     /// Tell how the run of a learner stands.
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Learner(args) => impala_learner::cli::run(args, &registry),
         Command::Actor(args) => impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args, &registry),
+        Command::Render(args) => render::run(&args, &registry),
         Command::Runs(args) => runs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),

@@ -11,18 +11,19 @@ use std::process::Command;
 const CRATES: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("policy", &["env"]),
+    ("render", &["env", "policy"]),
     ("store", &[]),
     ("common", &["env", "policy"]),
     ("actor", &["env", "policy", "common"]),
     ("learner", &["env", "policy", "store", "common"]),
-    ("cli", &["env", "policy", "store", "common", "actor", "learner"]),
-    ("benches", &["env", "policy", "store", "common", "actor", "learner"]),
+    ("cli", &["env", "policy", "render", "store", "common", "actor", "learner"]),
+    ("benches", &["env", "policy", "render", "store", "common", "actor", "learner"]),
     ("harness", &["env", "policy", "store", "common", "actor", "learner"]),
 ];
 
 /// What the crates for people with environments and policies of their own must not bring along, however indirectly: no network,
 /// no runtime, no tensors.
-const SLIM: &[&str] = &["env", "policy"];
+const SLIM: &[&str] = &["env", "policy", "render"];
 const HEAVY: &[&str] = &["tokio", "tonic", "burn", "rayon", "clap"];
 
 /// The floors of the learner, the lowest last: a folder may import what stands on a lower floor, and itself.
@@ -72,7 +73,7 @@ fn crates_import_only_what_lies_below_them() {
 }
 
 #[test]
-fn environments_and_policies_need_no_runtime_no_network_and_no_tensors() {
+fn environments_policies_and_pictures_need_no_runtime_no_network_and_no_tensors() {
     for name in SLIM {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let tree =

@@ -3,8 +3,11 @@
 //!
 //! Every array holds one number for each environment, so that a step is a handful of loops that compilers vectorise.
 
+mod scene;
+
 use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
+use crate::scene::Scene;
 use crate::seed::Rng;
 use crate::state;
 use pulp::{Arch, Simd, WithSimd};
@@ -36,6 +39,8 @@ const POLE_MASS_LENGTH: f64 = MASS_POLE * LENGTH;
 const FORCE: f64 = 10.0;
 /// s
 const STEP_DURATION: f64 = 0.02;
+/// The pace at which it is watched: that of its time.
+pub(super) const STEPS_PER_SECOND: u32 = 50;
 /// rad: 12 degrees
 const ANGLE_MAX: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 /// m
@@ -49,6 +54,8 @@ pub(super) struct CartPole {
     steps_max: u32,
     poles: Poles,
     rngs: Vec<Rng>,
+    /// `[N]`: position and angle at the end of each one's last episode, for pictures alone.
+    ends: Vec<Option<[f64; 2]>>,
 }
 
 /// What the next steps depend on.
@@ -84,7 +91,7 @@ impl CartPole {
             angular_velocity: zeros(),
             steps: vec![0; rngs.len()],
         };
-        let mut environment = Self { arch: Arch::new(), steps_max, poles, rngs };
+        let mut environment = Self { arch: Arch::new(), steps_max, poles, ends: vec![None; rngs.len()], rngs };
         for i in 0..environment.rngs.len() {
             environment.reset(i);
         }
@@ -108,6 +115,7 @@ impl CartPole {
             if *outcome == Outcome::Truncated {
                 step.final_observations.extend_from_slice(row);
             }
+            self.ends[i] = Some([self.poles.position[i], self.poles.angle[i]]);
             self.reset(i);
             self.poles.observe_one(i, row);
         }
@@ -149,7 +157,16 @@ impl VectorEnvironment for CartPole {
             return Err(StateError::new(KIND, environments));
         }
         State { poles: self.poles, rngs: self.rngs } = state;
+        self.ends.fill(None);
         Ok(())
+    }
+
+    fn scene(&self, index: usize) -> Option<Scene> {
+        Some(scene::draw(self.poles.position[index], self.poles.angle[index]))
+    }
+
+    fn final_scene(&self, index: usize) -> Option<Scene> {
+        self.ends[index].map(|[position, angle]| scene::draw(position, angle))
     }
 }
 

@@ -1,8 +1,11 @@
 //! bsuite's Catch: a ball falls one row a step down a board of 10 rows and 5 columns, a paddle in the last row moves
 //! sideways. The order is bsuite's: the paddle moves, the ball falls, then the episode may end.
 
+mod scene;
+
 use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
+use crate::scene::Scene;
 use crate::seed::Rng;
 use crate::state;
 use rand::RngExt;
@@ -12,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const KIND: &str = "catch";
 const ROWS: usize = 10;
 const COLUMNS: usize = 5;
+/// The pace at which it is watched: a ball falls in a bit more than two seconds.
+pub(super) const STEPS_PER_SECOND: u32 = 4;
 
 /// N boards, a struct of arrays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,13 +25,25 @@ pub(super) struct Catch {
     ball_columns: Vec<usize>,
     paddle_columns: Vec<usize>,
     rngs: Vec<Rng>,
+    /// How each one's last episode ended, for pictures alone: no part of the state.
+    #[serde(skip)]
+    ends: Vec<Option<Board>>,
+}
+
+/// Where everything is on one board.
+#[derive(Clone, Copy, Debug)]
+struct Board {
+    ball_row: usize,
+    ball_column: usize,
+    paddle_column: usize,
 }
 
 impl Catch {
     /// One board for each random source.
     pub(super) fn new(rngs: Vec<Rng>) -> Self {
         let zeros = vec![0; rngs.len()];
-        let mut boards = Self { ball_rows: zeros.clone(), ball_columns: zeros.clone(), paddle_columns: zeros, rngs };
+        let (ball_rows, ball_columns, ends) = (zeros.clone(), zeros.clone(), vec![None; rngs.len()]);
+        let mut boards = Self { ball_rows, ball_columns, paddle_columns: zeros, rngs, ends };
         (0..boards.rngs.len()).for_each(|i| boards.reset(i));
         boards
     }
@@ -43,6 +60,11 @@ impl Catch {
         self.paddle_columns[i] = moved(self.paddle_columns[i], action);
         self.ball_rows[i] += 1;
         (self.ball_rows[i] == ROWS - 1).then_some(self.ball_columns[i] == self.paddle_columns[i])
+    }
+
+    fn board(&self, i: usize) -> Board {
+        let (ball_row, ball_column) = (self.ball_rows[i], self.ball_columns[i]);
+        Board { ball_row, ball_column, paddle_column: self.paddle_columns[i] }
     }
 
     /// Whether `environments` running episodes can be in this state.
@@ -87,6 +109,7 @@ impl VectorEnvironment for Catch {
                 Some(false) => (-1.0, Outcome::Terminated),
             };
             if step.outcomes[i] == Outcome::Terminated {
+                self.ends[i] = Some(self.board(i));
                 self.reset(i);
             }
             self.observe_board(i, row);
@@ -103,8 +126,16 @@ impl VectorEnvironment for Catch {
         if !state.is_possible(environments) {
             return Err(StateError::new(KIND, environments));
         }
-        *self = state;
+        *self = Self { ends: vec![None; environments], ..state };
         Ok(())
+    }
+
+    fn scene(&self, index: usize) -> Option<Scene> {
+        Some(scene::draw(self.board(index)))
+    }
+
+    fn final_scene(&self, index: usize) -> Option<Scene> {
+        self.ends[index].map(scene::draw)
     }
 }
 

@@ -3,6 +3,8 @@
 //! O, the numbers in an observation, and A, the number of actions, are those of its [`EnvironmentKind`](crate::EnvironmentKind); N is
 //! the number of random sources that its constructor is given.
 
+use crate::scene::Scene;
+
 /// How a step left its episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -70,6 +72,20 @@ pub trait VectorEnvironment: Send {
     /// # Errors
     /// It is another kind's or number's state, or no step leads to it; the environments are unchanged.
     fn restore(&mut self, state: &[u8]) -> Result<(), StateError>;
+
+    /// What one of them (`index` below N) looks like now, for people who watch. Nothing is learned from it: without it an
+    /// environment trains as well, but there are no pictures of it. Every scene of an environment has the same size.
+    fn scene(&self, index: usize) -> Option<Scene> {
+        let _ = index;
+        None
+    }
+
+    /// What it looked like when its last episode ended, which [`Self::scene`] never shows: a step that ends an episode begins the
+    /// next. Asked right after such a step; where it is left out, pictures of an episode end a step earlier.
+    fn final_scene(&self, index: usize) -> Option<Scene> {
+        let _ = index;
+        None
+    }
 }
 
 /// A state that cannot be taken up.

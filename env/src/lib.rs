@@ -11,12 +11,15 @@ mod catch;
 mod environment;
 mod named;
 mod registry;
+pub mod scene;
 pub mod seed;
 pub mod spec;
 mod state;
 
 pub use environment::{Outcome, StateError, Step, VectorEnvironment};
-pub use registry::{EnvironmentKind, GOAL_EPISODES, KindError, Registry, UnknownEnvironment, builtin};
+pub use registry::{
+    EnvironmentKind, GOAL_EPISODES, KindError, Registry, STEPS_PER_SECOND_MAX, UnknownEnvironment, builtin,
+};
 use seed::{Purpose, Rng};
 pub use state::StateOfFormat1;
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// Episodes in the mean return that decides whether an environment is solved.
 pub const GOAL_EPISODES: usize = 100;
+/// Steps in a second of what a person watches, at most and where an environment does not say: no browser shows a GIF faster.
+pub const STEPS_PER_SECOND_MAX: u32 = 50;
 
 /// Makes one environment for each random source, all at the start of an episode.
 type Make = dyn Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync;
@@ -23,6 +25,8 @@ pub struct EnvironmentKind {
     spec: EnvironmentSpec,
     solved_return: f64,
     rewards: RangeInclusive<f32>,
+    actions: Arc<[String]>,
+    steps_per_second: u32,
     make: Arc<Make>,
 }
 
@@ -54,7 +58,9 @@ impl EnvironmentKind {
             return out_of_bounds("solved_return", solved_return.to_string(), "a finite number");
         }
         let spec = EnvironmentSpec { name: name.to_string(), observation_len, action_count };
-        Ok(Self { name, spec, solved_return, rewards: f32::MIN..=f32::MAX, make: Arc::new(make) })
+        let (rewards, actions) = (f32::MIN..=f32::MAX, (0..action_count).map(|action| action.to_string()).collect());
+        let (steps_per_second, make) = (STEPS_PER_SECOND_MAX, Arc::new(make));
+        Ok(Self { name, spec, solved_return, rewards, actions, steps_per_second, make })
     }
 
     /// The same, whose steps give rewards in this range and no others: a learner refuses what claims to come from it and is
@@ -68,6 +74,34 @@ impl EnvironmentKind {
             false => {
                 let (name, value) = (self.name, format!("{} to {}", rewards.start(), rewards.end()));
                 Err(KindError::Bounds { name, field: "rewards", value, bounds: "from the least to the most" })
+            }
+        }
+    }
+
+    /// The same, whose actions have these names for people, in their order; by default they are numbers.
+    ///
+    /// # Errors
+    /// There are more or fewer than actions.
+    pub fn with_actions(self, names: &[&str]) -> Result<Self, KindError> {
+        match names.len() == self.spec.action_count {
+            true => Ok(Self { actions: names.iter().map(ToString::to_string).collect(), ..self }),
+            false => {
+                let (name, value) = (self.name, names.len().to_string());
+                Err(KindError::Bounds { name, field: "names of actions", value, bounds: "one for each action" })
+            }
+        }
+    }
+
+    /// The same, of which people are shown so many steps a second: the pace of its own time, or what the eye can follow.
+    ///
+    /// # Errors
+    /// There are none, or more than [`STEPS_PER_SECOND_MAX`].
+    pub fn with_steps_per_second(self, steps_per_second: u32) -> Result<Self, KindError> {
+        match (1..=STEPS_PER_SECOND_MAX).contains(&steps_per_second) {
+            true => Ok(Self { steps_per_second, ..self }),
+            false => {
+                let (name, value) = (self.name, steps_per_second.to_string());
+                Err(KindError::Bounds { name, field: "steps_per_second", value, bounds: "1 to 50" })
             }
         }
     }
@@ -90,6 +124,16 @@ impl EnvironmentKind {
     /// The rewards that a step can give.
     pub fn rewards(&self) -> &RangeInclusive<f32> {
         &self.rewards
+    }
+
+    /// The names of its actions for people.
+    pub fn actions(&self) -> &[String] {
+        &self.actions
+    }
+
+    /// The pace at which people watch it.
+    pub fn steps_per_second(&self) -> u32 {
+        self.steps_per_second
     }
 
     /// One environment for each random source, all at the start of an episode.
@@ -209,12 +253,18 @@ pub fn builtin() -> Registry {
         Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
     });
     let catch = EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
+    let as_cartpole = |kind: EnvironmentKind| {
+        kind.with_rewards(1.0..=1.0)?
+            .with_actions(&["left", "right"])?
+            .with_steps_per_second(cartpole::STEPS_PER_SECOND)
+    };
     // Catch gives nothing before the last step of an episode, which gives -1 or 1.
-    let kinds = [(cartpole_v1, 1.0..=1.0), (cartpole_v0, 1.0..=1.0), (catch, -1.0..=1.0)];
-    let kinds = kinds.map(|(kind, rewards)| {
-        kind.and_then(|kind| kind.with_rewards(rewards)).expect("the project's own names and numbers are in bounds")
-    });
-    Registry { kinds: kinds.into() }
+    let as_catch = |kind: EnvironmentKind| {
+        let kind = kind.with_rewards(-1.0..=1.0)?.with_actions(&["left", "stay", "right"])?;
+        kind.with_steps_per_second(catch::STEPS_PER_SECOND)
+    };
+    let kinds = [cartpole_v1.and_then(as_cartpole), cartpole_v0.and_then(as_cartpole), catch.and_then(as_catch)];
+    Registry { kinds: kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds")).into() }
 }
 
 #[cfg(test)]
@@ -243,6 +293,30 @@ mod tests {
                 environment.step(&[u8::try_from(action).unwrap(); 3], step);
                 assert!(observations.iter().all(|x| x.is_finite()), "{name} leaves observations unwritten");
             }
+        }
+    }
+
+    #[test]
+    fn every_environment_of_the_project_draws_itself_and_how_its_episode_ended() {
+        for kind in builtin().kinds() {
+            let (name, len) = (kind.name(), kind.spec().observation_len);
+            let mut environment = kind.make(rngs(1, 0, 2));
+            let first = environment.scene(1).unwrap();
+            assert_eq!(environment.final_scene(1), None, "{name}: no episode has ended");
+            let mut outcomes = [Outcome::Continues; 2];
+            let mut before = first.clone();
+            while outcomes[1] == Outcome::Continues {
+                before = environment.scene(1).unwrap();
+                assert_eq!(before.size(), first.size());
+                let (observations, rewards) = (&mut vec![0.0; 2 * len], &mut [0.0; 2]);
+                let final_observations = &mut Vec::new();
+                environment.step(&[0; 2], Step { observations, rewards, outcomes: &mut outcomes, final_observations });
+            }
+            let (end, next) = (environment.final_scene(1).unwrap(), environment.scene(1).unwrap());
+            assert!(end != before && end != next && end.size() == first.size(), "{name}");
+            let state = environment.state();
+            environment.restore(&state).unwrap();
+            assert_eq!((environment.scene(1), environment.final_scene(1)), (Some(next), None), "{name}");
         }
     }
 
@@ -276,6 +350,12 @@ mod tests {
         for none in [f32::NAN..=1.0, 0.0..=f32::NAN, 1.0..=-1.0] {
             let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_rewards(none));
             assert!(refused.contains("from the least to the most"), "{refused}");
+        }
+        let refused = refusal(kind("mine", 1, 2, 1.0).unwrap().with_actions(&["left"]));
+        assert_eq!(refused, "environment mine: names of actions = 1, it must be one for each action");
+        for none in [0, 51] {
+            let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_steps_per_second(none));
+            assert_eq!(refused, format!("environment mine: steps_per_second = {none}, it must be 1 to 50"));
         }
         let mut registry = builtin();
         registry.register(kind("mine", 50, 3, 1.0).unwrap()).unwrap();

@@ -232,11 +232,8 @@ pub fn play(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Evaluation, EvaluateError> {
     let EvaluationPlan { episodes, first, seed, series, steps_max, .. } = plan;
+    check_fit(environment, network)?;
     let spec = environment.spec();
-    let (observation_len, action_count) = (network.observation_len, network.action_count);
-    if (observation_len, action_count) != (spec.observation_len, spec.action_count) {
-        return Err(EvaluateError::Misfit { observation_len, action_count, environment: spec.clone() });
-    }
     let mut player = Player::new(network, parameters, plan);
     let rng = |environment| seed::rng(seed, series.environment(environment));
     let mut environments = environment.make((first..).take(episodes).map(rng).collect());
@@ -277,6 +274,19 @@ pub fn play(
         steps += 1;
     }
     Ok(Evaluation { episodes: played })
+}
+
+/// Checks that a network was made for an environment like this one.
+///
+/// # Errors
+/// It reads other observations or chooses among other actions.
+pub fn check_fit(environment: &EnvironmentKind, network: &NetworkSpec) -> Result<(), EvaluateError> {
+    let spec = environment.spec();
+    let (observation_len, action_count) = (network.observation_len, network.action_count);
+    match (observation_len, action_count) == (spec.observation_len, spec.action_count) {
+        true => Ok(()),
+        false => Err(EvaluateError::Misfit { observation_len, action_count, environment: spec.clone() }),
+    }
 }
 
 /// The policy and how it chooses.

@@ -1,0 +1,173 @@
+//! What an environment looks like, as data: a plane and the shapes on it. An environment knows nothing of pixels, colours or
+//! files; whoever draws (pictures, pages, a live view in a browser) knows nothing of the environment.
+//!
+//! Coordinates are in a unit of the environment's own, from the plane's upper left corner to the right and downwards, as in
+//! pictures. Later shapes lie on earlier ones. As JSON a scene is `{"size": [w, h], "shapes": [{"line": {..}}, ..]}`.
+
+use serde::Serialize;
+
+/// Coordinates are kept to this many decimals of the larger side's order of magnitude: finer than a pixel of any picture, short
+/// as text, and what did not move is equal from one scene to the next.
+const DECIMALS: i32 = 4;
+
+/// One look at an environment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scene {
+    size: [f32; 2],
+    shapes: Vec<Shape>,
+}
+
+/// Something to draw.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// An upright rectangle.
+    Rectangle {
+        /// Upper left corner.
+        corner: [f32; 2],
+        /// Width and height.
+        size: [f32; 2],
+        /// Radius of its corners; at most half of the shorter side has an effect.
+        radius: f32,
+        /// What it stands for.
+        paint: Paint,
+    },
+    /// A straight line with round ends, which reach half its width beyond both points.
+    Line {
+        /// One end.
+        from: [f32; 2],
+        /// The other end.
+        to: [f32; 2],
+        /// How thick it is.
+        width: f32,
+        /// What it stands for.
+        paint: Paint,
+    },
+    /// A disc.
+    Circle {
+        /// Its middle.
+        centre: [f32; 2],
+        /// From there to the edge.
+        radius: f32,
+        /// What it stands for.
+        paint: Paint,
+    },
+    /// A closed area with straight edges.
+    Polygon {
+        /// Its corners, three or more, in order.
+        points: Vec<[f32; 2]>,
+        /// What it stands for.
+        paint: Paint,
+    },
+}
+
+/// What a shape stands for, not its colour: light and dark themes have one for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Paint {
+    /// A region that is allowed or played on, faint, to be drawn first.
+    Range,
+    /// What things stand on.
+    Ground,
+    /// The limit at which an episode ends.
+    Bound,
+    /// What the actions move.
+    Body,
+    /// What hangs on a body.
+    Limb,
+    /// Where parts are joined.
+    Joint,
+    /// What is to be reached or caught.
+    Target,
+}
+
+impl Paint {
+    /// Each of them, in the order of their declaration.
+    pub const ALL: [Self; 7] =
+        [Self::Range, Self::Ground, Self::Bound, Self::Body, Self::Limb, Self::Joint, Self::Target];
+}
+
+impl Scene {
+    /// An empty plane of this width and height. All scenes of an environment have the same.
+    ///
+    /// # Panics
+    /// If a side is not finite or not above 0.
+    pub fn new(width: f32, height: f32) -> Self {
+        let size = [width, height];
+        assert!(size.iter().all(|side| side.is_finite() && *side > 0.0), "a plane of {width} x {height}");
+        Self { size, shapes: Vec::new() }
+    }
+
+    /// Width and height of the plane.
+    pub fn size(&self) -> [f32; 2] {
+        self.size
+    }
+
+    /// The shapes in the order in which they are drawn, those in front last.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// Puts a shape before those that are there, with rounded coordinates. It may lie outside of the plane, where it is not seen.
+    pub fn add(&mut self, shape: Shape) {
+        let magnitude = self.size[0].max(self.size[1]).log10().floor() as i32;
+        let steps = 10_f64.powi(DECIMALS - magnitude);
+        let length = |x: f32| ((f64::from(x) * steps).round() / steps) as f32;
+        let point = |p: [f32; 2]| p.map(length);
+        self.shapes.push(match shape {
+            Shape::Rectangle { corner, size, radius, paint } => {
+                Shape::Rectangle { corner: point(corner), size: point(size), radius: length(radius), paint }
+            }
+            Shape::Line { from, to, width, paint } => {
+                Shape::Line { from: point(from), to: point(to), width: length(width), paint }
+            }
+            Shape::Circle { centre, radius, paint } => {
+                Shape::Circle { centre: point(centre), radius: length(radius), paint }
+            }
+            Shape::Polygon { points, paint } => {
+                Shape::Polygon { points: points.into_iter().map(point).collect(), paint }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinates_are_rounded_to_a_hundred_thousandth_of_the_planes_order_of_magnitude() {
+        let circle = |x: f32| Shape::Circle { centre: [x, 1.0], radius: 0.25, paint: Paint::Body };
+        for (side, x, expected) in
+            [(5.0, 1.234_567, 1.2346), (50.0, 1.234_567, 1.235), (0.5, 0.123_456_7, 0.123_46), (5.0, -0.000_01, -0.0)]
+        {
+            let mut scene = Scene::new(side, side / 2.0);
+            scene.add(circle(x));
+            assert_eq!(scene.shapes(), [circle(expected)], "{x} on a plane of {side}");
+        }
+    }
+
+    #[test]
+    fn a_scene_is_json_that_names_shapes_and_paints() {
+        let mut scene = Scene::new(4.0, 2.0);
+        scene.add(Shape::Line { from: [0.1, 0.2], to: [0.3, 0.4], width: 0.05, paint: Paint::Limb });
+        scene.add(Shape::Polygon { points: vec![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], paint: Paint::Range });
+        assert_eq!(
+            serde_json::to_string(&scene).unwrap(),
+            r#"{"size":[4.0,2.0],"shapes":[{"line":{"from":[0.1,0.2],"to":[0.3,0.4],"width":0.05,"paint":"limb"}},{"polygon":{"points":[[0.0,0.0],[1.0,0.0],[0.0,1.0]],"paint":"range"}}]}"#
+        );
+    }
+
+    #[test]
+    fn numbers_that_are_none_stay_so_and_are_null_in_json() {
+        let mut scene = Scene::new(1.0, 1.0);
+        scene.add(Shape::Circle { centre: [f32::NAN, f32::INFINITY], radius: 0.1, paint: Paint::Target });
+        assert!(serde_json::to_string(&scene).unwrap().contains(r#""centre":[null,null]"#));
+    }
+
+    #[test]
+    #[should_panic = "a plane of 0 x 1"]
+    fn a_plane_without_an_area_is_a_mistake() {
+        Scene::new(0.0, 1.0);
+    }
+}

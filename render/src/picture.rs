@@ -1,0 +1,158 @@
+//! What one frame of an animation shows: the scene, and beside or below it step, action, reward, value, return and the curve of
+//! the value estimates. How frames become a file is not its business.
+
+mod curve;
+mod layout;
+
+use crate::raster::{Align, Area, Canvas};
+use crate::record::{Moment, Recording, View};
+use crate::theme::{Role, Theme};
+use crate::words;
+use curve::Curve;
+use layout::Layout;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Widths that a picture can have, pixels: from what can still be read to what a screen can show.
+pub const WIDTHS: RangeInclusive<u32> = 320..=1920;
+/// Width of a picture where nobody chooses: what fits into a README.
+pub const WIDTH: u32 = 640;
+
+/// How long the last frame of an animation stands, until it begins anew: the end is to be seen.
+pub const HOLD: Duration = Duration::from_millis(1500);
+
+/// How an animation is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Animation {
+    /// Its colours.
+    pub theme: Theme,
+    /// Pixels; what is outside of [`WIDTHS`] counts as the nearest there. The height follows from the scene's shape.
+    pub width: u32,
+    /// The pace, 1 or more.
+    pub frames_per_second: u32,
+}
+
+/// More actions than this are told by the chosen one alone.
+const ACTIONS_SHOWN_MAX: usize = 4;
+
+/// The pictures of one episode.
+pub(crate) struct Pictures<'a> {
+    recording: &'a Recording,
+    theme: Theme,
+    layout: Layout,
+    curve: Curve,
+    /// What is the same in all of them.
+    base: Canvas,
+}
+
+impl<'a> Pictures<'a> {
+    /// Pictures of this width, or the nearest that there is.
+    pub(crate) fn new(recording: &'a Recording, theme: Theme, width: u32) -> Self {
+        let width = width.clamp(*WIDTHS.start(), *WIDTHS.end());
+        let layout = Layout::new(recording.moments[0].scene.size(), width);
+        let curve = Curve::new(recording, layout.curve, layout.unit);
+        let base = Canvas::new(layout.width, layout.height, theme.role(Role::Background));
+        let mut pictures = Self { recording, theme, layout, curve, base };
+        pictures.draw_base();
+        pictures
+    }
+
+    /// Width and height, pixels.
+    pub(crate) fn size(&self) -> [u32; 2] {
+        [self.layout.width, self.layout.height]
+    }
+
+    /// The picture of a moment.
+    pub(crate) fn draw(&self, index: usize) -> Canvas {
+        let mut canvas = self.base.clone();
+        let moment = &self.recording.moments[index];
+        canvas.scene(&moment.scene, self.layout.scene, 1.0, self.theme);
+        self.number(&mut canvas, self.layout.step, &moment.steps.to_string());
+        self.number(&mut canvas, self.layout.reward, &words::reward(moment.reward));
+        let value = moment.view.as_ref().map_or(words::NONE.into(), |view| words::estimate(view.value));
+        self.number(&mut canvas, self.layout.value, &value);
+        self.number(&mut canvas, self.layout.total, &words::amount(moment.return_so_far));
+        self.actions(&mut canvas, moment);
+        self.curve.draw_until(&mut canvas, index, self.theme.role(Role::Accent));
+        canvas
+    }
+
+    fn draw_base(&mut self) {
+        let (mut canvas, layout) = (self.base.clone(), &self.layout);
+        let muted = self.theme.role(Role::Muted);
+        let label = |canvas: &mut Canvas, area: Area, text| {
+            canvas.text(text, [area.x, area.y + 11.0 * layout.unit], 11.0 * layout.unit, Align::Left, muted);
+        };
+        let title = words::title(self.recording);
+        canvas.text(&title, layout.title, 12.0 * layout.unit, Align::Left, muted);
+        let labelled = [
+            (layout.step, "step"),
+            (layout.action, "action"),
+            (layout.reward, "reward"),
+            (layout.value, "value"),
+            (layout.total, "return"),
+            (layout.curve_label, "value estimates over the episode"),
+        ];
+        labelled.into_iter().for_each(|(area, text)| label(&mut canvas, area, text));
+        self.curve.draw_base(&mut canvas, self.theme);
+        self.base = canvas;
+    }
+
+    fn number(&self, canvas: &mut Canvas, area: Area, text: &str) {
+        let unit = self.layout.unit;
+        let place = [area.x, area.y + 34.0 * unit];
+        canvas.text(text, place, 20.0 * unit, Align::Left, self.theme.role(Role::Text));
+    }
+
+    /// A bar for each action, as long as it is probable; the chosen one stands out. At the end of the episode, how it ended.
+    fn actions(&self, canvas: &mut Canvas, moment: &Moment) {
+        let (area, unit) = (self.layout.action, self.layout.unit);
+        let Some(view) = &moment.view else {
+            let place = [area.x, area.y + 31.0 * unit];
+            let text = self.recording.ending();
+            canvas.text(text, place, 15.0 * unit, Align::Left, self.theme.role(Role::Text));
+            return;
+        };
+        for (place, bar) in bars(view).into_iter().enumerate() {
+            let (count, gap) = (view.probabilities.len().min(ACTIONS_SHOWN_MAX), 10.0 * unit);
+            let shown = if view.probabilities.len() > ACTIONS_SHOWN_MAX { 1 } else { count };
+            let width = (area.width + gap) / shown as f32 - gap;
+            let x = area.x + place as f32 * (width + gap);
+            let (text, fill) = match bar.is_chosen {
+                true => (Role::Text, Role::Accent),
+                false => (Role::Muted, Role::Muted),
+            };
+            let name = &self.recording.actions[usize::from(bar.action)];
+            let line = area.y + 28.0 * unit;
+            canvas.text(name, [x, line], 14.0 * unit, Align::Left, self.theme.role(text));
+            let share = words::percent(bar.probability);
+            canvas.text(&share, [x + width, line], 11.0 * unit, Align::Right, self.theme.role(text));
+            let track = Area { x, y: area.y + 34.0 * unit, width, height: 5.0 * unit };
+            canvas.area(track, 2.5 * unit, self.theme.role(Role::Rule));
+            // Below its height a bar would not be round; it is nothing then.
+            let filled = Area { width: width * bar.probability, ..track };
+            if filled.width >= track.height {
+                canvas.area(filled, 2.5 * unit, self.theme.role(fill));
+            }
+        }
+    }
+}
+
+/// An action and how probable it is.
+pub(crate) struct Bar {
+    pub(crate) action: u8,
+    pub(crate) probability: f32,
+    pub(crate) is_chosen: bool,
+}
+
+/// Every action of a few, the chosen one of many.
+pub(crate) fn bars(view: &View) -> Vec<Bar> {
+    let all = (0_u8..=u8::MAX).zip(&view.probabilities);
+    let all =
+        all.map(|(action, probability)| Bar { action, probability: *probability, is_chosen: action == view.action });
+    let are_few = view.probabilities.len() <= ACTIONS_SHOWN_MAX;
+    all.filter(|bar| are_few || bar.is_chosen).collect()
+}
+
+#[cfg(test)]
+mod tests;
