@@ -41,6 +41,9 @@ pub(crate) struct Row {
     pub(super) gradient_norm_recent: f64,
     pub(super) actor_policy_lag_max_updates: f64,
     pub(super) batch_recent_columns: f64,
+    /// Whether this process has told of an update: until then what is told of updates is 0.
+    #[serde(skip)]
+    pub(super) has_update: bool,
 }
 
 impl Row {
@@ -84,6 +87,7 @@ impl Row {
             gradient_norm_recent: progress.vitals.gradient_norm,
             actor_policy_lag_max_updates: view.laggards.lag_max(),
             batch_recent_columns: progress.vitals.batch_columns,
+            has_update: progress.vitals.updates > 0,
         }
     }
 }

@@ -13,12 +13,16 @@ use crate::config::setting::{self, Bounds};
 use crate::report::summary::RunEnd;
 use prost::Message;
 
+/// What runs are most likely to differ in. A run does not know the others, and TensorBoard shows five columns unless it is told otherwise.
+const VARIED: [&str; 5] = ["entropy_cost", "environment", "hidden", "learning_rate", "seed"];
+
 /// The columns of the comparison, the same for every run of a release: TensorBoard takes those of whichever run it finds first.
 pub(super) fn experiment(hyperparameters: &[Hyperparameter]) -> Value {
     let info = |Hyperparameter { setting, value }: &Hyperparameter| HyperparameterInfo {
         name: setting.key.into(),
         description: setting.help.into(),
         data_type: data_type(setting, value.as_ref()).into(),
+        differs: VARIED.contains(&setting.key),
     };
     let metric = |Tag { name, meaning, .. }: Tag| MetricInfo {
         name: Some(MetricName { tag: name.into() }),
@@ -139,6 +143,7 @@ mod tests {
         let data_type = |name: &str| hyperparameters.iter().find(|info| info.name == name).unwrap().data_type();
         assert_eq!((data_type("batch_size"), data_type("hidden")), (DataType::Float64, DataType::String));
         assert_eq!((data_type("deterministic"), data_type("seed")), (DataType::Bool, DataType::Float64));
+        assert_eq!(hyperparameters.iter().filter(|info| info.differs).count(), VARIED.len());
         assert_eq!(metrics[0].name.as_ref().unwrap().tag, "result/frames_to_solve");
     }
 

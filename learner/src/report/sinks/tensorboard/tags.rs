@@ -29,6 +29,11 @@ const fn scalar<T>(
     Scalar { tag: Tag { name, column, meaning }, value }
 }
 
+/// What is told of updates; nothing before the first, so that no series begins with a 0 that nobody measured.
+fn of_update(row: &Row, value: impl Into<f64>) -> Option<f64> {
+    row.has_update.then(|| value.into())
+}
+
 /// One value for each row of `metrics.csv` that is written here too.
 pub(super) const ROWS: &[Scalar<Row>] = &[
     scalar("return/mean", "mean_return", |row| row.mean_return, "Mean return of the last 100 episodes that count"),
@@ -44,67 +49,67 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         |row| row.verification_mean_return,
         "Mean return of the last try to verify the policy in fresh episodes",
     ),
-    scalar("loss/total", "loss", |row| Some(row.loss.into()), "Loss of the last update"),
-    scalar("loss/policy", "policy_loss", |row| Some(row.policy_loss.into()), "The policy's part of it"),
-    scalar("loss/baseline", "baseline_loss", |row| Some(row.baseline_loss.into()), "The baseline's part of it"),
+    scalar("loss/total", "loss", |row| of_update(row, row.loss), "Loss of the last update"),
+    scalar("loss/policy", "policy_loss", |row| of_update(row, row.policy_loss), "The policy's part of it"),
+    scalar("loss/baseline", "baseline_loss", |row| of_update(row, row.baseline_loss), "The baseline's part of it"),
     scalar(
         "policy/entropy_nats",
         "entropy_nats",
-        |row| Some(row.entropy_nats.into()),
+        |row| of_update(row, row.entropy_nats),
         "Mean entropy of the policy in the last update, nats",
     ),
     scalar(
         "policy/entropy_recent_nats",
         "entropy_recent_nats",
-        |row| Some(row.entropy_recent_nats),
+        |row| of_update(row, row.entropy_recent_nats),
         "The same, mean of the recent updates",
     ),
     scalar(
         "policy/effective_samples",
         "effective_samples",
-        |row| Some(row.effective_samples),
+        |row| of_update(row, row.effective_samples),
         "Effective sample size of the importance ratios over the frames of a batch, 1 on-policy; mean of the recent updates",
     ),
     scalar(
         "policy/clipped_ratios",
         "clipped_ratios",
-        |row| Some(row.clipped_ratios),
+        |row| of_update(row, row.clipped_ratios),
         "Share of the frames whose importance ratio was clipped, mean of the recent updates",
     ),
     scalar(
         "gradient/norm",
         "gradient_norm",
-        |row| Some(row.gradient_norm.into()),
+        |row| of_update(row, row.gradient_norm),
         "Global norm of the last gradient before clipping",
     ),
     scalar(
         "gradient/norm_recent",
         "gradient_norm_recent",
-        |row| Some(row.gradient_norm_recent),
+        |row| of_update(row, row.gradient_norm_recent),
         "The same, mean of the recent updates",
     ),
     scalar(
         "update/norm",
         "update_norm",
-        |row| Some(row.update_norm),
+        |row| of_update(row, row.update_norm),
         "Euclidean norm of the change of all parameters in an update, mean of the recent ones",
     ),
     scalar(
         "update/learning_rate",
         "learning_rate",
-        |row| Some(row.learning_rate.into()),
+        |row| of_update(row, row.learning_rate),
         "Learning rate of the last update",
     ),
     scalar(
         "update/batch_columns",
         "batch_recent_columns",
-        |row| Some(row.batch_recent_columns),
+        |row| of_update(row, row.batch_recent_columns),
         "Environment columns in a batch, mean of the recent updates",
     ),
     scalar(
         "lag/recent_updates",
         "policy_lag_recent_updates",
-        |row| Some(row.policy_lag_recent_updates),
+        |row| of_update(row, row.policy_lag_recent_updates),
         "Updates between the policy that made a trajectory and the one that trained it, mean of the recent updates",
     ),
     scalar(
@@ -273,6 +278,7 @@ mod tests {
             updates: 18,
             loss: -4.5,
             in_flight: 3,
+            has_update: true,
             ..Row::default()
         };
         let mut writer = csv::Writer::from_writer(Vec::new());

@@ -86,13 +86,14 @@ fn a_row_has_every_tag_and_the_first_of_each_says_what_it_means() {
         verification_mean_return: Some(f64::NAN),
         actors_blocked: Some(0.5),
         machine_busy: Some(0.5),
+        has_update: true,
         ..row(160)
     };
     bench.tensorboard.append(&all, &progress, false).unwrap();
     let events = bench.events();
     let [first, second] = &events[3..] else { panic!("{} events", events.len()) };
     assert_eq!((first.step, second.step), (80, 160));
-    assert!(!tags(first).contains("return/mean"));
+    assert!(!tags(first).contains("return/mean") && !tags(first).contains("loss/total"));
     assert_eq!(tags(second), ROWS.iter().map(|scalar| scalar.tag.name).collect());
     assert!(values(first).iter().all(|value| value.metadata.is_some()));
     for value in values(second) {

@@ -49,6 +49,9 @@ pub struct HyperparameterInfo {
     /// What its values are.
     #[prost(enumeration = "DataType", tag = "4")]
     pub data_type: i32,
+    /// Whether runs have different values, as far as one knows: what TensorBoard shows without being asked.
+    #[prost(bool, tag = "7")]
+    pub differs: bool,
 }
 
 /// What the values of a hyperparameter are.
