@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard
 
 build:
 	cargo build --release --workspace
@@ -52,6 +52,10 @@ check-object-store:
 # Actors in Python, written from docs/protocol.md alone, solve CartPole with a learner; needs Python 3.
 python-actor:
 	scripts/python-actor.sh
+
+# Event files of real runs in the real TensorBoard, and its pages in a browser; needs Python 3 and Chromium, or root on Debian.
+check-tensorboard:
+	scripts/check-tensorboard.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

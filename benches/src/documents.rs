@@ -1,12 +1,13 @@
 //! The tables of the manual that are written from the code, so that neither can say what the other does not.
 //!
 //! A document holds each between `<!-- generated: NAME -->` and `<!-- end -->`; what stands around them is written by hand.
-//! `settings` and `metrics` make the tables. The program `documents` writes them into the files, a test of the `impala`
+//! `settings`, `metrics` and `tensorboard` make the tables. The program `documents` writes them into the files, a test of the `impala`
 //! package (`cli/tests/documents.rs`) compares. It stands here because this crate may see learner and actor alike and is
 //! in no image.
 
 mod metrics;
 mod settings;
+mod tensorboard;
 
 use anyhow::{Context, ensure};
 use std::fmt::Write;
@@ -25,7 +26,7 @@ struct Table {
     text: fn() -> String,
 }
 
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 7] = [
     Table { name: "settings", document: "docs/configuration.md", text: settings::of_the_learner },
     Table {
         name: "flags of train and learner",
@@ -35,6 +36,8 @@ const TABLES: [Table; 5] = [
     Table { name: "flags of an actor", document: "docs/configuration.md", text: settings::of_an_actor },
     Table { name: "learner metrics", document: "docs/metrics.md", text: metrics::of_the_learner },
     Table { name: "actor metrics", document: "docs/metrics.md", text: metrics::of_an_actor },
+    Table { name: "scalars", document: "docs/how-to/tensorboard.md", text: tensorboard::scalars },
+    Table { name: "histograms", document: "docs/how-to/tensorboard.md", text: tensorboard::histograms },
 ];
 
 /// A document whose tables are not what the code says.

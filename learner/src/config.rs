@@ -9,6 +9,7 @@ pub mod batching;
 pub mod checkpoints;
 pub mod compute;
 pub mod goal;
+pub mod hyperparameters;
 pub mod objective;
 pub mod optimisation;
 pub mod output;

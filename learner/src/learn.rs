@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod compute;
 pub mod flat;
+pub mod histogram;
 pub mod initialise;
 pub mod loss;
 pub mod model;

@@ -1,11 +1,14 @@
-//! What a person sees of a run: the progress line, `metrics.csv`, the learning curve, the summary. Reads progress and
+//! What a person sees of a run: the progress line, `metrics.csv`, the event files for
+//! TensorBoard, the learning curve, the summary. Reads progress and
 //! account; nothing here changes a run.
 
 pub mod doctor;
 pub mod machine;
 pub(crate) mod reporter;
+pub(crate) mod row;
 pub mod shares;
 pub mod sinks;
+pub(crate) mod spacing;
 pub mod summary;
 
 use crate::handover::ledger::Account;

@@ -141,7 +141,7 @@ impl Running {
     }
 
     /// Draws the curve and sums the run up; gives what became of the model too.
-    fn write_results(&self, results: Results) -> (anyhow::Result<Outcome>, anyhow::Result<()>) {
+    fn write_results(&mut self, results: Results) -> (anyhow::Result<Outcome>, anyhow::Result<()>) {
         let Results { end, policy, model, shares, checkpoints, .. } = results;
         let progress = self.handover.lock_progress().clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
@@ -165,6 +165,7 @@ impl Running {
             tracing::warn!(%error, "cannot write the learning curve");
         }
         let summary = self.reporting.summary(end, shares, checkpoints);
+        self.reporting.conclude(&summary);
         let Some(policy) = policy else {
             return (Err(anyhow::anyhow!("{}; no model is left to save", summary.end)), model);
         };

@@ -7,6 +7,7 @@ use crate::handover::batch_queue::BatchQueue;
 use crate::handover::batch_size::{BatchSize, FollowPlan};
 use crate::handover::batcher::Batcher;
 use crate::handover::episodes::SavedEpisodes;
+use crate::handover::inspection::Inspection;
 use crate::handover::ledger::{Account, Ledger};
 use crate::handover::policy_request::PolicyRequest;
 use crate::handover::progress::Progress;
@@ -23,7 +24,7 @@ use crate::stages::evaluator::Evaluator;
 use crate::stages::publisher::Publisher;
 use crate::stages::side_evaluator::SideEvaluator;
 use crate::stages::stage::{self, Stage};
-use crate::stages::trainer::{Cadence, Trained, Trainer, TrainingEnd};
+use crate::stages::trainer::{Cadence, Inspector, Trained, Trainer, TrainingEnd};
 use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub(super) struct Handover {
     pub(super) verification: Verification,
     /// Between trainer and side evaluator.
     pub(super) evaluated: PolicyRequest,
+    /// Between trainer and reports.
+    pub(super) inspection: Inspection,
     /// Updates done by earlier processes of the run.
     pub(super) updates_before: u64,
     /// Tries of theirs to verify a policy.
@@ -61,6 +64,7 @@ impl Handover {
             evaluated: PolicyRequest::default(),
             progress,
             wanted: Arc::default(),
+            inspection: Inspection::default(),
             updates_before,
             tries_before,
         }
@@ -109,7 +113,8 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
     ) -> anyhow::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, wanted, verification, evaluated, updates_before, .. } = handover.clone();
+        let Handover { ledger, gate, progress, wanted, verification, evaluated, inspection, updates_before, .. } =
+            handover.clone();
         let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
         let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
@@ -145,6 +150,7 @@ impl Pipeline {
             requests: vec![evaluated],
             waits_for_verdicts: config.task.deterministic,
             candidate: None,
+            inspector: config.output.tensorboard.then(|| Inspector::new(inspection, config.network().layout())),
         };
         let runtime = tokio::runtime::Handle::current();
         let pipeline = Self {

@@ -8,6 +8,7 @@ use crate::handover::progress::Progress;
 use crate::report::doctor::{BatchGrowth, Circumstances};
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
+use crate::report::sinks::tensorboard::Preface;
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
@@ -38,7 +39,11 @@ impl Reporting {
         shows_progress: bool,
     ) -> Self {
         let progress = handover.lock_progress().clone();
-        let reporter = Reporter::new(run_dir, resumes, shows_progress, &progress, &handover.ledger.account());
+        let mut reporter = Reporter::new(run_dir, resumes, shows_progress, &progress, &handover.ledger.account());
+        if config.output.tensorboard {
+            let preface = Preface::new(config);
+            reporter = reporter.with_tensorboard(run_dir, &progress, &preface, handover.inspection.clone());
+        }
         Self {
             reporter,
             handover: handover.clone(),
@@ -85,6 +90,11 @@ impl Reporting {
     /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
     pub(super) fn end(&mut self) -> bool {
         self.reporter.end()
+    }
+
+    /// Writes what the run came to, where results are compared.
+    pub(super) fn conclude(&mut self, results: &Summary) {
+        self.reporter.conclude(results);
     }
 
     /// Clears the display.

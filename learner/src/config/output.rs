@@ -3,6 +3,7 @@
 use super::section::section;
 use super::setting::Bounds;
 use super::values::{Seconds, text_path};
+use clap::builder::BoolishValueParser;
 use impala_common::process::logs::LogFormat;
 use std::path::PathBuf;
 
@@ -18,6 +19,9 @@ section! {
         report_interval: Seconds = Seconds(0.2), "0.2", "IMPALA_REPORT_INTERVAL",
             "Seconds between two rows of metrics.csv and two refreshes of the progress line; less in the first seconds of a run."
             in Bounds::SecondsUpTo(3600.0);
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        tensorboard: bool = true, "true", "IMPALA_TENSORBOARD",
+            "Write event files for TensorBoard into the run's directory: scalars, histograms, hyperparameters, the configuration.";
         #[clap(value_enum)]
         log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",
             "Log lines for people or as JSON.";

@@ -50,7 +50,7 @@ impl Config {
     }
 
     /// The value that a setting without one of its own has by others.
-    fn followed(&self, key: &str) -> Option<String> {
+    pub(super) fn followed(&self, key: &str) -> Option<String> {
         match key {
             "solved_return" => line(key, &self.solved_return()),
             "batch_size" => {

@@ -43,6 +43,11 @@ impl LagHistogram {
         self.counts[place] += 1;
     }
 
+    /// Trajectories by lag, from 0 on.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
     /// Mean lag; 0 without trajectories.
     pub fn mean(&self) -> f64 {
         let total: u64 = self.counts.iter().sum();

@@ -2,6 +2,7 @@
 
 mod cadence;
 mod candidates;
+mod inspector;
 
 use crate::config::goal::Goal;
 use crate::config::optimisation::LearningRate;
@@ -22,6 +23,7 @@ use crate::run::recorded::RecordedSettings;
 use bytes::Bytes;
 pub use cadence::Cadence;
 use impala_common::ids::WeightsVersion;
+pub use inspector::Inspector;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -76,6 +78,8 @@ pub struct Trainer {
     pub waits_for_verdicts: bool,
     /// The run at the moment of the policy that is being verified; none at the beginning.
     pub candidate: Option<Box<Checkpoint>>,
+    /// To the reports, if any of them wants to see the network.
+    pub inspector: Option<Inspector>,
 }
 
 /// What a trainer leaves.
@@ -97,6 +101,7 @@ impl Trainer {
         self.outlet.put(self.gate.current(), self.step.parameters());
         let end = self.train_to_the_end(&metrics);
         self.settle();
+        self.look();
         self.lock_progress().end_work();
         (end, Trained { step: self.step, actor_states: self.actor_states, episodes: self.queue.episodes() })
     }
@@ -146,6 +151,9 @@ impl Trainer {
 
         lags.iter().for_each(|lag| metrics.record_lag(*lag));
         episodes.iter().for_each(|episode| metrics.record_episode(episode));
+        if let Some(inspector) = &mut self.inspector {
+            inspector.record(&episodes);
+        }
         let mut progress = self.lock_progress();
         // None where the first update is still under way.
         if let Some(report) = report {
@@ -157,6 +165,9 @@ impl Trainer {
         lags.iter().for_each(|lag| progress.lag.record(*lag));
         progress.record_update(frames, episodes.into_iter());
         drop(progress);
+        if self.inspector.as_ref().is_some_and(Inspector::is_asked) {
+            self.look();
+        }
         self.actor_states.extend(actor_states.into_iter().map(|(actor, state)| (actor.0, state)));
         if self.cadence.takes(version.0, Instant::now()) {
             self.offer_checkpoint();
@@ -174,6 +185,15 @@ impl Trainer {
             let run = Checkpoint::new(settings.clone(), step, progress, ledger.account(), actor_states.clone());
             Checkpoint { episodes: queue.episodes(), ..run }
         });
+    }
+
+    /// Leaves the reports a look at the network, if any of them wants to see it.
+    fn look(&mut self) {
+        let Self { inspector: Some(inspector), step, progress, .. } = self else { return };
+        let progress = progress.lock().expect("no holder of the progress panics");
+        let (frames, lag) = (progress.frames, progress.lag.clone());
+        drop(progress);
+        inspector.look(step, frames, lag);
     }
 
     fn end(&mut self) -> Option<TrainingEnd> {

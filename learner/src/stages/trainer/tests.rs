@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::handover::batch_size::BatchSize;
 use crate::handover::batcher::Batcher;
+use crate::handover::inspection::Inspection;
 use crate::handover::ledger::Account;
 use crate::handover::verification::{Candidate, Verdict};
 use crate::handover::weights::WeightsSlot;
@@ -50,6 +51,7 @@ fn bench(toml: &str) -> Bench {
         checkpoints,
         waits_for_verdicts: config.task.deterministic,
         candidate: None,
+        inspector: None,
     };
     Bench { trainer, jobs, metrics: TrainerMetrics::new() }
 }
@@ -159,4 +161,34 @@ fn a_stop_ends_the_wait_for_a_verdict() {
     bench.trainer.verification.stop();
     assert_eq!(bench.update(1.0), Some(TrainingEnd::Stopped));
     assert_eq!(bench.trainer.lock_progress().tries.count, 0, "a process that goes on makes the try");
+}
+
+#[test]
+fn a_look_at_the_network_is_left_after_the_update_that_follows_the_question() {
+    let mut bench = bench("");
+    let layout = bench.trainer.settings.network().layout();
+    let inspection = Inspection::default();
+    bench.trainer.inspector = Some(Inspector::new(inspection.clone(), layout.clone()));
+    bench.update(0.25);
+    assert_eq!(inspection.take(), None);
+    inspection.ask();
+    bench.update(0.75);
+    let look = inspection.take().unwrap();
+    assert_eq!(look.frames, 200);
+    // The episodes of both updates.
+    let returns = look.returns.unwrap();
+    assert_eq!(returns.buckets.iter().map(|bucket| bucket.count).collect::<Vec<_>>(), [FRAMES, FRAMES]);
+    let step = &mut bench.trainer.step;
+    for (blocks, numbers) in [(look.parameters, step.parameters().to_vec()), (look.gradient, step.gradient().to_vec())]
+    {
+        assert_eq!(blocks.len(), layout.len());
+        for ((name, histogram), block) in blocks.iter().zip(&layout) {
+            let numbers = &numbers[block.range.clone()];
+            assert_eq!(*name, block.name);
+            assert_eq!(histogram.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), numbers.len() as u64);
+            assert_eq!(histogram.sum, numbers.iter().map(|number| f64::from(*number)).sum::<f64>());
+        }
+    }
+    bench.update(0.5);
+    assert_eq!(inspection.take(), None, "one look for a question");
 }
