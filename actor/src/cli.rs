@@ -133,7 +133,7 @@ async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<Ac
         metrics::describe();
         let standing = config.standing.clone();
         let readiness = Arc::new(move || standing.borrow().readiness());
-        let probes = probes::serve(address, handle, readiness)?;
+        let probes = probes::serve(address, handle, readiness, probes::no_pages())?;
         tracing::info!("metrics at http://{}/metrics", probes.address());
         Some(probes)
     } else {

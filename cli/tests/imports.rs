@@ -12,12 +12,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("policy", &["env"]),
     ("render", &["env", "policy"]),
+    ("web", &["env", "render"]),
     ("store", &[]),
     ("common", &["env", "policy"]),
     ("actor", &["env", "policy", "common"]),
-    ("learner", &["env", "policy", "store", "common"]),
-    ("cli", &["env", "policy", "render", "store", "common", "actor", "learner"]),
-    ("benches", &["env", "policy", "render", "store", "common", "actor", "learner"]),
+    ("learner", &["env", "policy", "render", "web", "store", "common"]),
+    ("cli", &["env", "policy", "render", "web", "store", "common", "actor", "learner"]),
+    ("benches", &["env", "policy", "render", "web", "store", "common", "actor", "learner"]),
     ("harness", &["env", "policy", "store", "common", "actor", "learner"]),
 ];
 

@@ -68,7 +68,8 @@ fn flags_choose_size_seed_pace_and_environment() {
     assert_eq!(u16::from_le_bytes([first[6], first[7]]), 320);
     assert!(told.contains("cartpole-v1: ") && told.ends_with("episode over\n"), "{told}");
     assert_eq!(bytes(&["--size", "320"]).0, first);
-    for other in [["--seed", "2"], ["--frames-per-second", "10"], ["--theme", "dark"], ["--environment", "cartpole-v0"]] {
+    for other in [["--seed", "2"], ["--frames-per-second", "10"], ["--theme", "dark"], ["--environment", "cartpole-v0"]]
+    {
         assert_ne!(bytes(&[&["--size", "320"], &other[..]].concat()).0, first, "{other:?}");
     }
     assert_ne!(bytes(&["--size", "320", "--sampled"]).0, first);

@@ -23,6 +23,7 @@ pub use crate::service::server::{Keepalive, ServerTask, incoming, serve};
 use anyhow::Context;
 pub use completed::Completed;
 use impala_policy::network::NetworkSpec;
+use impala_web::Feed;
 pub use pipeline::follow_plan;
 use running::Running;
 use std::net::SocketAddr;
@@ -50,6 +51,8 @@ pub struct Learner {
     standing: Arc<Standing>,
     keepalive: Keepalive,
     writes_first: bool,
+    /// Who looks at the run in a browser, if anybody may.
+    feed: Option<Feed>,
 }
 
 /// What a run leaves.
@@ -91,8 +94,8 @@ impl Learner {
             .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
         let address = listener.local_addr()?;
         let (standing, keepalive) = (Arc::default(), Keepalive::default());
-        let (parameters, writes_first) = (None, false);
-        Ok(Self { config, checkpoint, parameters, listener, address, device, standing, keepalive, writes_first })
+        let (parameters, writes_first, feed) = (None, false, None);
+        Ok(Self { config, checkpoint, parameters, listener, address, device, standing, keepalive, writes_first, feed })
     }
 
     /// Where actors reach it.
@@ -126,6 +129,12 @@ impl Learner {
     #[must_use]
     pub fn with_parameters(self, parameters: Vec<f32>) -> Self {
         Self { parameters: Some(parameters), ..self }
+    }
+
+    /// Tells the run to whoever looks at it in a browser.
+    #[must_use]
+    pub fn with_feed(self, feed: Option<Feed>) -> Self {
+        Self { feed, ..self }
     }
 
     /// Where it computes.

@@ -4,6 +4,7 @@
 pub mod checkpointer;
 pub mod evaluator;
 pub mod publisher;
+pub mod show;
 pub mod side_evaluator;
 pub mod stage;
 pub mod trainer;

@@ -111,8 +111,9 @@ fn shortened(share: f32) -> f32 {
     (share * 1e4).round() / 1e4
 }
 
-/// The colours as custom properties.
-fn colours(theme: Option<Theme>) -> String {
+/// The colours as custom properties of a page's root, for its style: `--paint-body`, `--role-text` and so on; without a theme those of
+/// both, of which the browser chooses.
+pub fn colours(theme: Option<Theme>) -> String {
     match theme {
         Some(theme) => format!(":root {{ color-scheme: {theme};{} }}\n", properties(theme)),
         None => format!(

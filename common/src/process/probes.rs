@@ -95,12 +95,17 @@ impl Drop for Probes {
 }
 
 /// Serves `GET /metrics`, `GET /livez` (200 as long as the process answers at all) and `GET /readyz` (200 or 503, as
-/// `readiness` says). All of it is done by a thread of its own, within bounds: whoever asks too often, or too slowly, waits and keeps
+/// `readiness` says), and beside them `pages`, which have other paths. All of it is done by a thread of its own, within bounds: whoever asks too often, or too slowly, waits and keeps
 /// nobody from what the process is there for.
 ///
 /// # Errors
 /// The address cannot be bound, or the system gives no thread.
-pub fn serve(address: SocketAddr, handle: PrometheusHandle, readiness: Readiness) -> Result<Probes, ProbesError> {
+pub fn serve(
+    address: SocketAddr,
+    handle: PrometheusHandle,
+    readiness: Readiness,
+    pages: Router,
+) -> Result<Probes, ProbesError> {
     let listen_error = |source| ProbesError::Listen { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(listen_error)?;
     listener.set_nonblocking(true).map_err(listen_error)?;
@@ -113,12 +118,17 @@ pub fn serve(address: SocketAddr, handle: PrometheusHandle, readiness: Readiness
         tokio::select! {
             () = stopped.cancelled() => {}
             () = upkeep(handle.clone()) => {}
-            () = answer(Acceptor::new(listener, "requests for metrics"), router(handle.clone(), readiness)) => {}
+            () = answer(Acceptor::new(listener, "requests for metrics"), router(handle.clone(), readiness).merge(pages)) => {}
         }
     };
     let thread = std::thread::Builder::new().name("metrics".into());
     let thread = thread.spawn(move || runtime.block_on(serving)).map_err(listen_error)?;
     Ok(Probes { address: bound, stop, thread: Some(thread) })
+}
+
+/// Nothing beside metrics and probes.
+pub fn no_pages() -> Router {
+    Router::new()
 }
 
 fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {

@@ -50,7 +50,7 @@ impl Running {
         }
         self.endpoint.announce_stop(results.end.to_string()).await;
         if let Err(panic) = self.close(results.deadline).await {
-            results.end = failed("publisher", &panic);
+            results.end = failed("show or the publisher", &panic);
         }
         self.reporting.report(&self.endpoint);
         self.reporting.clear();
@@ -101,6 +101,7 @@ impl Running {
     /// Everything but the server, the publisher and the metrics comes to its end.
     async fn serve_on(mut self, results: Results) -> Finished {
         if let Some(policy) = &results.policy {
+            self.handover.shown.settle(policy.clone());
             self.publish_final(policy).await;
         }
         self.reporting.report(&self.endpoint);
@@ -122,8 +123,10 @@ impl Running {
         let _ = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.version == last)).await;
     }
 
-    /// Ends publisher and server.
+    /// Ends show, publisher and server.
     pub(super) async fn close(&mut self, deadline: Instant) -> Result<(), String> {
+        self.handover.shown.stop();
+        self.pipeline.show.ended().await?;
         self.pipeline.outlet.close();
         let published = self.pipeline.publisher.ended().await.map(drop);
         self.endpoint.close(deadline).await;

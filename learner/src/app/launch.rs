@@ -20,6 +20,7 @@ use impala_common::process::probes::{self, Probes};
 use impala_common::process::{errors, logs, signals, threads};
 use impala_env::Registry;
 pub use impala_store::Possession;
+use impala_web::{Feed, live};
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
@@ -138,11 +139,14 @@ impl Plan {
         let learner = initial.into_iter().fold(learner, |learner, policy| learner.with_parameters(policy.parameters));
         let learner = if writes_first { learner.with_first_checkpoint() } else { learner };
         let (learner, choice) = tokio::task::spawn_blocking(move || settle(learner)).await??;
-        let probes = serve_metrics(&learner)?;
+        let feed = learner.config().serving.is_web().then(Feed::new);
+        let probes = serve_metrics(&learner, feed.as_ref())?;
+        let learner = learner.with_feed(feed);
         let mut run_dir = RunDir::take(learner.config(), beginning.run_dir.as_deref())?;
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
         logs::init(learner.config().output.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{}/metrics", probes.address());
+        let page = learner.config().serving.is_web().then(|| format!("live view at http://{}/", probes.address()));
         let store = beginning.store.take().unwrap_or_else(|| default_store(run_dir.path()));
         let (store, possession) = match store.is_directory(run_dir.path()) {
             // It has been taken.
@@ -167,7 +171,7 @@ impl Plan {
         for warning in run_dir.warnings().iter().cloned().chain(doubts).chain(skipped) {
             tracing::warn!("{warning}");
         }
-        for note in note.into_iter().chain(choice) {
+        for note in note.into_iter().chain(choice).chain(page) {
             tracing::info!("{note}");
             if display.prints_notes {
                 console::note(&note);
@@ -230,10 +234,11 @@ fn runtime(serving: &Serving) -> anyhow::Result<Runtime> {
 }
 
 /// Installs the recorder and serves it, with probes.
-fn serve_metrics(learner: &Learner) -> anyhow::Result<Probes> {
+fn serve_metrics(learner: &Learner, feed: Option<&Feed>) -> anyhow::Result<Probes> {
     let recorder = probes::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
     let standing = learner.standing().clone();
     let readiness = Arc::new(move || standing.readiness());
-    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness)?)
+    let pages = feed.map_or_else(probes::no_pages, |feed| live::router(feed.clone()));
+    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness, pages)?)
 }

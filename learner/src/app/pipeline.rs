@@ -22,11 +22,13 @@ use crate::run::recorded::RecordedSettings;
 use crate::stages::checkpointer::CheckpointWriter;
 use crate::stages::evaluator::Evaluator;
 use crate::stages::publisher::Publisher;
+use crate::stages::show::Show;
 use crate::stages::side_evaluator::SideEvaluator;
 use crate::stages::stage::{self, Stage};
 use crate::stages::trainer::{Cadence, Inspector, Trained, Trainer, TrainingEnd};
 use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
+use impala_web::Feed;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -42,6 +44,8 @@ pub(super) struct Handover {
     pub(super) verification: Verification,
     /// Between trainer and side evaluator.
     pub(super) evaluated: PolicyRequest,
+    /// Between trainer and show.
+    pub(super) shown: PolicyRequest,
     /// Between trainer and reports.
     pub(super) inspection: Inspection,
     /// Updates done by earlier processes of the run.
@@ -62,6 +66,7 @@ impl Handover {
             gate,
             verification: Verification::new(progress.clone(), config.goal.verify_every),
             evaluated: PolicyRequest::default(),
+            shown: PolicyRequest::default(),
             progress,
             wanted: Arc::default(),
             inspection: Inspection::default(),
@@ -99,6 +104,8 @@ pub(super) struct Pipeline {
     pub(super) evaluator: Stage<()>,
     /// Idle where nothing is evaluated beside the training.
     pub(super) side_evaluator: Stage<()>,
+    /// Idle where nobody may look.
+    pub(super) show: Stage<()>,
     pub(super) outlet: WeightsOutlet,
     settings: RecordedSettings,
     /// Dropped when the last one is handed over.
@@ -112,9 +119,11 @@ impl Pipeline {
         handover: &Handover,
         training: Training,
         checkpointer: CheckpointWriter,
+        feed: Option<Feed>,
     ) -> anyhow::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, wanted, verification, evaluated, inspection, updates_before, .. } =
+        let Handover { ledger, gate, progress, wanted, verification, evaluated, shown, inspection, .. } =
             handover.clone();
+        let updates_before = handover.updates_before;
         let Training { step, actor_states, episodes, checkpoints } = training;
         let settings = RecordedSettings::of(config);
         let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
@@ -132,6 +141,7 @@ impl Pipeline {
             goal: config.solved_return(),
         };
         let side_evaluator = side_evaluator(config, &evaluated, &progress)?;
+        let show = feed.map_or_else(|| Ok(Stage::none()), |feed| show(config, &shown, feed))?;
         let trainer = Trainer {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
@@ -147,7 +157,7 @@ impl Pipeline {
             actor_states,
             checkpoints: checkpoints.clone(),
             verification,
-            requests: vec![evaluated],
+            requests: vec![evaluated, shown],
             waits_for_verdicts: config.task.deterministic,
             candidate: None,
             inspector: config.output.tensorboard.then(|| Inspector::new(inspection, config.network().layout())),
@@ -157,6 +167,7 @@ impl Pipeline {
             checkpointer: stage::spawn("checkpointer", move || checkpointer.run(&runtime))?,
             evaluator: stage::spawn("evaluator", move || evaluator.run())?,
             side_evaluator,
+            show,
             trainer: stage::spawn("trainer", move || trainer.run())?,
             publisher,
             outlet,
@@ -261,6 +272,13 @@ fn side_evaluator(
         interval: interval.duration(),
     };
     stage::spawn("side evaluator", move || evaluator.run())
+}
+
+/// Plays the newest policy for whoever looks.
+fn show(config: &Config, policies: &PolicyRequest, feed: Feed) -> anyhow::Result<Stage<()>> {
+    let (environment, network) = (config.environment().clone(), config.network());
+    let show = Show { policies: policies.clone(), feed, environment, network, seed: config.task.seed };
+    stage::spawn("show", move || show.run())
 }
 
 /// Where the trainer leaves its weights, and the thread that publishes those of a large network.

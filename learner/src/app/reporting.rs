@@ -5,15 +5,23 @@ use super::pipeline::{Handover, follow_plan};
 use crate::config::Config;
 use crate::handover::metrics;
 use crate::handover::progress::Progress;
+use crate::handover::tally::Doings;
 use crate::report::doctor::{BatchGrowth, Circumstances};
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
 use crate::report::sinks::tensorboard::Preface;
+use crate::report::sinks::web::WebSink;
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
+use impala_common::ids::ActorIndex;
 use impala_policy::evaluate::Mode;
-use std::time::Duration;
+use impala_web::Feed;
+use impala_web::snapshot::Actor;
+use std::time::{Duration, Instant};
+
+/// Time between two looks at the fleet.
+const FLEET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reports of one run.
 #[derive(Debug)]
@@ -25,6 +33,9 @@ pub(super) struct Reporting {
     is_lockstep: bool,
     growth: Option<BatchGrowth>,
     action_count: usize,
+    /// Who looks at the run in a browser, if anybody may, and when the fleet was last gathered for them.
+    feed: Option<Feed>,
+    fleet_told: Option<Instant>,
     /// Noted when the run ends, before everybody leaves.
     at_the_end: Option<Circumstances>,
 }
@@ -52,12 +63,31 @@ impl Reporting {
             is_lockstep: config.task.deterministic,
             growth: batch_growth(config),
             action_count: config.network().action_count,
+            feed: None,
+            fleet_told: None,
             at_the_end: None,
+        }
+    }
+
+    /// Tells the run to whoever looks at it in a browser, too.
+    #[must_use]
+    pub(super) fn with_web(self, web: Option<WebSink>) -> Self {
+        let feed = web.as_ref().map(|web| web.feed.clone());
+        Self { reporter: self.reporter.with_web(web), feed, ..self }
+    }
+
+    /// Gathers the fleet where somebody looks at it.
+    fn tell_fleet(&mut self, endpoint: &Endpoint) {
+        let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_watched()) else { return };
+        if self.fleet_told.is_none_or(|told| told.elapsed() >= FLEET_INTERVAL) {
+            self.fleet_told = Some(Instant::now());
+            feed.tell_fleet(endpoint.shared.registry.fleet().into_iter().map(actor).collect());
         }
     }
 
     /// Tells everybody how the run stands.
     pub(super) fn report(&mut self, endpoint: &Endpoint) {
+        self.tell_fleet(endpoint);
         let progress = self.handover.lock_progress().clone();
         let circumstances = match &self.at_the_end {
             Some(at_the_end) => at_the_end.clone(),
@@ -127,6 +157,20 @@ impl Reporting {
             held: endpoint.shared.registry.held(),
             growth: self.growth,
         }
+    }
+}
+
+/// One actor as the page shows it.
+fn actor((index, name, doings): (ActorIndex, String, Option<Doings>)) -> Actor {
+    Actor {
+        index: index.0,
+        name,
+        version: doings.map(|doings| doings.version.0),
+        frames_per_second: doings.and_then(|doings| doings.frames_per_second),
+        lag: doings.map(|doings| doings.policy_lag_mean),
+        blocked: doings.and_then(|doings| doings.blocked),
+        refused: doings.map(|doings| doings.refused),
+        seconds_since: doings.map(|doings| doings.since.as_secs_f64()),
     }
 }
 

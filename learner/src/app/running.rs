@@ -6,6 +6,7 @@ use super::initial_state::Origin;
 use super::pipeline::{Handover, Pipeline, Training};
 use super::reporting::Reporting;
 use crate::config::Config;
+use crate::report::sinks::web::{self, WebSink};
 use crate::report::summary::RunEnd;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::CheckpointStore;
@@ -45,8 +46,9 @@ impl Running {
         store: CheckpointStore,
         shows_progress: bool,
     ) -> anyhow::Result<Self> {
-        let Learner { config, checkpoint, parameters, listener, device, standing, keepalive, writes_first, .. } =
-            learner;
+        let Learner {
+            config, checkpoint, parameters, listener, device, standing, keepalive, writes_first, feed, ..
+        } = learner;
         let kept_max = config.checkpoints.checkpoints_kept;
         let (checkpoints, mut checkpointer) = checkpointer::channel(store.clone(), kept_max, checkpoint.as_ref());
         let resumes = checkpoint.is_some();
@@ -64,8 +66,14 @@ impl Running {
         }
         let handover = Handover::new(&config, progress, account);
         let reporting = Reporting::new(&config, &handover, &run_dir, resumes, shows_progress);
+        let web = feed.clone().map(|feed| {
+            feed.introduce(&web::about(&config, &run_dir, &device));
+            let (standing, actors_needed) = (standing.clone(), config.actors_needed());
+            WebSink { feed, standing, actors_needed, checkpoints: checkpoints.report() }
+        });
+        let reporting = reporting.with_web(web);
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
-        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer)?;
+        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed)?;
         let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
         Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store })
     }
@@ -80,7 +88,7 @@ impl Running {
         let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
-            let Pipeline { trainer, publisher, checkpointer, evaluator, side_evaluator, .. } = pipeline;
+            let Pipeline { trainer, publisher, checkpointer, evaluator, side_evaluator, show, .. } = pipeline;
             tokio::select! {
                 trained = trainer.ended() => return trainer_ended(trained),
                 Err(panic) = publisher.ended(), if publisher.is_running() => break failed("publisher", &panic),
@@ -89,6 +97,7 @@ impl Running {
                 Err(panic) = side_evaluator.ended(), if side_evaluator.is_running() => {
                     break failed("side evaluator", &panic);
                 }
+                Err(panic) = show.ended(), if show.is_running() => break failed("show", &panic),
                 // A trainer without batches hears of no verdict.
                 () = handover.verification.decided() => {
                     if handover.lock_progress().is_solved_to_the_end(config.goal.frames_after_solved) {

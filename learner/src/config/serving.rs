@@ -22,6 +22,9 @@ section! {
         metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 0)), "127.0.0.1:0", "IMPALA_METRICS_LISTEN",
             "Address of the Prometheus endpoint GET /metrics; port 0 takes a free one, which the log names.";
         #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        web: bool, "true where metrics-listen is a loopback address", "IMPALA_WEB",
+            "Serve the live view of the run in a browser, GET / at --metrics-listen. Whoever reaches that address can read it.";
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
         keep_serving: bool = false, "false", "IMPALA_KEEP_SERVING",
             "A learner whose training is over goes on serving its final model until a signal, and tells actors to wait instead of ending.";
         network_threads: usize = 0, "0 (one for every 8 cores)", "IMPALA_NETWORK_THREADS",
@@ -31,6 +34,11 @@ section! {
 }
 
 impl Serving {
+    /// Whether the live view is served.
+    pub fn is_web(&self) -> bool {
+        self.web.unwrap_or(self.metrics_listen.ip().is_loopback())
+    }
+
     /// The threads that read from and write to actors.
     pub fn network_threads(&self) -> usize {
         match self.network_threads {

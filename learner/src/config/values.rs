@@ -150,6 +150,12 @@ impl Omissible for Seconds {
     }
 }
 
+impl Omissible for bool {
+    fn is_none(&self) -> bool {
+        false
+    }
+}
+
 impl Omissible for usize {
     fn is_none(&self) -> bool {
         false

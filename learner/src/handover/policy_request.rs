@@ -19,8 +19,15 @@ struct Shared {
     /// Read by the trainer after every update.
     is_asked: AtomicBool,
     is_stopped: AtomicBool,
-    answer: Mutex<Option<VersionedPolicy>>,
+    given: Mutex<Given>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    answer: Option<VersionedPolicy>,
+    /// What a training that is over left, for whoever asks later.
+    last: Option<VersionedPolicy>,
 }
 
 impl PolicyRequest {
@@ -31,26 +38,33 @@ impl PolicyRequest {
 
     /// The trainer's: gives its policy.
     pub fn answer(&self, policy: VersionedPolicy) {
-        let mut answer = self.lock();
+        let mut given = self.lock();
         self.shared.is_asked.store(false, Ordering::Relaxed);
-        *answer = Some(policy);
-        drop(answer);
+        given.answer = Some(policy);
+        drop(given);
+        self.shared.changed.notify_all();
+    }
+
+    /// Training is over: from now on everybody is given this policy.
+    pub fn settle(&self, policy: VersionedPolicy) {
+        self.lock().last = Some(policy);
         self.shared.changed.notify_all();
     }
 
     /// Asks for a policy and waits for it; nothing after the stop.
     pub fn ask(&self) -> Option<VersionedPolicy> {
         self.shared.is_asked.store(true, Ordering::Relaxed);
-        let is_open = |answer: &mut Option<_>| answer.is_none() && !self.is_stopped();
-        let answer = self.shared.changed.wait_while(self.lock(), is_open);
-        answer.expect("no holder of the answer panics").take().filter(|_| !self.is_stopped())
+        let is_open = |given: &mut Given| given.answer.is_none() && given.last.is_none() && !self.is_stopped();
+        let given = self.shared.changed.wait_while(self.lock(), is_open);
+        let mut given = given.expect("no holder of what is given panics");
+        given.answer.take().or_else(|| given.last.clone()).filter(|_| !self.is_stopped())
     }
 
     /// Waits; tells whether there was no stop meanwhile.
     pub fn rest(&self, time: Duration) -> bool {
-        let is_open = |_: &mut Option<_>| !self.is_stopped();
+        let is_open = |_: &mut Given| !self.is_stopped();
         let rested = self.shared.changed.wait_timeout_while(self.lock(), time, is_open);
-        drop(rested.expect("no holder of the answer panics"));
+        drop(rested.expect("no holder of what is given panics"));
         !self.is_stopped()
     }
 
@@ -61,15 +75,15 @@ impl PolicyRequest {
 
     /// Gives up what is under way.
     pub fn stop(&self) {
-        let answer = self.lock();
+        let given = self.lock();
         self.shared.is_stopped.store(true, Ordering::Release);
         self.shared.is_asked.store(false, Ordering::Relaxed);
-        drop(answer);
+        drop(given);
         self.shared.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<VersionedPolicy>> {
-        self.shared.answer.lock().expect("no holder of the answer panics")
+    fn lock(&self) -> MutexGuard<'_, Given> {
+        self.shared.given.lock().expect("no holder of what is given panics")
     }
 }
 
@@ -89,7 +103,10 @@ mod tests {
         }
         let policy = VersionedPolicy { version: WeightsVersion(3), frames: 240, parameters: [0.5].into() };
         request.answer(policy.clone());
-        assert_eq!((asking.join().unwrap(), request.is_asked()), (Some(policy), false));
+        assert_eq!((asking.join().unwrap(), request.is_asked()), (Some(policy.clone()), false));
+        // After the training there is one for everybody.
+        request.settle(policy.clone());
+        assert_eq!([request.ask(), request.ask()], [Some(policy.clone()), Some(policy)]);
     }
 
     #[test]

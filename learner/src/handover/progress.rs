@@ -69,6 +69,15 @@ impl LagHistogram {
         0
     }
 
+    /// Trajectories by lag from 0 on, in at most so many places; the last one has all that are older.
+    pub fn in_places(&self, places: usize) -> Vec<u64> {
+        let mut counts: Vec<u64> = self.counts.iter().copied().take(places).collect();
+        if let Some(last) = counts.last_mut() {
+            *last += self.counts.iter().skip(places).sum::<u64>();
+        }
+        counts
+    }
+
     /// The largest lag seen.
     pub fn max(&self) -> u64 {
         self.counts.len().saturating_sub(1) as u64
@@ -282,6 +291,10 @@ mod tests {
         assert_eq!((lag.mean(), lag.quantile(0.5), lag.max()), (0.0, 0, 0));
         [0, 1, 1, 2, 6].into_iter().for_each(|l| lag.record(l));
         assert_eq!((lag.mean(), lag.quantile(0.5), lag.quantile(0.99), lag.max()), (2.0, 1, 6, 6));
+        assert_eq!(
+            [2, 3, 9].map(|places| lag.in_places(places)),
+            [vec![1, 4], vec![1, 2, 2], vec![1, 2, 1, 0, 0, 0, 1]]
+        );
         lag.record(u64::MAX);
         assert_eq!(lag.max(), 1024);
     }

@@ -29,9 +29,23 @@ impl ProcessorTime {
     }
 }
 
+/// Memory of this process that is in use (its resident set), bytes, as far as the system tells.
+pub fn own_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_knows_its_memory() {
+        let bytes = own_memory().unwrap();
+        assert!((1 << 20..1 << 40).contains(&bytes), "{bytes}");
+    }
 
     #[test]
     fn the_share_is_that_of_all_processors_between_two_looks() {

@@ -1,4 +1,4 @@
-//! Makes the reports and hands them to every sink: metrics, the display, `metrics.csv`, event files for TensorBoard.
+//! Makes the reports and hands them to every sink: metrics, the display, `metrics.csv`, event files for TensorBoard, the live view.
 
 use super::doctor::{Circumstances, Diagnosis, Limit, diagnose};
 use super::row::Row;
@@ -7,6 +7,7 @@ use super::sinks::console::Console;
 use super::sinks::csv::MetricsCsv;
 use super::sinks::prometheus;
 use super::sinks::tensorboard::{Preface, TensorBoard};
+use super::sinks::web::WebSink;
 use super::spacing::Spacing;
 use super::summary::Summary;
 use super::{Rates, View};
@@ -28,6 +29,7 @@ pub(crate) struct Reporter {
     rows: Spacing,
     csv: Option<MetricsCsv>,
     tensorboard: Option<TensorBoard>,
+    web: Option<WebSink>,
     console: Option<Console>,
     /// Whether training is over: then nothing limits it any more.
     is_over: bool,
@@ -62,6 +64,7 @@ impl Reporter {
             rows: Spacing::new(ROWS_SHARE),
             csv,
             tensorboard: None,
+            web: None,
             console: shows_progress.then(Console::new),
             is_over: false,
             warned: None,
@@ -81,6 +84,12 @@ impl Reporter {
             |error| tracing::warn!(%error, "cannot write an event file for TensorBoard; the training goes on"),
         );
         Self { tensorboard: tensorboard.ok(), ..self }
+    }
+
+    /// Tells the run to whoever looks at it in a browser, too.
+    #[must_use]
+    pub(crate) fn with_web(self, web: Option<WebSink>) -> Self {
+        Self { web, ..self }
     }
 
     /// The display ends and nothing more is written; metrics go on. Tells whether there was a display.
@@ -141,6 +150,9 @@ impl Reporter {
             time_left,
         };
         prometheus::report(&view, gate);
+        if let Some(web) = &self.web {
+            web.tell(&view);
+        }
         if let Some(console) = &mut self.console {
             console.show(&view);
         }

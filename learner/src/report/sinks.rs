@@ -8,3 +8,4 @@ pub mod csv;
 pub mod curve;
 pub mod prometheus;
 pub mod tensorboard;
+pub(crate) mod web;

@@ -1,0 +1,93 @@
+// Curves: uPlot with the page's colours. It knows arrays of numbers, not runs.
+
+"use strict";
+
+/** Colours of the page as they are now. */
+function pageColour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || "gray";
+}
+
+/** 12345678 as "12.3 M": short enough for an axis. */
+function shortNumber(x) {
+  const size = Math.abs(x);
+  for (const [unit, scale] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+    if (size >= scale) return `${+(x / scale).toPrecision(3)} ${unit}`;
+  }
+  return String(+x.toPrecision(3));
+}
+
+/**
+ * A chart in an element that has its height from the style sheet. `series` are names of colours (custom properties); a goal is a number
+ * that is drawn as a level line.
+ */
+function lineChart(element, series, { goal = null, fromZero = false } = {}) {
+  let plot = null;
+  let data = [[0], ...series.map(() => [null])];
+
+  function options() {
+    const muted = pageColour("--role-muted");
+    const axis = {
+      stroke: muted,
+      grid: { stroke: pageColour("--role-rule"), width: 1 },
+      ticks: { show: false },
+      font: "12px system-ui, sans-serif",
+      values: (_, splits) => splits.map(shortNumber),
+    };
+    const { width, height } = element.getBoundingClientRect();
+    return {
+      width: Math.max(60, Math.floor(width)),
+      height: Math.max(60, Math.floor(height)),
+      legend: { show: false },
+      cursor: { drag: { x: false, y: false }, points: { size: 7 } },
+      scales: { x: { time: false }, y: { range: (_, low, high) => reach(low, high) } },
+      axes: [{ ...axis, size: 26 }, { ...axis, size: 50 }],
+      series: [{}, ...series.map((colour) => ({
+        stroke: pageColour(colour),
+        width: 2,
+        spanGaps: true,
+        points: { show: false },
+      }))],
+      hooks: { draw: goal === null ? [] : [drawGoal] },
+    };
+  }
+
+  /** A little more than the numbers, and the goal. */
+  function reach(low, high) {
+    if (low === null || high === null) [low, high] = [0, 1];
+    if (goal !== null) [low, high] = [Math.min(low, goal), Math.max(high, goal)];
+    if (fromZero) low = Math.min(0, low);
+    const margin = 0.06 * (high - low || Math.abs(high) || 1);
+    return [fromZero && low === 0 ? 0 : low - margin, high + margin];
+  }
+
+  function drawGoal({ ctx, bbox, valToPos }) {
+    const y = valToPos(goal, "y", true);
+    ctx.save();
+    ctx.strokeStyle = pageColour("--paint-limb");
+    ctx.lineWidth = 1.5 * devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.restore();
+  }
+
+  function make() {
+    plot?.destroy();
+    plot = new uPlot(options(), data, element);
+  }
+
+  make();
+  new ResizeObserver(() => {
+    const { width, height } = element.getBoundingClientRect();
+    if (width > 0) plot.setSize({ width: Math.floor(width), height: Math.floor(height) });
+  }).observe(element);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", make);
+  return {
+    /** Arrays of the same length, the horizontal one first. */
+    set(curves) {
+      data = curves;
+      plot.setData(data);
+    },
+  };
+}
