@@ -1,6 +1,7 @@
 //! `impala render`: one episode of a trained policy as an animation, as a page, or here in the terminal.
 
 use anyhow::{Context, bail};
+use clap::ArgGroup;
 use impala_common::process::signals;
 use impala_env::spec::EnvironmentName;
 use impala_env::{Registry, STEPS_PER_SECOND_MAX};
@@ -24,17 +25,18 @@ const TERMINAL_SIZE: (u16, u16) = (80, 24);
 
 /// Whose episode, which, and what becomes of it.
 #[derive(Clone, Debug, clap::Args)]
+#[command(group(ArgGroup::new("what becomes of it").required(true).args(["out", "terminal"])))]
 pub(crate) struct RenderArgs {
     /// The policy: a run's directory (its model; with `#best` or `#last` that checkpoint), a checkpoint or model file, the URL of
     /// checkpoints (s3://..), or a learner at work (http://HOST:PORT)
     policy: String,
 
     /// What to write: an animation (.gif or .png), or a page that plays the episode (.html)
-    #[arg(long, value_name = "FILE", required_unless_present = "terminal")]
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
     /// Play it in this terminal instead
-    #[arg(long, conflicts_with = "out")]
+    #[arg(long)]
     terminal: bool,
 
     /// Decides every draw: the episode is the first of an evaluation with this seed

@@ -99,7 +99,9 @@ fn what_cannot_be_rendered_is_told_with_value_and_fix() {
     let error = refusal(&pole, &["--out", "/proc/e.gif"]);
     assert!(error.contains("cannot write /proc/e.gif"), "{error}");
     // The command line itself.
-    assert_eq!(render(&pole, &[]).status.code(), Some(2), "neither --out nor --terminal");
+    let neither = render(&pole, &[]);
+    assert_eq!(neither.status.code(), Some(2));
+    assert!(String::from_utf8(neither.stderr).unwrap().contains("--out <FILE>|--terminal"));
     assert_eq!(render(&pole, &["--terminal", "--out", gif]).status.code(), Some(2));
     for bad in [["--frames-per-second", "51"], ["--size", "100"], ["--steps-max", "0"], ["--theme", "sepia"]] {
         let output = render(&pole, &[&["--out", gif], &bad[..]].concat());

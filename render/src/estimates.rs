@@ -40,3 +40,42 @@ fn widened([least, largest]: [f32; 2]) -> [f32; 2] {
     let more = missing.max(0.0) / 2.0;
     [(least - more).max(f32::MIN), (largest + more).min(f32::MAX)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::pole;
+
+    /// The curve of an episode with these estimates, and none at its end.
+    fn of(values: [f32; 3]) -> Estimates {
+        let mut recording = pole(3);
+        for (moment, value) in recording.moments.iter_mut().zip(values) {
+            moment.view.as_mut().unwrap().value = value;
+        }
+        let estimates = Estimates::of(&recording);
+        assert_eq!((estimates.shares.len(), estimates.shares[3]), (4, None));
+        estimates
+    }
+
+    #[test]
+    fn estimates_lie_between_the_least_and_the_largest() {
+        let estimates = of([0.0, 10.0, 5.0]);
+        assert_eq!(estimates.scale, Some([0.0, 10.0]));
+        assert_eq!(estimates.shares[..3], [Some(0.0), Some(1.0), Some(0.5)]);
+    }
+
+    #[test]
+    fn what_hardly_wavers_looks_steady() {
+        assert_eq!(of([10.0; 3]).scale, Some([9.0, 11.0]));
+        let shares = of([9.95, 10.0, 9.97]).shares;
+        assert!(shares[..3].iter().all(|share| (share.unwrap() - 0.5).abs() < 0.02), "{shares:?}");
+        assert_eq!(of([0.0; 3]).shares[..3], [Some(0.5); 3]);
+    }
+
+    #[test]
+    fn numbers_of_any_size_and_none_have_a_place_or_none() {
+        assert_eq!(of([f32::MIN, f32::MAX, f32::NAN]).shares[..3], [Some(0.0), Some(1.0), None]);
+        assert_eq!(of([f32::MAX; 3]).shares[..3].iter().flatten().filter(|share| share.is_finite()).count(), 3);
+        assert_eq!(of([f32::INFINITY; 3]), Estimates { shares: vec![None; 4], scale: None });
+    }
+}

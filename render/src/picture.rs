@@ -4,7 +4,7 @@
 mod curve;
 mod layout;
 
-use crate::raster::{Align, Area, Canvas};
+use crate::raster::{self, Align, Area, Canvas};
 use crate::record::{Moment, Recording, View};
 use crate::theme::{Role, Theme};
 use crate::words;
@@ -113,27 +113,30 @@ impl<'a> Pictures<'a> {
             canvas.text(text, place, 15.0 * unit, Align::Left, self.theme.role(Role::Text));
             return;
         };
-        for (place, bar) in bars(view).into_iter().enumerate() {
-            let (count, gap) = (view.probabilities.len().min(ACTIONS_SHOWN_MAX), 10.0 * unit);
-            let shown = if view.probabilities.len() > ACTIONS_SHOWN_MAX { 1 } else { count };
-            let width = (area.width + gap) / shown as f32 - gap;
+        let (bars, gap) = (bars(view), 10.0 * unit);
+        let width = (area.width + gap) / bars.len() as f32 - gap;
+        for (place, bar) in bars.into_iter().enumerate() {
             let x = area.x + place as f32 * (width + gap);
-            let (text, fill) = match bar.is_chosen {
-                true => (Role::Text, Role::Accent),
-                false => (Role::Muted, Role::Muted),
-            };
-            let name = &self.recording.actions[usize::from(bar.action)];
-            let line = area.y + 28.0 * unit;
-            canvas.text(name, [x, line], 14.0 * unit, Align::Left, self.theme.role(text));
-            let share = words::percent(bar.probability);
-            canvas.text(&share, [x + width, line], 11.0 * unit, Align::Right, self.theme.role(text));
-            let track = Area { x, y: area.y + 34.0 * unit, width, height: 5.0 * unit };
-            canvas.area(track, 2.5 * unit, self.theme.role(Role::Rule));
-            // Below its height a bar would not be round; it is nothing then.
-            let filled = Area { width: width * bar.probability, ..track };
-            if filled.width >= track.height {
-                canvas.area(filled, 2.5 * unit, self.theme.role(fill));
-            }
+            self.bar(canvas, Area { x, width, ..area }, &bar);
+        }
+    }
+
+    fn bar(&self, canvas: &mut Canvas, area: Area, bar: &Bar) {
+        let unit = self.layout.unit;
+        let (text, fill) = match bar.is_chosen {
+            true => (self.theme.role(Role::Text), self.theme.role(Role::Accent)),
+            false => (self.theme.role(Role::Muted), self.theme.role(Role::Muted)),
+        };
+        let (name, share) = (&self.recording.actions[usize::from(bar.action)], words::percent(bar.probability));
+        let (y, room) = (area.y + 28.0 * unit, area.width - raster::width(&share, 11.0 * unit) - 4.0 * unit);
+        canvas.text(raster::fitting(name, 14.0 * unit, room), [area.x, y], 14.0 * unit, Align::Left, text);
+        canvas.text(&share, [area.x + area.width, y], 11.0 * unit, Align::Right, text);
+        let track = Area { y: area.y + 34.0 * unit, height: 5.0 * unit, ..area };
+        canvas.area(track, 2.5 * unit, self.theme.role(Role::Rule));
+        // Below its height a bar would not be round; it is nothing then.
+        let filled = Area { width: area.width * bar.probability, ..track };
+        if filled.width >= track.height {
+            canvas.area(filled, 2.5 * unit, fill);
         }
     }
 }

@@ -4,7 +4,7 @@ mod text;
 
 use crate::theme::{Colour, Theme};
 use impala_env::scene::{Scene, Shape};
-pub(crate) use text::Align;
+pub(crate) use text::{Align, fitting, width};
 use tiny_skia::{FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, Transform};
 
 /// Where something is drawn, pixels.

@@ -1,5 +1,5 @@
-//! How a cart-pole looks, in metres and to scale: cart, pole and axle have gymnasium's proportions; the track ends at the limits
-//! of an episode, and a fan from the axle shows how far the pole may lean.
+//! How a cart-pole looks, in metres and to scale: cart, pole and axle have the sizes that gymnasium draws; wheels are added. The
+//! track ends at the limits of an episode, and a fan from the axle shows how far the pole may lean.
 
 use super::{ANGLE_MAX, LENGTH, POSITION_MAX};
 use crate::scene::{Paint, Scene, Shape};
@@ -9,7 +9,7 @@ const SIZE: [f32; 2] = [5.6, 1.8];
 /// From the plane's upper edge to the track.
 const TRACK: f32 = 1.5;
 /// Width and height.
-const CART: [f32; 2] = [0.4, 0.2];
+const CART: [f32; 2] = [0.4, 0.24];
 /// From the track to the lower edge of the cart.
 const CLEARANCE: f32 = 0.05;
 /// Of the wheels, whose centres are at the cart's lower edge.
@@ -17,7 +17,7 @@ const WHEEL_RADIUS: f32 = 0.05;
 /// From the cart's middle to that of each wheel.
 const WHEELS_APART: f32 = 0.12;
 /// From the cart's upper edge down to the axle.
-const AXLE_DEPTH: f32 = 0.05;
+const AXLE_DEPTH: f32 = 0.06;
 const POLE_WIDTH: f32 = 0.08;
 /// Edges of the fan's arc: more would not be seen.
 const FAN_EDGES: u8 = 8;

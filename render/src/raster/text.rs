@@ -35,8 +35,14 @@ pub(super) fn outline(text: &str, [x, y]: [f32; 2], size: f32, align: Align) -> 
     pen.path.finish()
 }
 
+/// As much of a text's beginning as is no longer than so many pixels.
+pub(crate) fn fitting(text: &str, size: f32, room: f32) -> &str {
+    let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
+    ends.take_while(|end| width(&text[..*end], size) <= room).last().map_or("", |end| &text[..end])
+}
+
 /// How long a text is, pixels.
-fn width(text: &str, size: f32) -> f32 {
+pub(crate) fn width(text: &str, size: f32) -> f32 {
     let advance = |character| FONT.glyph_hor_advance(FONT.glyph_index(character).unwrap_or_default());
     let units: f32 = text.chars().map(|character| f32::from(advance(character).unwrap_or_default())).sum();
     units * size / f32::from(FONT.units_per_em())
@@ -91,6 +97,14 @@ mod tests {
         let missing: String =
             (' '..='~').filter(|character| FONT.glyph_index(*character).is_none_or(|glyph| glyph.0 == 0)).collect();
         assert_eq!(missing, "");
+    }
+
+    #[test]
+    fn a_text_without_room_is_cut_between_characters() {
+        let (text, size) = ("größer", 20.0);
+        assert_eq!(fitting(text, size, width(text, size)), text);
+        assert_eq!(fitting(text, size, width("größ", size) + 1.0), "größ");
+        assert_eq!([fitting(text, size, 1.0), fitting(text, size, f32::NAN), fitting("", size, 9.0)], [""; 3]);
     }
 
     #[test]
