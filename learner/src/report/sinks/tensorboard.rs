@@ -11,14 +11,14 @@ pub mod messages;
 mod records;
 pub mod tags;
 
-use super::super::row::Row;
-use super::super::spacing::Spacing;
-use super::super::summary::Summary;
 use crate::config::Config;
 use crate::config::hyperparameters::Hyperparameter;
 use crate::handover::inspection::{Inspection, Look};
 use crate::handover::progress::{LagHistogram, Progress};
 use crate::learn::histogram::Histogram;
+use crate::report::row::Row;
+use crate::report::spacing::Spacing;
+use crate::report::summary::Summary;
 use file::EventFile;
 use messages::{Content, DataClass, DataType, Metadata, Plugin, SessionLog, SessionStatus, Tensor, Value, What};
 use std::collections::HashSet;
