@@ -94,7 +94,7 @@ impl TensorBoard {
         Ok(tensorboard)
     }
 
-    /// Writes a row if one is due, as the last of a run always is, and with it the look that was left since the row before; asks for the
+    /// Writes a row if one is due, as the last of a run always is, and with it the looks that were left since the row before; asks for the
     /// next look when that is due.
     ///
     /// # Errors
@@ -107,13 +107,13 @@ impl TensorBoard {
         self.rows.mark(elapsed);
         let scalars = self.scalars(ROWS, row);
         let mut events = vec![(row.frames, summary(scalars))];
-        if let Some(look) = self.inspection.take() {
+        for look in self.inspection.take() {
             self.looks.set_least(LOOKS_APART.max(look.took.saturating_mul(LOOK_COSTS)));
             let frames = look.frames;
             events.push((frames, summary(self.histograms(look))));
-            // It may have been left before the row's numbers were read, or after.
-            events.sort_by_key(|(step, _)| *step);
         }
+        // A look may have been left before the row's numbers were read, or after.
+        events.sort_by_key(|(step, _)| *step);
         if self.looks.is_due(elapsed) {
             self.looks.mark(elapsed);
             self.inspection.ask();
