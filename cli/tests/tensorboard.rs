@@ -86,7 +86,7 @@ fn a_solved_run_leaves_one_event_file_that_reads_to_its_end() {
     // A row for each row of the table, at the same frames; and looks at the beginning and at the end at least.
     let csv = fs::read_to_string(run.directory().join("metrics.csv")).unwrap();
     let frames: Vec<i64> = csv.lines().skip(1).map(|row| row.split(',').nth(1).unwrap().parse().unwrap()).collect();
-    assert_eq!(series["loss/total"], frames);
+    assert_eq!(series["progress/updates"], frames);
     let looks = &series["parameters/policy.weight"];
     assert!(looks.len() >= 2 && looks.last() == frames.last(), "{looks:?}");
     for (tag, steps) in &series {
@@ -115,7 +115,7 @@ fn a_resumed_run_goes_on_in_a_file_of_its_own_from_its_step() {
     let files = event_files(&run.path().join("run"));
     assert_eq!(files.iter().map(|events| starts(events)).collect::<Vec<_>>(), [[0], [8000]]);
     let [first, second] = [&files[0], &files[1]].map(|events| series(events));
-    assert_eq!((first["loss/total"].last(), second["loss/total"][0]), (Some(&8000), 8000));
+    assert_eq!((first["progress/updates"].last(), second["progress/updates"][0]), (Some(&8000), 8000));
     assert_eq!(second["result/seconds"], [16_000]);
 }
 
@@ -125,4 +125,15 @@ fn a_run_that_is_told_so_writes_no_event_file() {
     run.train(&["--frames-max", "2000", "--tensorboard", "false"]).output().unwrap();
     assert!(run.directory().join("summary.json").exists());
     assert!(event_files(&run.directory()).is_empty());
+}
+
+#[test]
+fn a_deterministic_run_ends_with_the_same_bits_whether_it_is_looked_at_or_not() {
+    let model = |tensorboard: &str| {
+        let run = Run::of(IMPALA);
+        let arguments = ["--deterministic", "--frames-max", "24000", "--tensorboard", tensorboard];
+        run.train(&arguments).output().unwrap();
+        fs::read(run.directory().join("model.safetensors")).unwrap()
+    };
+    assert!(model("true") == model("false"));
 }

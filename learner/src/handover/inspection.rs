@@ -34,7 +34,8 @@ pub struct Inspection(Arc<Place>);
 #[derive(Debug, Default)]
 struct Place {
     is_asked: AtomicBool,
-    look: Mutex<Option<Look>>,
+    /// Two at most: the one that was asked for and the last of the run, which a report may find together.
+    looks: Mutex<Vec<Look>>,
 }
 
 impl Inspection {
@@ -48,19 +49,19 @@ impl Inspection {
         self.0.is_asked.load(Ordering::Relaxed)
     }
 
-    /// Leaves a look, in place of one that nobody took.
+    /// Leaves a look: after each question one, and one at the end of the run.
     pub fn leave(&self, look: Look) {
         self.0.is_asked.store(false, Ordering::Relaxed);
-        *self.lock() = Some(look);
+        self.lock().push(look);
     }
 
-    /// Takes the look, if one was left.
-    pub fn take(&self) -> Option<Look> {
-        self.lock().take()
+    /// Takes what was left, in its order. Who asks takes before: what nobody takes is not followed by more.
+    pub fn take(&self) -> Vec<Look> {
+        std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Look>> {
-        self.0.look.lock().expect("no holder of the look panics")
+    fn lock(&self) -> MutexGuard<'_, Vec<Look>> {
+        self.0.looks.lock().expect("no holder of the looks panics")
     }
 }
 
@@ -72,12 +73,14 @@ mod tests {
     fn a_look_is_left_when_it_was_asked_for_and_taken_once() {
         let reports = Inspection::default();
         let trainer = reports.clone();
-        assert!(!trainer.is_asked() && reports.take().is_none());
+        assert!(!trainer.is_asked() && reports.take().is_empty());
         reports.ask();
         assert!(trainer.is_asked());
         trainer.leave(Look { frames: 80, ..Look::default() });
         assert!(!trainer.is_asked());
-        assert_eq!(reports.take().map(|look| look.frames), Some(80));
-        assert!(reports.take().is_none());
+        // The run ends before a report comes.
+        trainer.leave(Look { frames: 160, ..Look::default() });
+        assert_eq!(reports.take().iter().map(|look| look.frames).collect::<Vec<_>>(), [80, 160]);
+        assert!(reports.take().is_empty());
     }
 }

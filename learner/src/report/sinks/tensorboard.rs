@@ -11,14 +11,14 @@ pub mod messages;
 mod records;
 pub mod tags;
 
-use super::super::row::Row;
-use super::super::spacing::Spacing;
-use super::super::summary::Summary;
 use crate::config::Config;
 use crate::config::hyperparameters::Hyperparameter;
 use crate::handover::inspection::{Inspection, Look};
 use crate::handover::progress::{LagHistogram, Progress};
 use crate::learn::histogram::Histogram;
+use crate::report::row::Row;
+use crate::report::spacing::Spacing;
+use crate::report::summary::Summary;
 use file::EventFile;
 use messages::{Content, DataClass, DataType, Metadata, Plugin, SessionLog, SessionStatus, Tensor, Value, What};
 use std::collections::HashSet;
@@ -30,7 +30,7 @@ use tags::{CONFIG, GRADIENT, LAGS, PARAMETERS, RESULTS, RETURNS, ROWS, Tag};
 /// Rows are the time of the run so far by this apart, of those that `metrics.csv` has: with one each 0.2 s there are fewer from 400 s on,
 /// and after a day 13,000 of 1 kB. TensorBoard shows a thousand of a series.
 const ROWS_SHARE: u32 = 2_000;
-/// The same for histograms: after a day 600 of some 15 kB for the default network. TensorBoard shows a hundred of a series.
+/// The same for histograms: after a day 700 of some 17 kB for the default network. TensorBoard shows a hundred of a series.
 const LOOKS_SHARE: u32 = 100;
 /// Time between two looks at the network in any case.
 const LOOKS_APART: Duration = Duration::from_secs(2);
@@ -94,8 +94,8 @@ impl TensorBoard {
         Ok(tensorboard)
     }
 
-    /// Writes a row, and the look that was left since the one before, if one of either is due; asks for the next look. The last row of a
-    /// run is always due.
+    /// Writes a row if one is due, as the last of a run always is, and with it the looks that were left since the row before; asks for the
+    /// next look when that is due.
     ///
     /// # Errors
     /// They cannot be written.
@@ -107,13 +107,13 @@ impl TensorBoard {
         self.rows.mark(elapsed);
         let scalars = self.scalars(ROWS, row);
         let mut events = vec![(row.frames, summary(scalars))];
-        if let Some(look) = self.inspection.take() {
+        for look in self.inspection.take() {
             self.looks.set_least(LOOKS_APART.max(look.took.saturating_mul(LOOK_COSTS)));
             let frames = look.frames;
             events.push((frames, summary(self.histograms(look))));
-            // The trainer went on since the row's numbers were read, or had gone on when it left the look.
-            events.sort_by_key(|(step, _)| *step);
         }
+        // A look may have been left before the row's numbers were read, or after.
+        events.sort_by_key(|(step, _)| *step);
         if self.looks.is_due(elapsed) {
             self.looks.mark(elapsed);
             self.inspection.ask();

@@ -170,10 +170,10 @@ fn a_look_at_the_network_is_left_after_the_update_that_follows_the_question() {
     let inspection = Inspection::default();
     bench.trainer.inspector = Some(Inspector::new(inspection.clone(), layout.clone()));
     bench.update(0.25);
-    assert_eq!(inspection.take(), None);
+    assert_eq!(inspection.take(), []);
     inspection.ask();
     bench.update(0.75);
-    let look = inspection.take().unwrap();
+    let look = inspection.take().pop().unwrap();
     assert_eq!(look.frames, 200);
     // The episodes of both updates.
     let returns = look.returns.unwrap();
@@ -190,5 +190,5 @@ fn a_look_at_the_network_is_left_after_the_update_that_follows_the_question() {
         }
     }
     bench.update(0.5);
-    assert_eq!(inspection.take(), None, "one look for a question");
+    assert_eq!(inspection.take(), [], "one look for a question");
 }

@@ -92,10 +92,9 @@ fn data_type(setting: &setting::Setting, value: Option<&toml::Value>) -> DataTyp
     match value.map(kind) {
         Some(Kind::Number(_)) => DataType::Float64,
         Some(Kind::Truth(_)) => DataType::Bool,
-        Some(Kind::Text(_)) => DataType::String,
         // What has bounds is a number, also where it has no value.
         None if setting.bounds != Bounds::Any => DataType::Float64,
-        None => DataType::String,
+        Some(Kind::Text(_)) | None => DataType::String,
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         "return/mean_length_steps",
         "mean_length_steps",
         |row| row.mean_length_steps,
-        "Mean length of the same episodes, steps",
+        "Mean length of the last 100 episodes that count, steps",
     ),
     scalar(
         "return/verification_mean",
@@ -56,8 +56,13 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         "Mean return of the last evaluation beside the training",
     ),
     scalar("loss/total", "loss", |row| of_update(row, row.loss), "Loss of the last update"),
-    scalar("loss/policy", "policy_loss", |row| of_update(row, row.policy_loss), "The policy's part of it"),
-    scalar("loss/baseline", "baseline_loss", |row| of_update(row, row.baseline_loss), "The baseline's part of it"),
+    scalar("loss/policy", "policy_loss", |row| of_update(row, row.policy_loss), "The policy's part of the loss"),
+    scalar(
+        "loss/baseline",
+        "baseline_loss",
+        |row| of_update(row, row.baseline_loss),
+        "The baseline's part of the loss",
+    ),
     scalar(
         "policy/entropy_nats",
         "entropy_nats",
@@ -68,7 +73,7 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         "policy/entropy_recent_nats",
         "entropy_recent_nats",
         |row| of_update(row, row.entropy_recent_nats),
-        "The same, mean of the recent updates",
+        "Entropy of the policy, nats; mean of the recent updates",
     ),
     scalar(
         "policy/effective_samples",
@@ -92,7 +97,7 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         "gradient/norm_recent",
         "gradient_norm_recent",
         |row| of_update(row, row.gradient_norm_recent),
-        "The same, mean of the recent updates",
+        "Global norm of the gradient before clipping, mean of the recent updates",
     ),
     scalar(
         "update/norm",
@@ -122,13 +127,13 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         "lag/mean_updates",
         "policy_lag_mean_updates",
         |row| Some(row.policy_lag_mean_updates),
-        "The same, mean of the whole run",
+        "Policy lag of a trajectory, updates; mean of the whole run",
     ),
     scalar(
         "lag/max_updates",
         "policy_lag_max_updates",
         |row| Some(row.policy_lag_max_updates as f64),
-        "The largest of the whole run",
+        "The largest policy lag of a trajectory in the whole run, updates",
     ),
     scalar(
         "lag/actor_max_updates",
@@ -219,13 +224,13 @@ pub(super) const RESULTS: &[Scalar<Summary>] = &[
         "result/frames_to_solve",
         "",
         |summary| summary.solved.map(|solved| solved.frames as f64),
-        "Frames trained until the policy that was verified; none where the task was not solved",
+        "Frames trained until the policy that was verified; nothing where the task was not solved",
     ),
     scalar(
         "result/seconds_to_solve",
         "",
         |summary| summary.solved.map(|solved| solved.seconds),
-        "Seconds from the learner's start until then",
+        "Seconds from the learner's start until the policy that was verified",
     ),
     scalar(
         "result/verified_return",
