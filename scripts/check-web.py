@@ -1,0 +1,219 @@
+"""The live view in a browser without a screen; scripts/check-web.sh installs what it needs.
+
+    BROWSER_PATH=/usr/bin/chromium python3 scripts/check-web.py IMPALA [PICTURES]
+
+A learner and two actors of its own, on loopback: what the page says is compared with /metrics and `impala status`; the learner is killed and
+started again while the page is open; the page is opened by light and dark, wide and on a phone.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from playwright.sync_api import sync_playwright
+
+PATIENCE = 60
+# Of the page's own heap between two looks a minute of a busy run apart, bytes.
+GROWTH_MAX = 3_000_000
+# Of the whole page with all that it loads, bytes.
+PAGE_MAX = 150_000
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(what, ask):
+    """The first answer that is not false; gives up after a minute."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            if answer := ask():
+                return answer
+        except (OSError, ValueError):
+            pass
+        time.sleep(0.1)
+    sys.exit(f"error: waited in vain for {what}")
+
+
+def check(what, holds):
+    if not holds:
+        sys.exit(f"error: {what}")
+
+
+class Run:
+    """A learner and two actors."""
+
+    def __init__(self, impala, work):
+        self.impala, self.work = impala, work
+        self.grpc, self.http = free_port(), free_port()
+        self.log = open(work / "learner.txt", "ab")
+        self.actors = [
+            subprocess.Popen(
+                [impala, "actor", "--learner", f"127.0.0.1:{self.grpc}", "--wait", "--name", f"actor-{index}"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for index in range(2)
+        ]
+        self.learner = None
+        self.start()
+
+    def start(self):
+        endless = ["--solved-return", "501", "--frames-max", "1000000000000", "--time-max", "1h"]
+        serving = ["--listen", f"127.0.0.1:{self.grpc}", "--metrics-listen", f"127.0.0.1:{self.http}"]
+        # Slow enough that a number stands still while it is compared.
+        pace = ["--eval-interval", "1", "--eval-episodes", "10", "--report-interval", "2"]
+        command = [self.impala, "learner", "--quiet", "--run-dir", str(self.work / "run"), *endless, *serving, *pace]
+        self.learner = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+
+    def kill(self):
+        self.learner.send_signal(signal.SIGKILL)
+        self.learner.wait()
+
+    def end(self):
+        for process in [self.learner, *self.actors]:
+            process.kill()
+            process.wait()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.http}/"
+
+    def get(self, path):
+        with urllib.request.urlopen(self.address + path, timeout=5) as answer:
+            return answer.read().decode()
+
+    def metrics(self):
+        """Metrics without labels."""
+        return {m[1]: float(m[2]) for m in re.finditer(r"^(\w+) ([-+.\deENa]+)$", self.get("metrics"), re.M)}
+
+    def status(self):
+        command = [self.impala, "status", "--json", "--learner", f"127.0.0.1:{self.grpc}"]
+        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def number(page, place):
+    """A number of the page; None while there is none."""
+    text = page.text_content(f"#{place}").replace("\u202f", "").replace("−", "-")
+    return float(text) if re.fullmatch(r"-?[\d.]+", text) else None
+
+
+def same_moment(run, page):
+    """Page and metrics of the same report, as the frames tell, which only grow."""
+    before = run.metrics()
+    shown = {place: number(page, place) for place in ["frames", "mean", "actors", "lag"]}
+    after = run.metrics()
+    if before["impala_learner_frames_total"] != after["impala_learner_frames_total"]:
+        return None
+    return (shown, after) if shown["frames"] == after["impala_learner_frames_total"] else None
+
+
+def compare(run, page):
+    shown, metrics = until("page and metrics of the same report", lambda: same_moment(run, page))
+    check(f"mean return: {shown}", abs(shown["mean"] - metrics["impala_learner_mean_return"]) <= 0.051)
+    check(f"actors: {shown}", shown["actors"] == metrics["impala_learner_actors_connected"] == 2)
+    status = run.status()
+    check("the status has fewer frames than the page", status["frames"] >= shown["frames"])
+    check("state", page.text_content("#state-name").startswith(status["state"]))
+    rows = {row.query_selector("th").text_content(): row.query_selector("td").text_content() for row in page.query_selector_all("#account tr")}
+    check(f"account: {rows}", list(rows) == ["produced", "trained", "refused", "lost", "in flight"])
+    return shown
+
+
+def errors_of(page):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and "ERR_" not in message.text and errors.append(message.text))
+    return errors
+
+
+def main(impala, pictures):
+    work = pathlib.Path(tempfile.mkdtemp())
+    run = Run(impala, work)
+    try:
+        until("the page", lambda: run.get(""))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=os.environ.get("BROWSER_PATH") or None, args=["--no-sandbox"])
+            look(run, browser, pictures)
+            browser.close()
+    finally:
+        run.end()
+
+
+def look(run, browser, pictures):
+    page = browser.new_page(viewport={"width": 1280, "height": 1300})
+    errors, sizes, foreign = errors_of(page), {}, []
+    page.on("request", lambda request: request.url.startswith(run.address) or foreign.append(request.url))
+    page.on("response", lambda r: "/api/" in r.url or "/events" in r.url or sizes.update({r.url: len(r.body())}))
+    page.goto(run.address)
+    until("training on the page", lambda: page.text_content("#state-name") == "training")
+    until("the show", lambda: page.text_content("#play-action") in ["left", "right"])
+    until("an evaluation", lambda: "evaluated" in page.text_content("#goal"))
+    until("the fleet", lambda: "1 to 2 of 2" in page.text_content("#fleet-page"))
+    first = compare(run, page)
+    check(f"loaded from elsewhere: {foreign}", not foreign)
+    total = sum(sizes.values())
+    check(f"the page has {total} bytes: {sizes}", total < PAGE_MAX)
+
+    # Keys: the axis is chosen and the table sorted without a mouse.
+    page.focus("#over-seconds")
+    page.keyboard.press("Enter")
+    check("the axis", page.get_attribute("#over-seconds", "aria-pressed") == "true")
+    page.focus("#fleet-head th:nth-child(3) button")
+    page.keyboard.press("Enter")
+    until("a sorted fleet", lambda: page.get_attribute("#fleet-head th:nth-child(3)", "aria-sort") == "descending")
+
+    # Nothing moves while numbers change.
+    places = lambda: page.evaluate("[...document.querySelectorAll('.card, .tiles > div')].map((e) => e.getBoundingClientRect().top)")
+    before = places()
+    page.wait_for_timeout(3000)
+    check("the layout jumps", places() == before)
+
+    # Killed and started again: the page comes back by itself and goes on.
+    run.kill()
+    until("the loss of the learner", lambda: "no answer" in page.text_content("#state-name"))
+    run.start()
+    until("training again", lambda: page.text_content("#state-name") == "training")
+    again = until("the run that goes on", lambda: number(page, "frames") and compare(run, page))
+    print(f"frames before the kill {first['frames']:.0f}, after the restart {again['frames']:.0f}; page {total} bytes")
+
+    # What it keeps is bounded.
+    heap = lambda: page.evaluate("(window.gc?.(), performance.memory.usedJSHeapSize)")
+    sizes_before = heap()
+    page.wait_for_timeout(20_000)
+    growth = heap() - sizes_before
+    check(f"the page grew by {growth} bytes in 20 s", growth < GROWTH_MAX)
+    check(f"errors on the page: {errors}", not errors)
+
+    if pictures:
+        page.screenshot(path=f"{pictures}/live.png", full_page=True)
+    for name, options in {
+        "dark": {"viewport": {"width": 1280, "height": 1300}, "color_scheme": "dark"},
+        "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True},
+    }.items():
+        other = browser.new_context(**options).new_page()
+        other_errors = errors_of(other)
+        other.goto(run.address)
+        until("training", lambda: other.text_content("#state-name") == "training")
+        until("the show", lambda: other.text_content("#play-action") in ["left", "right"])
+        wide = other.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        check(f"{name}: the page is wider than the screen", not wide)
+        check(f"{name}: {other_errors}", not other_errors)
+        if pictures:
+            other.screenshot(path=f"{pictures}/{name}.png", full_page=True)
+        other.close()
+
+
+if __name__ == "__main__":
+    main(os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
