@@ -7,31 +7,14 @@
 # IMPALA_PICTURES_DIR, if that is given.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/browser-lib.sh
 
 for name in "${!IMPALA_@}"; do
     case $name in IMPALA_TOOLS_DIR | IMPALA_PICTURES_DIR) ;; *) unset "$name" ;; esac
 done
 target=${CARGO_TARGET_DIR:-target}
 tools=${IMPALA_TOOLS_DIR:-$target/tensorboard}
-packages='tensorboard playwright numpy'
-if [[ $packages != "$(cat "$tools/stamp" 2>/dev/null)" ]]; then
-    rm -rf "$tools"
-    mkdir -p "$tools"
-    python3 -m venv "$tools/venv"
-    # shellcheck disable=SC2086
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check $packages
-    printf '%s\n' "$packages" >"$tools/stamp"
-fi
-browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
-if [[ -z $browser ]]; then
-    if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-        apt-get update --quiet
-        DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends chromium
-        browser=$(command -v chromium)
-    else
-        "$tools/venv/bin/playwright" install chromium
-    fi
-fi
+browser_tools "$tools" tensorboard numpy
 cargo build --release --bin impala
 impala=$target/release/impala
 
@@ -81,5 +64,5 @@ grep -q '^resumed       after update' "$work/resumed.txt" || fail 'the second ru
 grep -E '^(result|resumed)' "$work/solved.txt" "$work/resumed.txt" | sed "s#$work/##"
 
 if [[ -n ${IMPALA_PICTURES_DIR:-} ]]; then mkdir -p "$IMPALA_PICTURES_DIR"; fi
-BROWSER_PATH=$browser "$tools/venv/bin/python" scripts/check-tensorboard.py "$work/runs" "$killed_after" ${IMPALA_PICTURES_DIR:+"$IMPALA_PICTURES_DIR"}
+"$python" scripts/check-tensorboard.py "$work/runs" "$killed_after" ${IMPALA_PICTURES_DIR:+"$IMPALA_PICTURES_DIR"}
 printf 'TensorBoard: all as it should be\n'

@@ -159,7 +159,7 @@ def look(run, browser, pictures):
     page.goto(run.address)
     until("training on the page", lambda: page.text_content("#state-name") == "training")
     until("the show", lambda: page.text_content("#play-action") in ["left", "right"])
-    until("an evaluation", lambda: "evaluated" in page.text_content("#goal"))
+    until("an evaluation", lambda: "eval" in page.text_content("#goal"))
     until("the fleet", lambda: "1 to 2 of 2" in page.text_content("#fleet-page"))
     first = compare(run, page)
     check(f"loaded from elsewhere: {foreign}", not foreign)
@@ -182,7 +182,7 @@ def look(run, browser, pictures):
 
     # Killed and started again: the page comes back by itself and goes on.
     run.kill()
-    until("the loss of the learner", lambda: "no answer" in page.text_content("#state-name"))
+    until("the loss of the learner", lambda: "gone" in page.text_content("#state-name"))
     run.start()
     until("training again", lambda: page.text_content("#state-name") == "training")
     again = until("the run that goes on", lambda: number(page, "frames") and compare(run, page))

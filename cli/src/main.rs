@@ -7,6 +7,7 @@ mod runs;
 mod split;
 mod status;
 mod train;
+mod view;
 
 use clap::{Parser, Subcommand};
 use eval::EvalArgs;
@@ -20,6 +21,7 @@ use runs::RunsArgs;
 use status::StatusArgs;
 use std::process::ExitCode;
 use std::time::Instant;
+use view::ViewArgs;
 
 /// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.
 #[global_allocator]
@@ -47,6 +49,8 @@ enum Command {
     Render(RenderArgs),
     /// List runs and what they came to, or compare some.
     Runs(RunsArgs),
+    /// Show runs in a browser: which there are, their curves beside each other, and what each left.
+    View(ViewArgs),
     /// Tell how the run of a learner stands.
     Status(StatusArgs),
     /// Tell whether a learner or an actor on this machine is healthy: exit code 0 or 1.
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args, &registry),
         Command::Render(args) => render::run(&args, &registry),
         Command::Runs(args) => runs::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::View(args) => view::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Health(Health::Learner(args)) => impala_learner::cli::health(&args),
         Command::Health(Health::Actor(args)) => impala_actor::cli::health(&args).map(|()| ExitCode::SUCCESS),

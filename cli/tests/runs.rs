@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use impala_harness::processes::{Program, Run};
+use impala_harness::processes::{Program, Run, address, get, start};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -64,6 +64,28 @@ fn runs_are_listed_and_compared() {
         for part in [axis, "-seed1", "-seed2", "solved: 475", "cartpole-v1"] {
             assert!(drawn.contains(part), "`{part}` is missing in:\n{drawn}");
         }
+    }
+}
+
+#[test]
+fn runs_are_shown_in_a_browser_and_found_by_their_names_alone() {
+    let run = Run::of(IMPALA);
+    assert!(run.train(&[]).output().unwrap().status.success());
+    let place = run.path();
+    let (_viewing, log) = start(&mut IMPALA.command(&["view", place.to_str().unwrap()]));
+    let address = address(&log, "http://", "/ ");
+    let listed: Value = serde_json::from_str(&get(&address, "/api/runs").1).unwrap();
+    let name = listed[0]["name"].as_str().unwrap();
+    assert_eq!(
+        (name, &listed[0]["result"]["detail"]),
+        (run.directory().file_name().unwrap().to_str().unwrap(), &"solved".into())
+    );
+    let shown: Value = serde_json::from_str(&get(&address, &format!("/api/runs/{name}")).1).unwrap();
+    let [frames, means] = ["frames", "mean_return"].map(|curve| shown[curve].as_array().unwrap());
+    assert!(frames.len() == means.len() && frames.last().unwrap().as_f64() > Some(0.0), "{shown}");
+    assert!(shown["summary"].as_str().unwrap().contains("result        solved"), "{shown}");
+    for other in ["..", "%2e%2e", "..%2f", "nothing"] {
+        assert!(get(&address, &format!("/api/runs/{other}")).0.starts_with("HTTP/1.1 404"), "{other}");
     }
 }
 

@@ -107,8 +107,8 @@
 
   function showNumbers(told) {
     say("mean", real(told.mean_return));
-    const solved = isNumber(told.solved_after) ? `solved after ${count(told.solved_after)}` : `goal ${about.goal}`;
-    const evaluated = isNumber(told.evaluated) ? `, evaluated ${real(told.evaluated)}` : "";
+    const solved = isNumber(told.solved_after) ? `solved after ${shortNumber(told.solved_after)}` : `goal ${about.goal}`;
+    const evaluated = isNumber(told.evaluated) ? `, eval ${real(told.evaluated)}` : "";
     say("goal", solved + evaluated);
     say("frames", count(told.frames));
     say("budget", `of ${shortNumber(about.frames_max)}, ${count(told.episodes)} episodes`);
@@ -334,7 +334,7 @@
     stream.addEventListener("error", () => {
       // It asks again by itself, unless the answer was no stream.
       if (stream?.readyState === EventSource.CLOSED) setTimeout(() => !document.hidden && restart(), 2000);
-      say("state-name", "no answer, asking again");
+      say("state-name", newest?.state === "stopping" ? "over" : "gone, asking again");
       $("state").className = "state lost";
     });
   }

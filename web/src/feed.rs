@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
+/// The newest of something, as JSON; nothing before the first.
+pub(crate) type Newest = watch::Receiver<Option<Arc<str>>>;
+
 /// Both sides have a copy.
 #[derive(Clone, Debug)]
 pub struct Feed {
@@ -83,7 +86,7 @@ impl Feed {
     }
 
     /// Begins to look: at snapshots, and at moments of episodes.
-    pub(crate) fn watch(&self) -> (Watcher, watch::Receiver<Option<Arc<str>>>, watch::Receiver<Option<Arc<str>>>) {
+    pub(crate) fn watch(&self) -> (Watcher, Newest, Newest) {
         self.shared.watchers.fetch_add(1, Ordering::Relaxed);
         let watcher = Watcher { shared: self.shared.clone() };
         (watcher, self.shared.snapshot.subscribe(), self.shared.frame.subscribe())

@@ -32,7 +32,7 @@ pub fn router(feed: Feed) -> Router {
         .route("/api/fleet", get(fleet))
         .route("/events", get(events))
         .with_state(feed);
-    assets::router().merge(api)
+    assets::live_router().merge(api)
 }
 
 async fn about(State(feed): State<Feed>) -> impl IntoResponse {
