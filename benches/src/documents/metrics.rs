@@ -13,6 +13,11 @@ pub(super) fn of_an_actor() -> String {
     table(impala_actor::metrics::TABLE)
 }
 
+/// What every process tells of itself.
+pub(super) fn of_a_process() -> String {
+    table(impala_common::process::probes::PROCESS_TABLE)
+}
+
 fn table(metrics: &[Metric]) -> String {
     let row = |metric: &Metric| {
         let meaning = metric.label.map_or(metric.help.to_owned(), |label| format!("{}; {}", metric.help, by(label)));

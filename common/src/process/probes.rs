@@ -3,6 +3,7 @@
 
 use crate::channel::accept::Acceptor;
 use crate::channel::rate::Rate;
+use crate::metric::{self, Metric};
 use crate::process::handles;
 use axum::Router;
 use axum::http::StatusCode;
@@ -35,6 +36,18 @@ pub enum ProbesError {
     #[error("cannot install the metrics recorder: {0}")]
     Recorder(String),
 }
+
+/// What every process tells of itself under the names that Prometheus' own clients use, where the system tells it.
+pub const PROCESS_TABLE: &[Metric] = &[
+    Metric::counter("process_cpu_seconds_total", "s", "Processor time of the process, user and system"),
+    Metric::gauge("process_resident_memory_bytes", "bytes", "Memory of the process that is in use"),
+    Metric::gauge("process_virtual_memory_bytes", "bytes", "Address space of the process"),
+    Metric::gauge("process_virtual_memory_max_bytes", "bytes", "The most that it may have"),
+    Metric::gauge("process_open_fds", "files", "Files and connections that the process has open"),
+    Metric::gauge("process_max_fds", "files", "The most that it may have"),
+    Metric::gauge("process_threads", "threads", "Threads of the process"),
+    Metric::gauge("process_start_time_seconds", "s", "When the process started, since the Unix epoch"),
+];
 
 /// Installs the recorder that the `metrics` macros write to. `buckets` gives the bounds of each histogram, by metric name.
 ///
@@ -136,12 +149,16 @@ fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {
         Ok(sentence) => (StatusCode::OK, format!("{sentence}\n")),
         Err(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")),
     };
-    let rendered = Arc::new(Mutex::new(None));
+    let (process, rendered) = (metrics_process::Collector::default(), Arc::new(Mutex::new(None)));
+    metric::describe(PROCESS_TABLE);
     let metrics = move || {
         let mut rendered = rendered.lock().expect("rendering does not panic");
         let (_, text) = match rendered.take().filter(|(at, _): &(Instant, Bytes)| at.elapsed() < FRESH) {
             Some(fresh) => rendered.insert(fresh),
-            None => rendered.insert((Instant::now(), Bytes::from(handle.render()))),
+            None => {
+                process.collect();
+                rendered.insert((Instant::now(), Bytes::from(handle.render())))
+            }
         };
         text.clone()
     };

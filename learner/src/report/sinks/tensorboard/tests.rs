@@ -86,6 +86,8 @@ fn a_row_has_every_tag_and_the_first_of_each_says_what_it_means() {
         verification_mean_return: Some(f64::NAN),
         actors_blocked: Some(0.5),
         machine_busy: Some(0.5),
+        evaluation_frames: Some(80),
+        evaluation_mean_return: Some(20.0),
         has_update: true,
         ..row(160)
     };
