@@ -42,7 +42,7 @@ pub const PROCESS_TABLE: &[Metric] = &[
     Metric::counter("process_cpu_seconds_total", "s", "Processor time of the process, user and system"),
     Metric::gauge("process_resident_memory_bytes", "bytes", "Memory of the process that is in use"),
     Metric::gauge("process_virtual_memory_bytes", "bytes", "Address space of the process"),
-    Metric::gauge("process_virtual_memory_max_bytes", "bytes", "The most that it may have"),
+    Metric::gauge("process_virtual_memory_max_bytes", "bytes", "The most that it may have; 0 for no limit"),
     Metric::gauge("process_open_fds", "files", "Files and connections that the process has open"),
     Metric::gauge("process_max_fds", "files", "The most that it may have"),
     Metric::gauge("process_threads", "threads", "Threads of the process"),
