@@ -19,7 +19,7 @@ fn runs(arguments: &[&str]) -> Output {
 #[test]
 fn the_newest_policy_is_evaluated_beside_the_training() {
     let run = Run::of(IMPALA);
-    let arguments = ["--eval-interval", "0.01", "--eval-episodes", "10", "--frames-after-solved", "40000"];
+    let arguments = ["--eval-interval", "0.01", "--eval-episodes", "10", "--frames-after-solved", "400000"];
     let output = run.train(&arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
