@@ -21,6 +21,8 @@ import urllib.request
 from playwright.sync_api import sync_playwright
 
 PATIENCE = 60
+# Without these the browser tells its memory in coarse steps, and rarely.
+CHROMIUM = ["--no-sandbox", "--enable-precise-memory-info", "--js-flags=--expose-gc"]
 # Of the page's own heap between two looks a minute of a busy run apart, bytes.
 GROWTH_MAX = 3_000_000
 # Of the whole page with all that it loads, bytes.
@@ -112,7 +114,8 @@ def number(page, place):
 def same_moment(run, page):
     """Page and metrics of the same report, as the frames tell, which only grow."""
     before = run.metrics()
-    shown = {place: number(page, place) for place in ["frames", "mean", "actors", "lag"]}
+    shown = {place: number(page, place) for place in ["frames", "mean", "actors", "lag", "account td"]}
+    shown["produced"] = shown.pop("account td")
     after = run.metrics()
     if before["impala_learner_frames_total"] != after["impala_learner_frames_total"]:
         return None
@@ -126,6 +129,7 @@ def compare(run, page):
     status = run.status()
     check("the status has fewer frames than the page", status["frames"] >= shown["frames"])
     check("state", page.text_content("#state-name").startswith(status["state"]))
+    check(f"trajectories: {shown}", shown["produced"] == metrics["impala_learner_trajectories_produced_total"])
     rows = {row.query_selector("th").text_content(): row.query_selector("td").text_content() for row in page.query_selector_all("#account tr")}
     check(f"account: {rows}", list(rows) == ["produced", "trained", "refused", "lost", "in flight"])
     return shown
@@ -144,7 +148,7 @@ def main(impala, pictures):
     try:
         until("the page", lambda: run.get(""))
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=os.environ.get("BROWSER_PATH") or None, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=os.environ.get("BROWSER_PATH") or None, args=CHROMIUM)
             look(run, browser, pictures)
             browser.close()
     finally:
@@ -194,11 +198,12 @@ def look(run, browser, pictures):
     print(f"frames before the kill {first['frames']:.0f}, after the restart {again['frames']:.0f}; page {total} bytes")
 
     # What it keeps is bounded.
-    heap = lambda: page.evaluate("(window.gc?.(), performance.memory.usedJSHeapSize)")
+    heap = lambda: page.evaluate("(window.gc(), performance.memory.usedJSHeapSize)")
     sizes_before = heap()
     page.wait_for_timeout(20_000)
     growth = heap() - sizes_before
     check(f"the page grew by {growth} bytes in 20 s", growth < GROWTH_MAX)
+    print(f"heap of the page {sizes_before} bytes, 20 s later {growth:+}")
     check(f"errors on the page: {errors}", not errors)
 
     if pictures:

@@ -6,7 +6,8 @@ use impala_env::seed::Rng;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
-/// Resamples: of so many, the 2.5 % percentile of the mean varies by about 2 % of the interval's length.
+/// Resamples: of so many, an end of the interval varies by 0.7 % of its length (the standard deviation of that percentile, of a normal
+/// distribution).
 const RESAMPLES: usize = 10_000;
 /// Fewer of many episodes, so that it takes a second and not a minute.
 const DRAWS_MAX: usize = 200_000_000;
