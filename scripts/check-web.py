@@ -116,6 +116,9 @@ def same_moment(run, page):
     before = run.metrics()
     shown = {place: number(page, place) for place in ["frames", "mean", "actors", "lag", "account td"]}
     shown["produced"] = shown.pop("account td")
+    # The page may have changed while it was read.
+    if shown["frames"] != number(page, "frames"):
+        return None
     after = run.metrics()
     if before["impala_learner_frames_total"] != after["impala_learner_frames_total"]:
         return None
@@ -129,7 +132,7 @@ def compare(run, page):
     status = run.status()
     check("the status has fewer frames than the page", status["frames"] >= shown["frames"])
     check("state", page.text_content("#state-name").startswith(status["state"]))
-    check(f"trajectories: {shown}", shown["produced"] == metrics["impala_learner_trajectories_produced_total"])
+    check(f"trajectories: {shown} {metrics['impala_learner_trajectories_produced_total']}", shown["produced"] == metrics["impala_learner_trajectories_produced_total"])
     rows = {row.query_selector("th").text_content(): row.query_selector("td").text_content() for row in page.query_selector_all("#account tr")}
     check(f"account: {rows}", list(rows) == ["produced", "trained", "refused", "lost", "in flight"])
     return shown
