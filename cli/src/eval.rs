@@ -98,7 +98,7 @@ fn play(
     let episodes = args.episodes as usize;
     let progress = ProgressBar::new(u64::from(args.episodes));
     progress.set_style(ProgressStyle::with_template("{bar:30} {human_pos} of {human_len} episodes{msg}, {eta} left")?);
-    let mut all = Evaluation::default();
+    let (mut all, mut sum) = (Evaluation::default(), 0.0);
     while all.episodes.len() < episodes {
         let first = all.episodes.len();
         let plan = EvaluationPlan {
@@ -107,9 +107,11 @@ fn play(
             steps_max: args.steps_max,
             ..EvaluationPlan::new(SIDE_BY_SIDE.min(episodes - first), args.seed)
         };
-        all = all.and(evaluate::play(kind, &policy.network, &policy.parameters, plan, &|| false)?);
+        let part = evaluate::play(kind, &policy.network, &policy.parameters, plan, &|| false)?;
+        sum += part.returns().map(f64::from).sum::<f64>();
+        all = all.and(part);
         progress.set_position(all.episodes.len() as u64);
-        progress.set_message(format!(", mean return {:.2}", all.mean()));
+        progress.set_message(format!(", mean return {:.2}", sum / all.episodes.len() as f64));
     }
     progress.finish_and_clear();
     Ok(all)

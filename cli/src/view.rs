@@ -55,8 +55,7 @@ impl Archive for Directory {
     }
 
     fn run(&self, name: &str) -> Option<Value> {
-        // By what lies there, so that a name leads nowhere else.
-        let run = archive::runs_in(&self.0).ok()?.into_iter().find(|run| run.name == name)?;
+        let run = archive::run_named(&self.0, name)?;
         let rows = archive::rows_of(&run.path).unwrap_or_default();
         // From the end, so that the newest is among them.
         let mut rows: Vec<&CurveRow> = rows.iter().rev().step_by(rows.len().div_ceil(POINTS_MAX).max(1)).collect();

@@ -57,11 +57,33 @@ impl Rates {
 
     /// Frames a second and busy share since the last call.
     pub fn update(&mut self, progress: &Progress) -> (f64, f64) {
-        let (elapsed, now_busy) = (progress.elapsed(), progress.clock.busy(Instant::now()));
-        let seconds = (elapsed - self.elapsed).as_secs_f64().max(1e-9);
+        self.update_at(progress, progress.elapsed(), progress.clock.busy(Instant::now()))
+    }
+
+    /// A trainer whose work was over a moment before the last call, and that told so only after it, was thought busy
+    /// until then: its total may be less than what was told before.
+    fn update_at(&mut self, progress: &Progress, elapsed: Duration, busy: Duration) -> (f64, f64) {
+        let seconds = elapsed.saturating_sub(self.elapsed).as_secs_f64().max(1e-9);
         let frames_per_second = (progress.frames - self.frames) as f64 / seconds;
-        let busy = (now_busy - self.busy).as_secs_f64() / seconds;
-        *self = Self { frames: progress.frames, busy: now_busy, elapsed };
-        (frames_per_second, busy.min(1.0))
+        let share = busy.saturating_sub(self.busy).as_secs_f64() / seconds;
+        *self = Self { frames: progress.frames, busy, elapsed };
+        (frames_per_second, share.min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_ended_before_it_was_last_told_of_is_no_work_since_then() {
+        let mut progress = Progress::new(475.0);
+        let mut rates = Rates { frames: 0, busy: Duration::ZERO, elapsed: Duration::ZERO };
+        progress.frames = 80;
+        let [one, two, three] = [1, 2, 3].map(Duration::from_secs);
+        assert_eq!(rates.update_at(&progress, two, one), (40.0, 0.5));
+        assert_eq!(rates.update_at(&progress, three, Duration::from_millis(999)), (0.0, 0.0));
+        progress.frames = 90;
+        assert_eq!(rates.update_at(&progress, three + one, Duration::from_millis(1249)), (10.0, 0.25));
     }
 }

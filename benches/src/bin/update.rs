@@ -100,9 +100,13 @@ fn update(spec: &NetworkSpec, config: StepConfig, batch: &Batch, limit: Duration
     let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(updates);
     let all = each(since.elapsed());
     let times = step.times().unwrap_or_default();
-    let [load, blocks, sum, apply] =
-        [times.load - before.load, times.blocks - before.blocks, times.sum - before.sum, times.apply - before.apply]
-            .map(each);
+    let [load, blocks, sum, apply] = [
+        (times.load, before.load),
+        (times.blocks, before.blocks),
+        (times.sum, before.sum),
+        (times.apply, before.apply),
+    ]
+    .map(|(after, before)| each(after.saturating_sub(before)));
     Ok(format!(
         "| {} | {}x{} | {all:.1} | {load:.1} | {blocks:.1} | {sum:.1} | {apply:.1} | {:.1} % |",
         spec.hidden[0],

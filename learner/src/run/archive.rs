@@ -6,12 +6,16 @@ use crate::handover::progress::Solved;
 use crate::run::resume::{CONFIG_FILE, METRICS_FILE};
 use impala_policy::evaluate::Score;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Name of a finished run's summary for scripts.
 const SUMMARY_FILE: &str = "summary.json";
+
+/// A row has some hundreds of bytes; the last one lies in the last so many of its table.
+const END_BYTES: u64 = 1 << 15;
 
 /// A run as its directory tells of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -116,17 +120,23 @@ pub fn runs_in(directory: &Path) -> io::Result<Vec<ArchivedRun>> {
     Ok(runs)
 }
 
+/// The run of this name in a directory: one that lies right in it.
+pub fn run_named(directory: &Path, name: &str) -> Option<ArchivedRun> {
+    let mut paths = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    run_at(&paths.find(|path| name_of(path) == name)?)
+}
+
 /// The run in this directory, if it is one's.
 pub fn run_at(path: &Path) -> Option<ArchivedRun> {
     let settings = config::read(&path.join(CONFIG_FILE)).ok();
-    let rows = rows_of(path).unwrap_or_default();
+    let last = last_row_of(path);
     let ended = std::fs::read(path.join(SUMMARY_FILE)).ok();
     let ended: Option<Ended> = ended.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if settings.is_none() && rows.is_empty() && ended.is_none() {
+    if settings.is_none() && last.is_none() && ended.is_none() {
         return None;
     }
     let is_running = impala_store::holder(path).is_some();
-    let last = rows.last();
+    let last = last.as_ref();
     // A run that was resumed goes on after its summary.
     let ended = ended.filter(|ended| !is_running && last.is_none_or(|last| last.frames <= ended.frames));
     let result = match &ended {
@@ -136,11 +146,8 @@ pub fn run_at(path: &Path) -> Option<ArchivedRun> {
     };
     let evaluated = ended.as_ref().and_then(|ended| ended.greedy.or(ended.sampled).or(ended.verification.last));
     let beside = last.and_then(|last| last.evaluation_mean_return);
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    // It is shown on terminals and pages.
-    let name = name.replace(char::is_control, "\u{fffd}");
     Some(ArchivedRun {
-        name,
+        name: name_of(path),
         result,
         environment: settings.as_ref().and_then(|given| given.task.environment.as_ref().map(ToString::to_string)),
         seed: settings.as_ref().and_then(|given| given.task.seed),
@@ -155,12 +162,38 @@ pub fn run_at(path: &Path) -> Option<ArchivedRun> {
     })
 }
 
+/// The name of a run's directory, as it is shown on terminals and pages.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    name.replace(char::is_control, "\u{fffd}")
+}
+
+/// The last whole row of a run's table: of a long one, little more than that is read.
+fn last_row_of(path: &Path) -> Option<CurveRow> {
+    let mut file = File::open(path.join(METRICS_FILE)).ok()?;
+    let mut text = Vec::new();
+    file.by_ref().take(END_BYTES).read_to_end(&mut text).ok()?;
+    let len = file.metadata().ok()?.len();
+    if len > END_BYTES {
+        // The header, and what follows the first line's end in the last part.
+        text.truncate(text.iter().position(|byte| *byte == b'\n')? + 1);
+        let mut end = Vec::new();
+        file.seek(SeekFrom::Start(len - END_BYTES)).ok()?;
+        file.read_to_end(&mut end).ok()?;
+        text.extend_from_slice(&end[end.iter().position(|byte| *byte == b'\n')? + 1..]);
+    }
+    rows_in(&text).ok()?.pop()
+}
+
 /// The rows of a run's table, without a part of one that a process is about to write.
 ///
 /// # Errors
 /// There is no table, or none that has frames and returns.
 pub fn rows_of(path: &Path) -> Result<Vec<CurveRow>, csv::Error> {
-    let text = std::fs::read(path.join(METRICS_FILE))?;
+    rows_in(&std::fs::read(path.join(METRICS_FILE))?)
+}
+
+fn rows_in(text: &[u8]) -> Result<Vec<CurveRow>, csv::Error> {
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut reader = csv::Reader::from_reader(&text[..whole]);
     reader.deserialize().collect()
@@ -220,6 +253,17 @@ mod tests {
     }
 
     #[test]
+    fn the_last_row_is_that_of_the_whole_table_however_long_it_is() {
+        for count in [0, 1, 2, 5_000] {
+            let rows: String = (0..count).map(|i| format!("{i}.5,{},{i},9.5\n", 80 * i)).collect();
+            let table = format!("seconds,frames,updates,mean_return\n{rows}7,77");
+            let directory = run(&[(METRICS_FILE, &table)]);
+            assert_eq!(last_row_of(directory.path()), rows_of(directory.path()).unwrap().pop(), "{count}");
+        }
+        assert_eq!(last_row_of(Path::new("/no/such/run")), None);
+    }
+
+    #[test]
     fn what_is_no_run_is_passed_over() {
         let directory = run(&[("notes.txt", "x")]);
         std::fs::create_dir(directory.path().join("empty")).unwrap();
@@ -228,6 +272,8 @@ mod tests {
         std::fs::write(one.join(METRICS_FILE), ROWS).unwrap();
         let names: Vec<_> = runs_in(directory.path()).unwrap().into_iter().map(|run| run.name).collect();
         assert_eq!(names, ["one"]);
+        let named = |name: &str| run_named(directory.path(), name).map(|run| run.path);
+        assert_eq!((named("one"), named(".."), named("one/../one")), (Some(one), None, None));
         assert!(runs_in(&directory.path().join("nothing")).is_err());
     }
 }

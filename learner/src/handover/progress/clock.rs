@@ -62,7 +62,7 @@ impl TrainerClock {
 
     /// The same without the wait for the first batch, which is the start of a run and no sign of what limits it.
     pub fn waiting_since_the_first(&self, now: Instant) -> Duration {
-        self.waiting_for_the_first.map_or(Duration::ZERO, |first| self.waiting(now) - first)
+        self.waiting_for_the_first.map_or(Duration::ZERO, |first| self.waiting(now).saturating_sub(first))
     }
 
     fn in_phase(&self, phase: Phase, now: Instant) -> Duration {

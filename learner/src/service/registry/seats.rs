@@ -205,7 +205,7 @@ mod tests {
         let (late, _) = seat(&mut seats, "late", 1, start).unwrap();
         let (live, _) = seat(&mut seats, "live", 2, start).unwrap();
         assert_eq!(seats.connect(live).unwrap().0.name, "live");
-        let just_before = start + RESERVATION - Duration::from_millis(1);
+        let just_before = start + RESERVATION.saturating_sub(Duration::from_millis(1));
         assert_eq!(seat(&mut seats, "third", 3, just_before).unwrap().1, 2);
         assert!(seats.watch(late).is_some());
         let wanted = |seats: &mut Seats, index, now| seats.seat(member("x", 4), Some(ActorIndex(index)), 4, now);
