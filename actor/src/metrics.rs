@@ -4,6 +4,7 @@ use impala_common::ids::WeightsVersion;
 use impala_common::metric::{self, Metric};
 use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Environment steps.
 pub const FRAMES: &str = "impala_actor_frames_total";
@@ -19,6 +20,8 @@ pub const EPISODE_LENGTH: &str = "impala_actor_episode_length_steps";
 pub const RECEIPTS: &str = "impala_actor_receipts_total";
 /// Version of the newest weights.
 pub const WEIGHTS_VERSION: &str = "impala_actor_weights_version";
+/// Time of the newest weights.
+pub const WEIGHTS_TIMESTAMP: &str = "impala_actor_weights_timestamp_seconds";
 /// Compressed bytes of weights.
 pub const SNAPSHOT_BYTES: &str = "impala_actor_snapshot_bytes_total";
 /// Snapshots by kind.
@@ -57,6 +60,11 @@ pub const TABLE: &[Metric] = &[
     Metric::counter(RECEIPTS, "trajectories", "Trajectories that the learner answered")
         .by("disposition", &[("trained", ""), ("stale", "refused as too old"), ("shutdown", "refused after the end")]),
     Metric::gauge(WEIGHTS_VERSION, "updates", "Version of the newest weights received: the updates in them"),
+    Metric::gauge(
+        WEIGHTS_TIMESTAMP,
+        "s",
+        "When the newest weights were received, since 1970: their age is time() less this",
+    ),
     Metric::counter(SNAPSHOT_BYTES, "bytes", "Compressed weights received"),
     Metric::counter(SNAPSHOTS, "snapshots", "Versions of the weights received")
         .by("kind", &[("full", ""), ("delta", "difference to the version before")]),
@@ -130,6 +138,9 @@ pub(crate) fn record_snapshot(version: WeightsVersion, is_delta: bool, bytes: us
     counter!(SNAPSHOTS, "kind" => kind).increment(1);
     counter!(SNAPSHOT_BYTES).increment(bytes as u64);
     gauge!(WEIGHTS_VERSION).set(version.0 as f64);
+    // A clock before 1970 tells no time.
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(WEIGHTS_TIMESTAMP).set(since_1970.as_secs_f64());
 }
 
 pub(crate) fn record_snapshot_error() {

@@ -1,6 +1,7 @@
 //! `impala`: the person's tool. It composes the learner and the actor; their logic is theirs.
 
 mod actors;
+mod browser;
 mod eval;
 mod render;
 mod runs;
@@ -21,6 +22,7 @@ use runs::RunsArgs;
 use status::StatusArgs;
 use std::process::ExitCode;
 use std::time::Instant;
+use train::TrainArgs;
 use view::ViewArgs;
 
 /// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.
@@ -38,7 +40,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train on this machine: one learner and several actor processes, until the task is solved.
-    Train(LearnerArgs),
+    Train(TrainArgs),
     /// Run a learner alone; actors join from this or other machines.
     Learner(LearnerArgs),
     /// Run an actor alone; it waits for its learner, and for the next one after it.

@@ -1,6 +1,7 @@
 //! `impala train`: one learner in this process, actors in their own, on this machine.
 
 use crate::actors::ActorProcesses;
+use crate::browser;
 use crate::split::{self, Demand};
 use impala_common::process::probes::Probes;
 use impala_env::Registry;
@@ -23,14 +24,29 @@ const EVALUATION_EPISODES: usize = 100;
 /// Time without any actor process after which the run is given up.
 const DESERTED: Duration = Duration::from_secs(2);
 
+/// Flags of a learner with its actors.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct TrainArgs {
+    /// Open the live view in a browser.
+    #[arg(long)]
+    open: bool,
+
+    #[command(flatten)]
+    learner: LearnerArgs,
+}
+
 /// Trains, evaluates, prints the summary. `started` is the start of the process.
 ///
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
-pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: TrainArgs, registry: &Registry, started: Instant) -> anyhow::Result<ExitCode> {
+    let TrainArgs { open: opens_page, learner: args } = args;
     let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     let mut plan = plan.with_owner(args.checkpoint_owner);
     let open = adapt(&mut plan)?;
+    if opens_page && !plan.config.serving.is_web() {
+        anyhow::bail!("--open: this run has no live view to open; add --web, or leave out --open");
+    }
     if args.print_config {
         console::print(&plan.config.to_toml())?;
         return Ok(ExitCode::SUCCESS);
@@ -41,6 +57,9 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
     let serving = plan.config.serving.clone();
     launch::block_on(&serving, async {
         let launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
+        if opens_page {
+            browser::open(launched.probes.address());
+        }
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
         let trained = train(launched, started, seconds_before).await?;
         let mut printed = Ok(());

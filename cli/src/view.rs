@@ -1,5 +1,6 @@
 //! `impala view`: runs in a browser, those that are over and those under way.
 
+use crate::browser;
 use anyhow::Context;
 use impala_learner::report::sinks::console;
 use impala_learner::run::archive::{self, CurveRow};
@@ -22,6 +23,10 @@ pub(crate) struct ViewArgs {
     /// Address of the page; port 0 takes a free one. Whoever reaches it can read the runs
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+
+    /// Open the page in a browser
+    #[arg(long)]
+    open: bool,
 }
 
 /// Serves until Ctrl-C.
@@ -39,7 +44,11 @@ pub(crate) fn run(args: &ViewArgs) -> anyhow::Result<()> {
         let listener = listener.with_context(|| {
             format!("cannot listen on {}: choose another --listen (port 0 takes a free one)", args.listen)
         })?;
-        console::note(&format!("runs in {directory} at http://{}/ (Ctrl-C ends it)", listener.local_addr()?));
+        let address = listener.local_addr()?;
+        console::note(&format!("runs in {directory} at http://{address}/ (Ctrl-C ends it)"));
+        if args.open {
+            browser::open(address);
+        }
         let archive = Arc::new(Directory(args.directory.clone()));
         axum::serve(listener, router(archive)).await.context("the page cannot be served any more")
     })

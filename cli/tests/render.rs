@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use impala_harness::processes::Program;
+use impala_harness::processes::{Program, Run};
 use impala_policy::activation::Activation;
 use impala_policy::model_file::{self, ModelDescription};
 use impala_policy::network::NetworkSpec;
@@ -107,4 +107,24 @@ fn what_cannot_be_rendered_is_told_with_value_and_fix() {
         let output = render(&pole, &[&["--out", gif], &bad[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{bad:?}");
     }
+}
+
+#[test]
+fn a_run_keeps_pictures_of_its_progress_and_the_last_is_of_its_model() {
+    let run = Run::of(IMPALA);
+    let output = run.train(&["--render-every", "20000", "--frames-after-solved", "200000"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let directory = run.directory();
+    let pictures = fs::read_dir(directory.join("renders")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pictures: Vec<_> = pictures.collect();
+    pictures.sort();
+    assert!(pictures.len() >= 2, "{pictures:?}");
+    assert!(pictures.iter().all(|path| fs::read(path).unwrap().starts_with(b"GIF89a")));
+    // The same episode as the model's, drawn alike.
+    let model = directory.join("model.safetensors");
+    let path = directory.join("e.gif");
+    let told = render(&model, &["--size", "320", "--out", path.to_str().unwrap(), "--seed", "1"]);
+    assert!(told.status.success(), "{told:?}");
+    let drawn = fs::read(&path).unwrap();
+    assert!(pictures.iter().any(|picture| fs::read(picture).unwrap() == drawn), "none of {pictures:?} is the model's");
 }

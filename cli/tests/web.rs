@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 
 /// The program under test.
@@ -84,4 +85,30 @@ fn the_page_is_served_only_where_that_is_wanted() {
         assert!(get(&address, "/metrics").0.starts_with("HTTP/1.1 200"), "{arguments:?}");
         stop(training);
     }
+}
+
+#[test]
+fn the_page_is_opened_where_that_is_wanted_and_where_there_is_no_browser_that_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (browser, opened) = (directory.path().join("xdg-open"), directory.path().join("opened"));
+    fs::write(&browser, format!("#!/bin/sh\nprintf %s \"$1\" > {0}.part\nmv {0}.part {0}\n", opened.display()))
+        .unwrap();
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let run = Run::of(IMPALA);
+    let output = run.train(&["--open"]).env("PATH", path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = asked("the browser", || fs::read_to_string(&opened).ok());
+    let log = fs::read_to_string(run.directory().join("learner.log")).unwrap();
+    assert!(log.contains(&format!("live view at {page}\n")), "{page}: {log}");
+
+    let run = Run::of(IMPALA);
+    let nothing = directory.path().join("nothing");
+    let said = run.train(&["--open"]).env("PATH", nothing).output().unwrap().stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("no browser could be started") && said.contains(" by hand"), "{said}");
+
+    let output = Run::of(IMPALA).train(&["--open", "--web", "false"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--open: this run has no live view"), "{said}");
 }

@@ -15,4 +15,5 @@ pub mod optim;
 pub mod perceptron;
 pub mod ratios;
 pub mod step;
+pub mod value_fit;
 pub mod vtrace;

@@ -3,6 +3,7 @@
 
 pub mod checkpointer;
 pub mod evaluator;
+pub mod illustrator;
 pub mod publisher;
 pub mod show;
 pub mod side_evaluator;

@@ -86,7 +86,10 @@ fn gpu_steps_equal_cpu_steps() {
         {
             let scalars = |r: &StepReport| {
                 let losses = [r.losses.total, r.losses.policy, r.losses.baseline, r.losses.entropy];
-                [&losses[..], &[r.gradient_norm, r.update_norm, r.ratios.effective, r.ratios.clipped]].concat()
+                let ratios = [r.ratios.effective, r.ratios.clipped, r.ratios.approximate_kl];
+                let values = [r.values.squared_error, r.values.error_variance, r.values.target_variance];
+                let values = values.map(|number| number as f32);
+                [&losses[..], &[r.gradient_norm, r.update_norm], &ratios, &values].concat()
             };
             close(&scalars(cpu), &scalars(gpu), &format!("{activation}, step {step}: losses"));
             close(cpu_gradient, gpu_gradient, &format!("{activation}, step {step}: gradient"));

@@ -63,6 +63,7 @@ impl Running {
         self.endpoint.shared.queue.close();
         self.handover.verification.stop();
         self.handover.evaluated.stop();
+        self.handover.drawn.stop();
         match self.pipeline.trainer.ended().await {
             Ok(at_last) => trained = trained.or(at_last.map(|(_, trained)| trained)),
             Err(panic) => (end, trained) = (failed("trainer", &panic), None),
@@ -72,6 +73,9 @@ impl Running {
         }
         if let Err(panic) = self.pipeline.side_evaluator.ended().await {
             end = failed("side evaluator", &panic);
+        }
+        if let Err(panic) = self.pipeline.illustrator.ended().await {
+            end = failed("illustrator", &panic);
         }
         let shares = self.reporting.shares();
         let deadline = Instant::now() + GRACE;
@@ -84,6 +88,7 @@ impl Running {
             end = failed("checkpointer", &panic);
             CheckpointReport::default()
         });
+        self.draw_last(policy.as_ref()).await;
         Results { end, policy, model, shares, checkpoints, deadline }
     }
 
@@ -96,6 +101,13 @@ impl Running {
         let (version, frames) = (WeightsVersion(progress.updates), progress.frames);
         drop(progress);
         VersionedPolicy { version, frames, parameters: step.parameters().into() }
+    }
+
+    /// Keeps an episode of the policy that the run leaves, where others were kept.
+    async fn draw_last(&self, policy: Option<&VersionedPolicy>) {
+        let Some((sketch, policy)) = self.sketch.clone().zip(policy.cloned()) else { return };
+        // What breaks in it has been told on standard error, and the run is over.
+        let _ = tokio::task::spawn_blocking(move || sketch.keep(&policy)).await;
     }
 
     /// Everything but the server, the publisher and the metrics comes to its end.

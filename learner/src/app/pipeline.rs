@@ -21,6 +21,7 @@ use crate::run::checkpoint_slot::{CheckpointReport, CheckpointSlot};
 use crate::run::recorded::RecordedSettings;
 use crate::stages::checkpointer::CheckpointWriter;
 use crate::stages::evaluator::Evaluator;
+use crate::stages::illustrator::{Illustrator, Sketch};
 use crate::stages::publisher::Publisher;
 use crate::stages::show::Show;
 use crate::stages::side_evaluator::SideEvaluator;
@@ -46,6 +47,8 @@ pub(super) struct Handover {
     pub(super) evaluated: PolicyRequest,
     /// Between trainer and show.
     pub(super) shown: PolicyRequest,
+    /// Between trainer and illustrator.
+    pub(super) drawn: PolicyRequest,
     /// Between trainer and reports.
     pub(super) inspection: Inspection,
     /// Updates done by earlier processes of the run.
@@ -67,6 +70,7 @@ impl Handover {
             verification: Verification::new(progress.clone(), config.goal.verify_every),
             evaluated: PolicyRequest::default(),
             shown: PolicyRequest::default(),
+            drawn: PolicyRequest::default(),
             progress,
             wanted: Arc::default(),
             inspection: Inspection::default(),
@@ -106,6 +110,8 @@ pub(super) struct Pipeline {
     pub(super) side_evaluator: Stage<()>,
     /// Idle where nobody may look.
     pub(super) show: Stage<()>,
+    /// Idle where no pictures are kept.
+    pub(super) illustrator: Stage<()>,
     pub(super) outlet: WeightsOutlet,
     settings: RecordedSettings,
     /// Dropped when the last one is handed over.
@@ -120,8 +126,9 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
         feed: Option<Feed>,
+        sketch: Option<Sketch>,
     ) -> anyhow::Result<(Self, Ends)> {
-        let Handover { ledger, gate, progress, wanted, verification, evaluated, shown, inspection, .. } =
+        let Handover { ledger, gate, progress, wanted, verification, evaluated, shown, drawn, inspection, .. } =
             handover.clone();
         let updates_before = handover.updates_before;
         let Training { step, actor_states, episodes, checkpoints } = training;
@@ -142,6 +149,7 @@ impl Pipeline {
         };
         let side_evaluator = side_evaluator(config, &evaluated, &progress)?;
         let show = feed.map_or_else(|| Ok(Stage::none()), |feed| show(config, &shown, feed))?;
+        let illustrator = illustrator(config, &drawn, &progress, sketch)?;
         let trainer = Trainer {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
@@ -157,7 +165,7 @@ impl Pipeline {
             actor_states,
             checkpoints: checkpoints.clone(),
             verification,
-            requests: vec![evaluated, shown],
+            requests: vec![evaluated, shown, drawn],
             waits_for_verdicts: config.task.deterministic,
             candidate: None,
             inspector: config.output.tensorboard.then(|| Inspector::new(inspection, config.network().layout())),
@@ -168,6 +176,7 @@ impl Pipeline {
             evaluator: stage::spawn("evaluator", move || evaluator.run())?,
             side_evaluator,
             show,
+            illustrator,
             trainer: stage::spawn("trainer", move || trainer.run())?,
             publisher,
             outlet,
@@ -279,6 +288,18 @@ fn show(config: &Config, policies: &PolicyRequest, feed: Feed) -> anyhow::Result
     let (environment, network) = (config.environment().clone(), config.network());
     let show = Show { policies: policies.clone(), feed, environment, network, seed: config.task.seed };
     stage::spawn("show", move || show.run())
+}
+
+/// Keeps pictures of the progress, where they are wanted.
+fn illustrator(
+    config: &Config,
+    policies: &PolicyRequest,
+    progress: &Arc<Mutex<Progress>>,
+    sketch: Option<Sketch>,
+) -> anyhow::Result<Stage<()>> {
+    let Some((every, sketch)) = config.output.render_every.zip(sketch) else { return Ok(Stage::none()) };
+    let illustrator = Illustrator { policies: policies.clone(), progress: progress.clone(), every, sketch };
+    stage::spawn("illustrator", move || illustrator.run())
 }
 
 /// Where the trainer leaves its weights, and the thread that publishes those of a large network.

@@ -11,8 +11,9 @@ use crate::report::summary::RunEnd;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::recorded::RecordedSettings;
-use crate::run::run_dir::RunDir;
+use crate::run::run_dir::{RENDERS_DIRECTORY, RunDir};
 use crate::stages::checkpointer;
+use crate::stages::illustrator::Sketch;
 use crate::stages::trainer::{Trained, TrainingEnd};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ pub(super) struct Running {
     pub(super) endpoint: Endpoint,
     pub(super) reporting: Reporting,
     checkpoints: CheckpointStore,
+    /// Of the last picture, where pictures are kept.
+    pub(super) sketch: Option<Sketch>,
 }
 
 /// Why watching ended, with the trainer's result if it ended by itself.
@@ -73,9 +76,16 @@ impl Running {
         });
         let reporting = reporting.with_web(web);
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
-        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed)?;
+        let sketch = config.output.render_every.is_some().then(|| Sketch {
+            directory: run_dir.file(RENDERS_DIRECTORY),
+            environment: config.environment().clone(),
+            network: config.network(),
+            seed: config.task.seed,
+            mode: config.goal.evaluation,
+        });
+        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed, sketch.clone())?;
         let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
-        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store })
+        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store, sketch })
     }
 
     /// Reports until something ends the run.
@@ -88,7 +98,8 @@ impl Running {
         let deadline = tokio::time::sleep(config.goal.time_max.duration().saturating_sub(taken));
         tokio::pin!(deadline);
         let end = loop {
-            let Pipeline { trainer, publisher, checkpointer, evaluator, side_evaluator, show, .. } = pipeline;
+            let Pipeline { trainer, publisher, checkpointer, evaluator, side_evaluator, show, illustrator, .. } =
+                pipeline;
             tokio::select! {
                 trained = trainer.ended() => return trainer_ended(trained),
                 Err(panic) = publisher.ended(), if publisher.is_running() => break failed("publisher", &panic),
@@ -98,6 +109,7 @@ impl Running {
                     break failed("side evaluator", &panic);
                 }
                 Err(panic) = show.ended(), if show.is_running() => break failed("show", &panic),
+                Err(panic) = illustrator.ended(), if illustrator.is_running() => break failed("illustrator", &panic),
                 // A trainer without batches hears of no verdict.
                 () = handover.verification.decided() => {
                     if handover.lock_progress().is_solved_to_the_end(config.goal.frames_after_solved) {

@@ -22,6 +22,8 @@ section! {
         #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
         tensorboard: bool = true, "true", "IMPALA_TENSORBOARD",
             "Write event files for TensorBoard into the run's directory: scalars, histograms, hyperparameters, the configuration.";
+        render_every: u64, "none", "IMPALA_RENDER_EVERY",
+            "Frames trained between two animated episodes of the newest policy, renders/frames-N.gif in the run's directory; the last is of the policy that the run leaves. Left out or 0, there are none.";
         #[clap(value_enum)]
         log_format: LogFormat = LogFormat::Human, "human", "IMPALA_LOG_FORMAT",
             "Log lines for people or as JSON.";

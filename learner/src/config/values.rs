@@ -162,6 +162,12 @@ impl Omissible for usize {
     }
 }
 
+impl Omissible for u64 {
+    fn is_none(&self) -> bool {
+        *self == 0
+    }
+}
+
 impl Omissible for f32 {
     fn is_none(&self) -> bool {
         self.is_nan()

@@ -48,6 +48,21 @@ pub const TABLE: &[Metric] = &[
         "Share of the frames whose importance ratio is above rho-bar by more than 1 %, mean of the recent updates",
     ),
     Metric::gauge(
+        "impala_learner_approximate_kl_nats",
+        "nats",
+        "Estimate of the divergence KL(mu || pi) of the policy that learns from those that acted, mean of the recent updates",
+    ),
+    Metric::gauge(
+        "impala_learner_value_error",
+        "scaled reward",
+        "Root mean square of the values' errors against V-trace's targets, over the recent updates",
+    ),
+    Metric::gauge(
+        "impala_learner_explained_variance_ratio",
+        "1",
+        "Share of the variance of V-trace's targets that the values explain, at most 1, over the recent updates; NaN while there is no telling",
+    ),
+    Metric::gauge(
         "impala_learner_batch_columns",
         "columns",
         "Environment columns in a batch, mean of the recent updates",

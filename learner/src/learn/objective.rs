@@ -6,6 +6,7 @@
 use crate::learn::batch::Columns;
 use crate::learn::loss::{LossCosts, LossInputs, Losses, TargetPolicy, loss};
 use crate::learn::ratios::RatioSums;
+use crate::learn::value_fit::ValueSums;
 use crate::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
 use impala_env::Outcome;
 use serde::{Deserialize, Serialize};
@@ -55,7 +56,7 @@ pub struct ObjectiveMemory {
 
 impl Objective {
     /// A block's part of the losses, whose means are over `frames` frames of the whole batch, and their gradient; and the sums
-    /// over its importance ratios, as they are, also where nothing is corrected.
+    /// over its importance ratios, as they are, also where nothing is corrected, and over its values.
     ///
     /// # Shapes
     /// - outputs: `[A + 1, rows]` for the rows of `columns.observations`: a column of logits for each action, then values
@@ -67,7 +68,7 @@ impl Objective {
         frames: usize,
         memory: &mut ObjectiveMemory,
         gradient: &mut Vec<f32>,
-    ) -> (Losses, RatioSums) {
+    ) -> (Losses, RatioSums, ValueSums) {
         let rows = columns.rows();
         let action_count = outputs.len() / rows - 1;
         let values = &outputs[action_count * rows..];
@@ -90,8 +91,9 @@ impl Objective {
         };
         vtrace(&inputs, &self.clipping, returns);
         let VtraceReturns { vs, pg_advantages } = returns;
+        let fit = ValueSums::of(&values[..columns.frames()], vs);
         let inputs = LossInputs { outputs, actions: &columns.actions, vs, pg_advantages, frames };
-        (loss(&inputs, policy, self.costs, gradient), ratios)
+        (loss(&inputs, policy, self.costs, gradient), ratios, fit)
     }
 }
 

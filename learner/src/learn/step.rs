@@ -19,7 +19,8 @@ pub use crate::learn::objective::Correction;
 use crate::learn::objective::{Objective, ReturnScale};
 use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
 use crate::learn::perceptron::Perceptron;
-use crate::learn::ratios::{RatioShares, RatioSums};
+use crate::learn::ratios::{RatioStatistics, RatioSums};
+use crate::learn::value_fit::{ValueFit, ValueSums};
 use crate::learn::vtrace::VtraceClipping;
 use device::DeviceStep;
 use general::General;
@@ -74,6 +75,8 @@ pub struct Gradient {
     pub losses: Losses,
     /// Over the batch's importance ratios.
     pub ratios: RatioSums,
+    /// Over the batch's values.
+    pub values: ValueSums,
     /// Over the parts that it was added up from.
     pub parts: PartSums,
     /// Of the batch.
@@ -106,7 +109,9 @@ pub struct StepReport {
     /// Euclidean norm of the change of all parameters.
     pub update_norm: f32,
     /// How far the policy was from those that acted, before the update.
-    pub ratios: RatioShares,
+    pub ratios: RatioStatistics,
+    /// How well the values told their targets, before the update.
+    pub values: ValueFit,
     /// How noisy the gradient was; of a batch that is computed as a whole it is not known.
     pub noise: Option<GradientNoise>,
 }

@@ -44,6 +44,9 @@ pub(crate) struct Row {
     pub(super) evaluations: u32,
     pub(super) evaluation_frames: Option<u64>,
     pub(super) evaluation_mean_return: Option<f64>,
+    pub(super) value_error: f64,
+    pub(super) explained_variance: Option<f64>,
+    pub(super) approximate_kl_nats: f64,
     /// Whether this process has told of an update: until then what is told of updates is 0.
     #[serde(skip)]
     pub(super) has_update: bool,
@@ -93,6 +96,9 @@ impl Row {
             evaluations: progress.evaluations.count,
             evaluation_frames: progress.evaluations.last.map(|last| last.frames),
             evaluation_mean_return: progress.evaluations.last.map(|last| last.score.mean),
+            value_error: progress.vitals.values.error(),
+            explained_variance: progress.vitals.values.explained_variance(),
+            approximate_kl_nats: progress.vitals.approximate_kl,
             has_update: progress.vitals.updates > 0,
         }
     }

@@ -96,6 +96,12 @@ pub struct PolicyReport {
     pub effective_samples: f64,
     /// Share of the frames whose importance ratio was clipped, 0 to 1.
     pub clipped_ratios: f64,
+    /// Estimate of the divergence KL(mu || pi) of the policy that learned from those that acted, nats.
+    pub approximate_kl: f64,
+    /// Root mean square of the values' errors against V-trace's targets, scaled rewards.
+    pub value_error: f64,
+    /// Share of the variance of V-trace's targets that the values explained; null where they did not differ.
+    pub explained_variance: Option<f64>,
     /// Nats.
     pub entropy: f64,
     /// Before clipping.
@@ -115,6 +121,9 @@ impl PolicyReport {
         (vitals.updates > 0).then_some(Self {
             effective_samples: vitals.effective_samples,
             clipped_ratios: vitals.clipped,
+            approximate_kl: vitals.approximate_kl,
+            value_error: vitals.values.error(),
+            explained_variance: vitals.values.explained_variance(),
             entropy: vitals.entropy,
             gradient_norm: vitals.gradient_norm,
             update_norm: vitals.update_norm,

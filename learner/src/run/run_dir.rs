@@ -11,6 +11,8 @@ use std::time::SystemTime;
 
 /// Name of the model in it.
 pub const MODEL_FILE: &str = "model.safetensors";
+/// Name of the directory in it that takes animated episodes.
+pub const RENDERS_DIRECTORY: &str = "renders";
 
 /// The files in it that are written whole.
 const FILES: [&str; 7] =

@@ -5,6 +5,7 @@
 
 use crate::learn::noise::GradientNoise;
 use crate::learn::step::StepReport;
+use crate::learn::value_fit::ValueFit;
 
 /// Updates that the means look back on: a batch of 80 frames is some 2 % off, two hundred of them are not.
 const UPDATES: u64 = 200;
@@ -21,6 +22,10 @@ pub struct Vitals {
     pub effective_samples: f64,
     /// Share of the frames whose importance ratio was clipped, 0 to 1.
     pub clipped: f64,
+    /// Estimate of the divergence of the policy that learns from those that acted, KL(mu || pi), nats.
+    pub approximate_kl: f64,
+    /// How well the values told their targets.
+    pub values: ValueFit,
     /// Of the policy, nats.
     pub entropy: f64,
     /// Before clipping.
@@ -79,13 +84,18 @@ impl Vitals {
         self.updates += 1;
         let weight = weight(self.updates);
         for (mean, newest) in [
-            (&mut self.effective_samples, report.ratios.effective),
-            (&mut self.clipped, report.ratios.clipped),
-            (&mut self.entropy, report.losses.entropy),
-            (&mut self.gradient_norm, report.gradient_norm),
-            (&mut self.update_norm, report.update_norm),
+            (&mut self.effective_samples, report.ratios.effective.into()),
+            (&mut self.clipped, report.ratios.clipped.into()),
+            (&mut self.approximate_kl, report.ratios.approximate_kl.into()),
+            (&mut self.values.squared_error, report.values.squared_error),
+            (&mut self.values.error_variance, report.values.error_variance),
+            (&mut self.values.target_variance, report.values.target_variance),
+            (&mut self.entropy, report.losses.entropy.into()),
+            (&mut self.gradient_norm, report.gradient_norm.into()),
+            (&mut self.update_norm, report.update_norm.into()),
         ] {
-            *mean += weight * (f64::from(newest) - *mean);
+            let newest: f64 = newest;
+            *mean += weight * (newest - *mean);
         }
         if let Some(noise) = report.noise {
             self.noise.record(noise, self.updates);
@@ -125,11 +135,17 @@ fn weight(count: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::learn::loss::Losses;
-    use crate::learn::ratios::RatioShares;
+    use crate::learn::ratios::RatioStatistics;
 
     fn report(effective: f32) -> StepReport {
         let losses = Losses { entropy: 0.5, ..Losses::default() };
-        StepReport { losses, ratios: RatioShares { effective, clipped: 0.25 }, ..StepReport::default() }
+        let values = ValueFit { squared_error: 4.0, error_variance: 0.5, target_variance: 2.0 };
+        StepReport {
+            losses,
+            values,
+            ratios: RatioStatistics { effective, clipped: 0.25, ..RatioStatistics::default() },
+            ..StepReport::default()
+        }
     }
 
     #[test]
@@ -138,6 +154,8 @@ mod tests {
         [1.0, 0.5, 0.75].into_iter().for_each(|effective| vitals.record_step(&report(effective)));
         assert!((vitals.effective_samples - 0.75).abs() < 1e-12 && vitals.updates == 3);
         assert_eq!((vitals.clipped, vitals.entropy), (0.25, 0.5));
+        // Of the means of the variances: a batch whose targets are all alike counts for as little as it tells.
+        assert_eq!((vitals.values.error(), vitals.values.explained_variance()), (2.0, Some(0.75)));
         (0..2000).for_each(|_| vitals.record_step(&report(0.25)));
         assert!((vitals.effective_samples - 0.25).abs() < 1e-3, "{vitals:?}");
         vitals.record_batch(&[1, 4], 16);

@@ -18,7 +18,8 @@ use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::Losses;
 use crate::learn::model::floats;
 use crate::learn::optim::OptimiserState;
-use crate::learn::ratios::RatioShares;
+use crate::learn::ratios::RatioStatistics;
+use crate::learn::value_fit::ValueFit;
 use burn::tensor::{Device, Tensor};
 use impala_policy::network::NetworkSpec;
 use loss::{Constants, LossTensors, Outputs};
@@ -132,8 +133,11 @@ impl DeviceStep {
     pub(super) fn finish(&mut self) -> Result<Option<StepReport>, Diverged> {
         let Some(pending) = self.pending.take() else { return Ok(None) };
         let data = pending.into_data();
-        let [policy, baseline, entropy, total, squares, accepted, change, effective, clipped] = floats(&data) else {
-            unreachable!("`begin` leaves nine numbers")
+        let [means @ .., total, squares, accepted, change, effective, clipped] = floats(&data) else {
+            unreachable!("`begin` leaves more than six numbers")
+        };
+        let [policy, baseline, entropy, approximate_kl, error, target, squared_target] = means else {
+            unreachable!("`loss` leaves seven means")
         };
         let losses = Losses { total: *total, policy: *policy, baseline: *baseline, entropy: *entropy };
         let gradient_norm = squares.sqrt();
@@ -141,8 +145,10 @@ impl DeviceStep {
             self.optimiser.forget_step();
             return Err(Diverged { gradient_norm, loss: *total });
         }
-        let ratios = RatioShares { effective: *effective, clipped: *clipped };
-        Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios, noise: None }))
+        let ratios = RatioStatistics { effective: *effective, clipped: *clipped, approximate_kl: *approximate_kl };
+        let moments = [*error, 2.0 * baseline, *target, *squared_target].map(f64::from);
+        let values = ValueFit::of_moments(moments);
+        Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios, values, noise: None }))
     }
 
     /// Queues the whole update.

@@ -121,10 +121,11 @@ impl<N: Network> HostStep<N> {
 
         into.columns = batch.columns();
         let (first, others) = parts.split_first_mut().expect("a batch has columns");
-        (into.losses, into.ratios, into.parts) = (first.losses, first.ratios, first.parts);
+        (into.losses, into.ratios, into.values, into.parts) = (first.losses, first.ratios, first.values, first.parts);
         for part in others.iter() {
             into.losses += part.losses;
             into.ratios += part.ratios;
+            into.values += part.values;
             into.parts += part.parts;
         }
         // Summed into the first block's buffer; that of the sum before is the first block's next time.
@@ -145,7 +146,7 @@ impl<N: Network> HostStep<N> {
         learning_rate: f32,
     ) -> Result<StepReport, Diverged> {
         let mut lap = Lap::begin();
-        let Gradient { losses, ratios, parts, columns, numbers } = gradient;
+        let Gradient { losses, ratios, values, parts, columns, numbers } = gradient;
         let gradient_norm = clip_by_global_norm(numbers, self.config.gradient_norm_max, scale);
         let diverged = Err(Diverged { gradient_norm, loss: losses.total });
         if !gradient_norm.is_finite() || !losses.total.is_finite() {
@@ -161,7 +162,8 @@ impl<N: Network> HostStep<N> {
         self.times.apply += lap.end();
         let update_norm = update_norm as f32;
         let noise = parts.noise(gradient_norm, *columns);
-        Ok(StepReport { losses: *losses, gradient_norm, update_norm, ratios: ratios.shares(), noise })
+        let (ratios, values) = (ratios.statistics(), values.fit());
+        Ok(StepReport { losses: *losses, gradient_norm, update_norm, ratios, values, noise })
     }
 
     /// Columns of each block; the last has what is left.
@@ -179,7 +181,7 @@ impl<N: Network> HostStep<N> {
         let BlockMemory { columns: gathered, pass, outputs, output_gradient, objective } = &mut memory;
         batch.gather(columns.clone(), gathered);
         self.network.forward(&gathered.observations, pass, outputs);
-        (part.losses, part.ratios) =
+        (part.losses, part.ratios, part.values) =
             self.objective.evaluate(gathered, outputs, batch.frames(), objective, output_gradient);
         part.numbers.resize(self.parameters.len(), 0.0);
         self.network.backward(&gathered.observations, pass, output_gradient, &mut part.numbers);

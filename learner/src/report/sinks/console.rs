@@ -106,7 +106,7 @@ mod tests {
     use crate::handover::ledger::Account;
     use crate::handover::progress::{Evaluated, Progress};
     use crate::handover::tally::Laggards;
-    use crate::learn::ratios::RatioShares;
+    use crate::learn::ratios::RatioStatistics;
     use crate::learn::step::StepReport;
     use crate::report::doctor::Diagnosis;
     use crate::report::shares::Shares;
@@ -140,7 +140,7 @@ mod tests {
         progress.evaluations.last = Some(Evaluated { frames: 80, updates: 1, score });
         assert!(describe(&View { progress: &progress, ..view }).contains("return - eval 498.2, lag"), "{line}");
         progress.evaluations.last = None;
-        let ratios = RatioShares { effective: 0.934, clipped: 0.4 };
+        let ratios = RatioStatistics { effective: 0.934, clipped: 0.4, ..RatioStatistics::default() };
         progress.vitals.record_step(&StepReport { ratios, ..StepReport::default() });
         progress.vitals.record_batch(&[2, 3], 16);
         let line = describe(&View { progress: &progress, account: Account::default(), ..view });

@@ -40,6 +40,9 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     let vitals = progress.vitals;
     gauge!("impala_learner_update_norm").set(vitals.update_norm);
     gauge!("impala_learner_effective_samples_ratio").set(vitals.effective_samples);
+    gauge!("impala_learner_approximate_kl_nats").set(vitals.approximate_kl);
+    gauge!("impala_learner_value_error").set(vitals.values.error());
+    gauge!("impala_learner_explained_variance_ratio").set(vitals.values.explained_variance().unwrap_or(f64::NAN));
     gauge!("impala_learner_batch_columns").set(vitals.batch_columns);
     gauge!("impala_learner_gradient_noise_columns").set(vitals.noise_scale().unwrap_or(f64::NAN));
     gauge!("impala_learner_clipped_ratio").set(vitals.clipped);

@@ -9,8 +9,13 @@ use crate::learn::loss::LossCosts;
 use crate::learn::ratios::CLIPPED_FROM;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
+/// Logarithm of the largest ratio that the divergence is told of: the sum over a batch of larger ones leaves the range of f32.
+const LOG_RATIO_MAX: f32 = 60.0;
 /// The logarithm of a ratio that counts for nothing.
 const NO_RATIO: f32 = -1e30;
+
+/// Means over the frames that a step tells.
+const MEANS: usize = 7;
 
 /// Policy and values of a batch.
 #[derive(Debug)]
@@ -30,14 +35,15 @@ pub(super) struct Outputs {
 pub(super) struct Constants {
     /// `[1, A]`: 0, 1, ..
     all_actions: Tensor<2>,
-    /// `[3]`, of the policy's, the baseline's and the entropy's mean in the loss.
+    /// `[7]`, of each mean in the loss; 0 of what is only told.
     loss_weights: Tensor<1>,
 }
 
 /// What the loss gives.
 #[derive(Debug)]
 pub(super) struct LossTensors {
-    /// `[3]`: policy, baseline, entropy.
+    /// `[7]`: policy, baseline, entropy; approximate KL; the values' errors, their targets less that of the first frame, and the
+    /// squares of those.
     pub(super) means: Tensor<1>,
     /// `[1]`
     pub(super) total: Tensor<1>,
@@ -48,10 +54,10 @@ pub(super) struct LossTensors {
 impl Constants {
     pub(super) fn new(action_count: usize, costs: LossCosts, device: &Device) -> Self {
         let actions: Vec<f32> = (0..action_count).map(|action| action as f32).collect();
-        let weights = vec![1.0, costs.baseline, -costs.entropy];
+        let weights = vec![1.0, costs.baseline, -costs.entropy, 0.0, 0.0, 0.0, 0.0];
         Self {
             all_actions: Tensor::from_data(TensorData::new(actions, [1, action_count]), device),
-            loss_weights: Tensor::from_data(TensorData::new(weights, [3]), device),
+            loss_weights: Tensor::from_data(TensorData::new(weights, [MEANS]), device),
         }
     }
 }
@@ -94,13 +100,17 @@ impl Outputs {
         }
     }
 
+    /// `[M, 1]`, of the policy that learns over that which acted, whatever the correction does with it.
+    fn log_ratios(&self, upload: &Upload) -> Tensor<2> {
+        self.action_log_probs.clone() - upload.behaviour_log_probs.clone()
+    }
+
     /// Effective and clipped share, `[2]`: see [`crate::learn::ratios`]. The ratios are taken relative to the largest, so that
     /// no square leaves the range of f32; the effective share does not depend on it.
     pub(super) fn ratios(&self, upload: &Upload, rho_bar: f32) -> Tensor<1> {
         let frames = upload.frames();
-        let log_ratios = self.action_log_probs.clone() - upload.behaviour_log_probs.clone();
         let is_filling = upload.weights.clone().equal_elem(0.0);
-        let log_ratios = log_ratios.mask_fill(is_filling, NO_RATIO).reshape([frames]);
+        let log_ratios = self.log_ratios(upload).mask_fill(is_filling, NO_RATIO).reshape([frames]);
         let bound = f64::from(CLIPPED_FROM * rho_bar).ln() as f32;
         let clipped = log_ratios.zeros_like().mask_fill(log_ratios.clone().greater_elem(bound), 1.0).sum();
         let largest = log_ratios.clone().max();
@@ -121,14 +131,20 @@ impl Outputs {
         let (frames, [_, action_count]) = (upload.frames(), self.log_probs.dims());
         let device = self.log_probs.device();
         let advantages = returns.pg_advantages.clone().reshape([frames, 1]);
-        let errors = self.values(0, frames).reshape([frames, 1]) - returns.vs.clone().reshape([frames, 1]);
+        let vs = returns.vs.clone().reshape([frames, 1]);
+        let errors = self.values(0, frames).reshape([frames, 1]) - vs.clone();
+        // Less a number near their mean, so that their variance is one of small numbers.
+        let targets = vs.clone() - vs.narrow(0, 0, 1).expand([frames, 1]);
+        let log_ratios = self.log_ratios(upload);
+        let divergences = log_ratios.clone().clamp_max(LOG_RATIO_MAX).exp().sub_scalar(1.0) - log_ratios;
         let probs = self.log_probs.clone().exp();
         let entropies = (probs.clone() * self.log_probs.clone()).sum_dim(1).neg();
 
         let policy = (advantages.clone() * self.action_log_probs).neg();
         let baseline = (errors.clone() * errors.clone()).mul_scalar(0.5);
-        let terms = Tensor::cat(vec![policy, baseline, entropies.clone()], 1);
-        let means = (terms * upload.weights.clone()).sum_dim(0).reshape([3]);
+        let squares = targets.clone() * targets.clone();
+        let terms = vec![policy, baseline, entropies.clone(), divergences, errors.clone(), targets, squares];
+        let means = (Tensor::cat(terms, 1) * upload.weights.clone()).sum_dim(0).reshape([MEANS]);
         let total = (means.clone() * constants.loss_weights.clone()).sum();
 
         let is_taken = probs.zeros_like().mask_fill(upload.actions.clone().equal(constants.all_actions.clone()), 1.0);

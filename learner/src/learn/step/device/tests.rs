@@ -45,11 +45,15 @@ fn assert_close(expected: &[f32], actual: &[f32], what: &str) {
     assert!(worst <= TOLERANCE, "{what}: differ by {worst:e}");
 }
 
-fn numbers(report: &StepReport) -> [f32; 8] {
-    let losses = report.losses;
-    let RatioShares { effective, clipped } = report.ratios;
-    let norms = [report.gradient_norm, report.update_norm];
-    [losses.total, losses.policy, losses.baseline, losses.entropy, norms[0], norms[1], effective, clipped]
+fn numbers(report: &StepReport) -> Vec<f32> {
+    let StepReport { losses, ratios, values, gradient_norm, update_norm, noise: _ } = *report;
+    let variances = [values.squared_error, values.error_variance, values.target_variance].map(|number| number as f32);
+    [
+        &[losses.total, losses.policy, losses.baseline, losses.entropy, gradient_norm, update_norm][..],
+        &[ratios.effective, ratios.clipped, ratios.approximate_kl],
+        &variances,
+    ]
+    .concat()
 }
 
 /// Runs both for some steps and compares everything after each.

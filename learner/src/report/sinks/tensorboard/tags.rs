@@ -88,6 +88,24 @@ pub(super) const ROWS: &[Scalar<Row>] = &[
         "Share of the frames whose importance ratio was clipped, mean of the recent updates",
     ),
     scalar(
+        "policy/approximate_kl_nats",
+        "approximate_kl_nats",
+        |row| of_update(row, row.approximate_kl_nats),
+        "Estimate of the divergence KL(mu || pi) of the policy that learns from those that acted, nats; mean of the recent updates",
+    ),
+    scalar(
+        "value/error",
+        "value_error",
+        |row| of_update(row, row.value_error),
+        "Root mean square of the values' errors against V-trace's targets, scaled rewards; over the recent updates",
+    ),
+    scalar(
+        "value/explained_variance",
+        "explained_variance",
+        |row| row.explained_variance,
+        "Share of the variance of V-trace's targets that the values explain, at most 1; over the recent updates",
+    ),
+    scalar(
         "gradient/norm",
         "gradient_norm",
         |row| of_update(row, row.gradient_norm),

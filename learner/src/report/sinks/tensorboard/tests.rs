@@ -88,6 +88,7 @@ fn a_row_has_every_tag_and_the_first_of_each_says_what_it_means() {
         machine_busy: Some(0.5),
         evaluation_frames: Some(80),
         evaluation_mean_return: Some(20.0),
+        explained_variance: Some(0.5),
         has_update: true,
         ..row(160)
     };

@@ -1,0 +1,159 @@
+//! The illustrator's thread: keeps a picture of the training's progress, one episode of the newest policy every so many frames, as
+//! animations in the run's directory (`render_every`). It has the least priority, as the side evaluator's. What it cannot draw or
+//! write is told once, and training goes on.
+
+use crate::handover::policy_request::PolicyRequest;
+use crate::handover::progress::{Progress, VersionedPolicy};
+use impala_common::process::threads;
+use impala_env::EnvironmentKind;
+use impala_policy::evaluate::Mode;
+use impala_policy::network::NetworkSpec;
+use impala_render::record::{self, RecordPlan};
+use impala_render::theme::Theme;
+use impala_render::{Animation, WIDTHS, gif};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Time between two looks at how far training has come.
+const IDLE: Duration = Duration::from_millis(20);
+/// Steps after which an episode is cut: 20 seconds of CartPole.
+const STEPS_MAX: u32 = 1000;
+
+/// The illustrator of one run.
+#[derive(Debug)]
+pub struct Illustrator {
+    /// Where policies come from.
+    pub policies: PolicyRequest,
+    /// How far training has come.
+    pub progress: Arc<Mutex<Progress>>,
+    /// Frames trained between two pictures.
+    pub every: u64,
+    /// What draws them.
+    pub sketch: Sketch,
+}
+
+/// What a picture is of.
+#[derive(Clone, Debug)]
+pub struct Sketch {
+    /// Where pictures go; made with the first.
+    pub directory: PathBuf,
+    /// What the policy plays.
+    pub environment: EnvironmentKind,
+    /// What it is.
+    pub network: NetworkSpec,
+    /// The seed of the run: all pictures show the same beginning.
+    pub seed: u64,
+    /// How the policy chooses its actions.
+    pub mode: Mode,
+}
+
+impl Illustrator {
+    /// Works until it is stopped, or until a picture could not be made.
+    pub fn run(self) {
+        threads::give_way();
+        let mut due = self.frames();
+        loop {
+            while self.frames() < due {
+                if !self.policies.rest(IDLE) {
+                    return;
+                }
+            }
+            let Some(policy) = self.policies.ask() else { return };
+            if !self.sketch.keep(&policy) {
+                return;
+            }
+            due = (policy.frames / self.every + 1).saturating_mul(self.every);
+        }
+    }
+
+    fn frames(&self) -> u64 {
+        self.progress.lock().expect("no holder of the progress panics").frames
+    }
+}
+
+impl Sketch {
+    /// Plays an episode and keeps its animation; says so where that fails, and gives whether it did not.
+    pub fn keep(&self, policy: &VersionedPolicy) -> bool {
+        match self.draw(policy) {
+            Ok(path) => {
+                tracing::debug!(frames = policy.frames, path = %path.display(), "an episode was drawn");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no more episodes are drawn");
+                false
+            }
+        }
+    }
+
+    fn draw(&self, policy: &VersionedPolicy) -> anyhow::Result<PathBuf> {
+        let plan = RecordPlan { seed: self.seed, mode: self.mode, steps_max: STEPS_MAX };
+        let recording = record::record(&self.environment, &self.network, &policy.parameters, plan, &mut |_| {})?;
+        let frames_per_second = recording.steps_per_second;
+        // The smallest, since there may be many.
+        let animation = Animation { theme: Theme::Light, width: *WIDTHS.start(), frames_per_second };
+        let bytes = gif::encode(&recording, animation, &mut |_| {})?;
+        std::fs::create_dir_all(&self.directory)?;
+        // So that their names sort as they were made.
+        let path = self.directory.join(format!("frames-{:012}.gif", policy.frames));
+        impala_store::write_whole(&path, bytes)?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impala_common::ids::WeightsVersion;
+    use impala_policy::activation::Activation;
+
+    fn sketch(directory: PathBuf) -> Sketch {
+        let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+        let environment = impala_env::builtin().kinds()[0].clone();
+        Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy }
+    }
+
+    fn policy(sketch: &Sketch, frames: u64) -> VersionedPolicy {
+        let parameters = vec![0.0; sketch.network.parameter_count()].into();
+        VersionedPolicy { version: WeightsVersion(frames / 80), frames, parameters }
+    }
+
+    #[test]
+    fn a_picture_is_kept_at_the_beginning_and_whenever_so_many_frames_have_gone_by() {
+        let directory = tempfile::tempdir().unwrap();
+        let (policies, progress) = (PolicyRequest::default(), Arc::new(Mutex::new(Progress::new(475.0))));
+        let sketch = sketch(directory.path().join("renders"));
+        let illustrator =
+            Illustrator { policies: policies.clone(), progress: progress.clone(), every: 1000, sketch: sketch.clone() };
+        let thread = std::thread::Builder::new().name("illustrator".into()).spawn(move || illustrator.run()).unwrap();
+        for frames in [80, 1040, 3920] {
+            progress.lock().unwrap().frames = frames;
+            while !policies.is_asked() {
+                std::thread::yield_now();
+            }
+            policies.answer(policy(&sketch, frames));
+        }
+        // It asks again only after its last picture.
+        progress.lock().unwrap().frames = 4000;
+        while !policies.is_asked() {
+            std::thread::yield_now();
+        }
+        policies.stop();
+        thread.join().unwrap();
+        let mut kept: Vec<_> = std::fs::read_dir(&sketch.directory).unwrap().map(|entry| entry.unwrap()).collect();
+        kept.sort_by_key(std::fs::DirEntry::file_name);
+        let names: Vec<_> = kept.iter().map(|entry| entry.file_name().into_string().unwrap()).collect();
+        assert_eq!(names, ["frames-000000000080.gif", "frames-000000001040.gif", "frames-000000003920.gif"]);
+        assert!(kept.iter().all(|entry| std::fs::read(entry.path()).unwrap().starts_with(b"GIF89a")));
+    }
+
+    #[test]
+    fn what_cannot_be_written_ends_the_pictures_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let occupied = directory.path().join("renders");
+        std::fs::write(&occupied, "a file").unwrap();
+        let sketch = sketch(occupied);
+        assert!(!sketch.keep(&policy(&sketch, 80)));
+    }
+}
