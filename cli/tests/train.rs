@@ -186,6 +186,22 @@ fn bad_settings_are_refused_before_anything_starts() {
     assert!(refused(&["--keep-serving"]).contains("use `impala learner --keep-serving`"));
 }
 
+#[test]
+fn what_is_wrong_with_the_command_line_is_a_line_of_json_where_the_log_is() {
+    for (flags, format) in [(&["--log-format", "json"][..], None), (&[], Some("json"))] {
+        let mut command = IMPALA.command(&["train", "--seed", "x"]);
+        command.args(flags).envs(format.map(|format| ("IMPALA_LOG_FORMAT", format)));
+        let output = command.env("IMPALA_SEDE", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let lines = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!((&lines[0]["level"], &lines[1]["level"]), (&"WARN".into(), &"ERROR".into()));
+        let message = lines[1]["message"].as_str().unwrap();
+        assert!(message.starts_with("invalid value 'x' for '--seed"), "{message}");
+    }
+}
+
 /// Two runs in one directory would garble each other's files; which of them came first is told by the one that is refused.
 #[cfg(target_os = "linux")]
 #[test]

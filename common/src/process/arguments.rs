@@ -1,18 +1,25 @@
 //! The command line, and the environment variables that stand for flags: who is wrong about a variable is told about the variable.
 
 use super::errors::{self, Level};
+use super::logs::LogFormat;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Command, Error, Parser};
+use clap::{Command, Error, Parser, ValueEnum};
 use std::ffi::OsString;
 
 /// What every variable of a setting begins with.
 const PREFIX: &str = "IMPALA_";
+/// The variable of the setting that chooses how lines are written.
+const LOG_FORMAT: &str = "IMPALA_LOG_FORMAT";
 /// Similarity (Jaro-Winkler, 1 for equal names) from which an unknown variable is taken for a misspelt setting, and not for one
 /// that something else reads.
 const SIMILAR: f64 = 0.9;
 
 /// The arguments of this process; ends it where they are refused. Warns of variables that look like settings and are none.
 pub fn parse<C: Parser>() -> C {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(format) = log_format(&arguments, std::env::var_os(LOG_FORMAT)) {
+        errors::speak(format);
+    }
     let command = C::command();
     let known = variables(&command);
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -20,12 +27,28 @@ pub fn parse<C: Parser>() -> C {
         errors::tell(Level::Warn, format_args!("{name} is no setting and is ignored; did you mean {meant}?"));
     }
     C::try_parse().unwrap_or_else(|error| {
-        let arguments: Vec<_> = std::env::args_os().collect();
         let note = origin(&error, &known, &arguments, |name| std::env::var_os(name));
-        let _ = error.print();
+        match errors::is_json() && error.use_stderr() {
+            true => errors::tell(Level::Error, error.to_string().trim_start_matches("error: ").trim_end()),
+            false => drop(error.print()),
+        }
         note.iter().for_each(|note| errors::tell(Level::Info, note));
         std::process::exit(error.exit_code())
     })
+}
+
+/// The format of the log as far as flag or variable choose it: also what is wrong with them is told in it.
+fn log_format(arguments: &[OsString], variable: Option<OsString>) -> Option<LogFormat> {
+    let mut given = variable;
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str().and_then(|text| text.strip_prefix("--log-format")) {
+            Some("") => given = arguments.next().cloned(),
+            Some(rest) => given = rest.strip_prefix('=').map(OsString::from).or(given),
+            None => {}
+        }
+    }
+    LogFormat::from_str(given?.to_str()?, true).ok()
 }
 
 /// The flags that a variable stands for, with their variables.
@@ -97,6 +120,20 @@ mod tests {
         assert_eq!(misspelt("IMPALA_LEARNINGRATE", &known), Some("IMPALA_LEARNING_RATE"));
         for other in ["IMPALA_SEED", "IMPALA_BUILD_CA", "IMPALA_", "SEDE"] {
             assert_eq!(misspelt(other, &known), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_format_of_lines_is_known_before_anything_else_is() {
+        let format = |arguments: &[&str], variable: Option<&str>| {
+            let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+            log_format(&arguments, variable.map(OsString::from))
+        };
+        assert_eq!(format(&["impala", "train", "--log-format", "json"], None), Some(LogFormat::Json));
+        assert_eq!(format(&["impala", "--log-format=human"], Some("json")), Some(LogFormat::Human));
+        assert_eq!(format(&["impala", "--log-formats", "x"], Some("json")), Some(LogFormat::Json));
+        for unknown in [format(&["impala"], None), format(&["--log-format"], None), format(&[], Some("xml"))] {
+            assert_eq!(unknown, None);
         }
     }
 
