@@ -181,6 +181,25 @@ def look(run, browser, pictures):
     page.keyboard.press("Enter")
     until("a sorted fleet", lambda: page.get_attribute("#fleet-head th:nth-child(3)", "aria-sort") == "descending")
 
+    # Curves tell their numbers; a closer look stays while more comes, until a double click.
+    box = page.locator("#return-chart .u-over").bounding_box()
+    at = lambda part: (box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+    told = lambda: page.text_content("#return-chart .told")
+    page.mouse.move(*at(0.7))
+    until("numbers under the cursor", lambda: re.fullmatch(r"training [\d.]+(, evaluated [\d.]+)? at [\d.]+( [kMG])?", told()))
+    page.mouse.move(*at(0.2))
+    page.mouse.down()
+    page.mouse.move(*at(0.4), steps=4)
+    page.mouse.up()
+    frames = number(page, "frames")
+    until("further frames", lambda: number(page, "frames") > frames)
+    page.mouse.move(*at(0.6))
+    until("a closer look that stays", lambda: "double click" in told())
+    page.mouse.dblclick(*at(0.6))
+    page.mouse.move(*at(0.5))
+    until("all of it", lambda: "training" in told() and "double click" not in told())
+    page.mouse.move(0, 0)
+
     # Nothing moves while numbers change.
     places = lambda: page.evaluate(
         "Object.fromEntries([...document.querySelectorAll('main [id], main h2')].map((e) => [e.id || e.textContent, Math.round(e.getBoundingClientRect().top)]))"

@@ -76,7 +76,7 @@
   let chart = null;
   let drawn = "";
 
-  function draw() {
+  function draw(isOther = false) {
     const shown = [...chosen].filter(([, run]) => run);
     const goals = new Set(shown.map(([, run]) => run.solved_return).filter(isNumber));
     const goal = goals.size === 1 ? [...goals][0] : null;
@@ -92,7 +92,7 @@
       const at = new Map(run[over].map((x, i) => [x, run.mean_return[i]]));
       return places.map((x) => at.get(x) ?? null);
     });
-    chart.set(shown.length ? [places, ...curves] : [[0], [null]]);
+    chart.set(shown.length ? [places, ...curves] : [[0], [null]], isOther);
     $("legend").replaceChildren(...shown.map(([name], i) => {
       const item = document.createElement("li");
       const mark = document.createElement("i");
@@ -149,7 +149,7 @@
     $(`over-${name}`).addEventListener("click", () => {
       over = name;
       for (const other of ["frames", "seconds"]) $(`over-${other}`).setAttribute("aria-pressed", String(other === name));
-      draw();
+      draw(true);
     });
   }
   refresh();

@@ -18,11 +18,17 @@ function shortNumber(x) {
 
 /**
  * A chart in an element that has its height from the style sheet. `series` are names of colours (custom properties); a goal is a number
- * that is drawn as a level line.
+ * that is drawn as a level line. The numbers under the cursor are told, as those of `names`; a part is looked at more closely by dragging over
+ * it, and all again after a double click.
  */
-function lineChart(element, series, { goal = null, fromZero = false } = {}) {
+function lineChart(element, series, { goal = null, fromZero = false, names = [] } = {}) {
   let plot = null;
   let data = [[0], ...series.map(() => [null])];
+  let isWhole = true;
+  const told = document.createElement("p");
+  told.className = "told";
+  told.setAttribute("aria-hidden", "true");
+  element.append(told);
 
   function options() {
     const muted = pageColour("--role-muted");
@@ -38,7 +44,7 @@ function lineChart(element, series, { goal = null, fromZero = false } = {}) {
       width: Math.max(60, Math.floor(width)),
       height: Math.max(60, Math.floor(height)),
       legend: { show: false },
-      cursor: { drag: { x: false, y: false }, points: { size: 7 } },
+      cursor: { drag: { x: true, y: false }, points: { size: 7 } },
       scales: { x: { time: false }, y: { range: (_, low, high) => reach(low, high) } },
       axes: [{ ...axis, size: 26 }, { ...axis, size: 50 }],
       series: [{}, ...series.map((colour) => ({
@@ -47,8 +53,23 @@ function lineChart(element, series, { goal = null, fromZero = false } = {}) {
         spanGaps: true,
         points: { show: false },
       }))],
-      hooks: { draw: goal === null ? [] : [drawGoal] },
+      hooks: { draw: goal === null ? [] : [drawGoal], setCursor: [tell], setScale: [noteScale] },
     };
+  }
+
+  /** The numbers at the cursor; of a curve with gaps the last one before it. */
+  function tell({ cursor: { idx } }) {
+    const numbers = data.slice(1).map((curve, i) => {
+      let at = idx ?? -1;
+      while (at >= 0 && curve[at] === null) at -= 1;
+      return at < 0 ? null : `${names[i] ?? ""} ${shortNumber(curve[at])}`.trim();
+    });
+    const text = numbers.filter((number) => number !== null).join(", ");
+    told.textContent = text && `${text} at ${shortNumber(data[0][idx])}${isWhole ? "" : "; double click: all of it"}`;
+  }
+
+  function noteScale({ scales: { x } }, name) {
+    if (name === "x") isWhole = !(x.min > data[0][0] || x.max < data[0][data[0].length - 1]);
   }
 
   /** A little more than the numbers, and the goal. */
@@ -84,10 +105,12 @@ function lineChart(element, series, { goal = null, fromZero = false } = {}) {
   }).observe(element);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", make);
   return {
-    /** Arrays of the same length, the horizontal one first. */
-    set(curves) {
+    /** Arrays of the same length, the horizontal one first; `isOther` where that is another quantity than before. */
+    set(curves, isOther = false) {
       data = curves;
-      plot.setData(data);
+      plot.setData(data, isWhole || isOther);
+      // What is looked at closely stays where it is.
+      if (!isWhole) plot.redraw();
     },
   };
 }

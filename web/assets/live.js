@@ -30,6 +30,18 @@
     if (element.textContent !== text) element.textContent = text;
   }
 
+  /** The same, with flags as what they are: none breaks after its dashes. */
+  function sayWithFlags(id, text) {
+    const element = $(id);
+    if (element.textContent === text) return;
+    element.replaceChildren(...text.split(/(--[a-z-]+)/).map((part, i) => {
+      if (i % 2 === 0) return part;
+      const flag = document.createElement("code");
+      flag.textContent = part;
+      return flag;
+    }));
+  }
+
   // ---- What is known
 
   let about = null;
@@ -48,19 +60,19 @@
       return lineChart($(id), series, options);
     };
     charts = {
-      mean: make("return-chart", ["--role-accent", "--second"], { goal: about.goal }),
+      mean: make("return-chart", ["--role-accent", "--second"], { goal: about.goal, names: ["training", "evaluated"] }),
       speed: make("speed-chart", ["--role-accent"], { fromZero: true }),
       entropy: make("entropy-chart", ["--role-accent"], { fromZero: true }),
       loss: make("loss-chart", ["--role-accent"]),
     };
   }
 
-  function drawCurves() {
+  function drawCurves(isOther = false) {
     const x = history[over];
-    charts.mean.set([x, history.mean_return, history.evaluated]);
-    charts.speed.set([x, history.frames_per_second]);
-    charts.entropy.set([x, history.entropy]);
-    charts.loss.set([x, history.loss]);
+    charts.mean.set([x, history.mean_return, history.evaluated], isOther);
+    charts.speed.set([x, history.frames_per_second], isOther);
+    charts.entropy.set([x, history.entropy], isOther);
+    charts.loss.set([x, history.loss], isOther);
     $("legend-evaluated").hidden = !history.evaluated.some(isNumber);
   }
 
@@ -120,7 +132,7 @@
     say("blocked", isNumber(told.actors_blocked) ? `${percent(told.actors_blocked)} waiting` : "\u00a0");
     say("lag", real(told.lag_mean, 2));
     say("effective", `updates, ${percent(told.effective_samples)} effective`);
-    say("limit", told.limit ? `Limited by ${told.limit}` : "What limits the run is not known yet.");
+    sayWithFlags("limit-text", told.limit ? `Limited by ${told.limit}` : "What limits the run is not known yet.");
   }
 
   /** Rows of name, text and perhaps a share, made anew only when their names change. */
@@ -297,7 +309,7 @@
     $(`over-${name}`).addEventListener("click", () => {
       over = name;
       for (const other of ["frames", "seconds"]) $(`over-${other}`).setAttribute("aria-pressed", String(other === name));
-      if (history) drawCurves();
+      if (history) drawCurves(true);
     });
   }
 
