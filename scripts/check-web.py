@@ -1,9 +1,10 @@
 """The live view in a browser without a screen; scripts/check-web.sh installs what it needs.
 
-    BROWSER_PATH=/usr/bin/chromium python3 scripts/check-web.py IMPALA [PICTURES]
+    BROWSER_PATH=/usr/bin/chromium python3 scripts/check-web.py IMPALA CROWD [PICTURES]
 
 A learner and two actors of its own, on loopback: what the page says is compared with /metrics and `impala status`; the learner is killed and
-started again while the page is open; the page is opened by light and dark, wide and on a phone.
+started again while the page is open; the page is opened by light and dark, wide and on a phone. Then a learner with a thousand actors, which
+CROWD runs in one process.
 """
 
 import json
@@ -25,6 +26,10 @@ PATIENCE = 60
 CHROMIUM = ["--no-sandbox", "--enable-precise-memory-info", "--js-flags=--expose-gc"]
 # Of the page's own heap between two looks a minute of a busy run apart, bytes.
 GROWTH_MAX = 3_000_000
+# Actors of the large fleet.
+CROWD = 1000
+# Share of the time in which a page may be at work: more would be seen.
+WORK_MAX = 0.5
 # Of the whole page with all that it loads, bytes.
 PAGE_MAX = 150_000
 
@@ -54,20 +59,20 @@ def check(what, holds):
 
 
 class Run:
-    """A learner and two actors."""
+    """A learner and its actors."""
 
-    def __init__(self, impala, work):
+    def __init__(self, impala, work, crowd=None):
         self.impala, self.work = impala, work
         self.grpc, self.http = free_port(), free_port()
         self.log = open(work / "learner.txt", "ab")
-        self.actors = [
-            subprocess.Popen(
-                [impala, "actor", "--learner", f"127.0.0.1:{self.grpc}", "--wait", "--name", f"actor-{index}"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            for index in range(2)
-        ]
+        learner = ["--learner", f"127.0.0.1:{self.grpc}"]
+        if crowd:
+            # What is to be seen is the page, not who gets the cores.
+            commands = [["nice", "-n", "15", crowd, *learner, "--actors", str(CROWD)]]
+        else:
+            commands = [[impala, "actor", *learner, "--wait", "--name", f"actor-{index}"] for index in range(2)]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.actors = [subprocess.Popen(command, **quiet) for command in commands]
         self.learner = None
         self.start()
 
@@ -145,17 +150,17 @@ def errors_of(page):
     return errors
 
 
-def main(impala, pictures):
-    work = pathlib.Path(tempfile.mkdtemp())
-    run = Run(impala, work)
-    try:
-        until("the page", lambda: run.get(""))
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=os.environ.get("BROWSER_PATH") or None, args=CHROMIUM)
-            look(run, browser, pictures)
-            browser.close()
-    finally:
-        run.end()
+def main(impala, crowd, pictures):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=os.environ.get("BROWSER_PATH") or None, args=CHROMIUM)
+        for actors, look_at in [(None, look), (crowd, look_at_crowd)]:
+            run = Run(impala, pathlib.Path(tempfile.mkdtemp()), actors)
+            try:
+                until("the page", lambda: run.get(""))
+                look_at(run, browser, pictures)
+            finally:
+                run.end()
+        browser.close()
 
 
 def look(run, browser, pictures):
@@ -247,5 +252,39 @@ def look(run, browser, pictures):
         other.close()
 
 
+def look_at_crowd(run, browser, pictures):
+    """A page with a thousand actors has as much to do as one with two."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1300})
+    errors = errors_of(page)
+    page.goto(run.address)
+    until("the crowd", lambda: number(page, "actors") == CROWD)
+    of_all = f"of {CROWD // 1000}\u202f{CROWD % 1000:03}"
+    until("the crowd in the table", lambda: page.text_content("#fleet-page") == f"1 to 20 {of_all}")
+    page.click("#fleet-head th:nth-child(5) button")
+    until("a sorted fleet", lambda: page.get_attribute("#fleet-head th:nth-child(5)", "aria-sort") == "descending")
+    lags = lambda: [float(cell.text_content()) for cell in page.query_selector_all("#fleet td:nth-child(5)") if cell.text_content() != "–"]
+    until("lags", lags)
+    check(f"the oldest policies come first: {lags()}", lags() == sorted(lags(), reverse=True))
+
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    told = lambda: {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
+    before, rows = told(), page.evaluate("document.querySelectorAll('#fleet tr').length")
+    page.wait_for_timeout(10_000)
+    after = told()
+    share = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
+    nodes = after["Nodes"] - before["Nodes"]
+    print(f"{CROWD} actors: the page is at work {share:.0%} of the time, {nodes:+.0f} nodes in 10 s")
+    check(f"the table has {rows} rows", rows == 20)
+    check(f"the page works {share:.0%} of the time", share < WORK_MAX)
+
+    # To the last page, and back by the header.
+    until("the last page", lambda: page.is_disabled("#fleet-on") or page.click("#fleet-on"))
+    until("the end of the table", lambda: page.text_content("#fleet-page") == f"{CROWD - 19} to {CROWD // 1000}\u202f{CROWD % 1000:03} {of_all}")
+    check(f"errors on the page: {errors}", not errors)
+    if pictures:
+        page.screenshot(path=f"{pictures}/crowd.png", full_page=True)
+
+
 if __name__ == "__main__":
-    main(os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
+    main(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

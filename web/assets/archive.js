@@ -3,13 +3,9 @@
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
-  const NONE = "–";
   const CHOSEN_MAX = 8;
   const COLOURS = ["--role-accent", "--second", "--third", "--fourth", "--fifth", "--sixth", "--seventh", "--eighth"];
 
-  const isNumber = (x) => typeof x === "number";
-  const count = (x) => (isNumber(x) ? new Intl.NumberFormat("en").format(x).replaceAll(",", "\u202f") : NONE);
-  const real = (x) => (isNumber(x) ? x.toFixed(1).replace("-", "−") : NONE);
   const result = ({ state, detail }) => (state === "ended" ? detail.replaceAll("_", " ") : state);
 
   let runs = [];
@@ -145,13 +141,10 @@
     show();
   }
 
-  for (const name of ["frames", "seconds"]) {
-    $(`over-${name}`).addEventListener("click", () => {
-      over = name;
-      for (const other of ["frames", "seconds"]) $(`over-${other}`).setAttribute("aria-pressed", String(other === name));
-      draw(true);
-    });
-  }
+  onAxis((name) => {
+    over = name;
+    draw(true);
+  });
   refresh();
   setInterval(() => !document.hidden && refresh(), 3000);
 })();

@@ -18,10 +18,10 @@ function shortNumber(x) {
 
 /**
  * A chart in an element that has its height from the style sheet. `series` are names of colours (custom properties); a goal is a number
- * that is drawn as a level line. The numbers under the cursor are told, as those of `names`; a part is looked at more closely by dragging over
- * it, and all again after a double click.
+ * that is drawn as a level line; numbers below `least` lie outside. The numbers under the cursor are told, as those of `names`; a part is
+ * looked at more closely by dragging over it, and all again after a double click.
  */
-function lineChart(element, series, { goal = null, fromZero = false, names = [] } = {}) {
+function lineChart(element, series, { goal = null, fromZero = false, least = -Infinity, names = [] } = {}) {
   let plot = null;
   let data = [[0], ...series.map(() => [null])];
   let isWhole = true;
@@ -77,6 +77,7 @@ function lineChart(element, series, { goal = null, fromZero = false, names = [] 
     if (low === null || high === null) [low, high] = [0, 1];
     if (goal !== null) [low, high] = [Math.min(low, goal), Math.max(high, goal)];
     if (fromZero) low = Math.min(0, low);
+    [low, high] = [Math.max(low, least), Math.max(high, least)];
     const margin = 0.06 * (high - low || Math.abs(high) || 1);
     return [fromZero && low === 0 ? 0 : low - margin, high + margin];
   }
@@ -113,4 +114,15 @@ function lineChart(element, series, { goal = null, fromZero = false, names = [] 
       if (!isWhole) plot.redraw();
     },
   };
+}
+
+/** The two buttons that choose what curves are over; `choose` is told the one that was pressed. */
+function onAxis(choose) {
+  const buttons = ["frames", "seconds"].map((name) => [name, document.getElementById(`over-${name}`)]);
+  for (const [name, button] of buttons) {
+    button.addEventListener("click", () => {
+      for (const [other, its] of buttons) its.setAttribute("aria-pressed", String(other === name));
+      choose(name);
+    });
+  }
 }

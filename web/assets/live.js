@@ -3,26 +3,10 @@
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
-  const NONE = "–";
   const POINTS_MAX = 1024;
   const ACCOUNT = ["produced", "trained", "refused", "lost", "in flight"];
 
-  // ---- Numbers in words
-
-  const isNumber = (x) => typeof x === "number";
-  const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-  const count = (x) => (isNumber(x) ? whole.format(x).replaceAll(",", "\u202f") : NONE);
-  const real = (x, digits = 1) => (isNumber(x) ? x.toFixed(digits).replace("-", "−") : NONE);
-  const percent = (x) => (isNumber(x) ? `${Math.round(100 * x)} %` : NONE);
-  const megabytes = (x) => (isNumber(x) ? `${count(x / 1e6)} MB` : NONE);
-  function duration(seconds) {
-    if (!isNumber(seconds)) return NONE;
-    if (seconds < 10) return `${seconds.toFixed(1)} s`;
-    const s = Math.floor(seconds);
-    const two = (x) => String(x).padStart(2, "0");
-    const [h, m] = [Math.floor(s / 3600), Math.floor(s / 60) % 60];
-    return h > 0 ? `${h}:${two(m)}:${two(s % 60)} h` : m > 0 ? `${m}:${two(s % 60)} min` : `${s} s`;
-  }
+  // ---- Texts
 
   /** Changes a text only where it differs, so that nothing else of the page is laid out anew. */
   function say(id, text) {
@@ -63,6 +47,8 @@
       mean: make("return-chart", ["--role-accent", "--second"], { goal: about.goal, names: ["training", "evaluated"] }),
       speed: make("speed-chart", ["--role-accent"], { fromZero: true }),
       entropy: make("entropy-chart", ["--role-accent"], { fromZero: true }),
+      // Before it has learned anything it may lie at minus a hundred.
+      explained: make("explained-chart", ["--role-accent"], { least: -1 }),
       loss: make("loss-chart", ["--role-accent"]),
     };
   }
@@ -72,6 +58,7 @@
     charts.mean.set([x, history.mean_return, history.evaluated], isOther);
     charts.speed.set([x, history.frames_per_second], isOther);
     charts.entropy.set([x, history.entropy], isOther);
+    charts.explained.set([x, history.explained_variance], isOther);
     charts.loss.set([x, history.loss], isOther);
     $("legend-evaluated").hidden = !history.evaluated.some(isNumber);
   }
@@ -88,6 +75,7 @@
       evaluated: told.evaluated,
       frames_per_second: told.frames_per_second,
       entropy: told.entropy,
+      explained_variance: told.explained_variance,
       loss: told.losses.total ?? null,
       lag: told.lag_mean,
     };
@@ -190,6 +178,15 @@
     showNumbers(told);
     showLags(told.lags);
     showRows("account", ACCOUNT.map((name) => [name, count(told.account[name])]));
+    const ofUpdates = (x) => (told.updates > 0 ? x : null);
+    showRows("learning", [
+      ["value error", small(ofUpdates(told.value_error))],
+      ["approximate KL, nats", small(ofUpdates(told.approximate_kl))],
+      ["effective samples", percent(ofUpdates(told.effective_samples))],
+      ["gradient norm", small(ofUpdates(told.gradient_norm))],
+      ["learning rate", small(ofUpdates(told.learning_rate))],
+      ["columns a batch", count(ofUpdates(told.batch_columns))],
+    ]);
     showRows("busy", [
       ["learner works", percent(told.learner_busy), told.learner_busy],
       ["actors wait", percent(told.actors_blocked), told.actors_blocked ?? 0],
@@ -209,6 +206,7 @@
     $("return-chart").setAttribute("aria-label", text);
     $("speed-chart").setAttribute("aria-label", `${count(newest.frames_per_second)} frames a second`);
     $("entropy-chart").setAttribute("aria-label", `Entropy ${real(newest.entropy, 3)} nats`);
+    $("explained-chart").setAttribute("aria-label", `Explained variance ${real(newest.explained_variance, 2)}`);
     $("loss-chart").setAttribute("aria-label", `Loss ${real(newest.losses.total, 3)}`);
   }
 
@@ -293,7 +291,7 @@
       if (cell.textContent !== told) cell.textContent = told;
     }));
     const end = fleet.offset + actors.length;
-    say("fleet-page", total === 0 ? "none" : `${fleet.offset + 1} to ${end} of ${count(total)}`);
+    say("fleet-page", total === 0 ? "none" : `${count(fleet.offset + 1)} to ${count(end)} of ${count(total)}`);
     $("fleet-back").disabled = fleet.offset === 0;
     $("fleet-on").disabled = end >= total;
     [...$("fleet-head").cells].forEach((head, column) => {
@@ -305,13 +303,10 @@
 
   $("fleet-back").addEventListener("click", () => { fleet.offset = Math.max(0, fleet.offset - PAGE); askForFleet(); });
   $("fleet-on").addEventListener("click", () => { fleet.offset += PAGE; askForFleet(); });
-  for (const name of ["frames", "seconds"]) {
-    $(`over-${name}`).addEventListener("click", () => {
-      over = name;
-      for (const other of ["frames", "seconds"]) $(`over-${other}`).setAttribute("aria-pressed", String(other === name));
-      if (history) drawCurves(true);
-    });
-  }
+  onAxis((name) => {
+    over = name;
+    if (history) drawCurves(true);
+  });
 
   // ---- The stream
 

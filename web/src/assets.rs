@@ -22,9 +22,10 @@ static STYLE: LazyLock<String> =
 type File = (&'static str, &'static str, &'static str);
 
 /// What every page has.
-static SHARED: LazyLock<[File; 5]> = LazyLock::new(|| {
+static SHARED: LazyLock<[File; 6]> = LazyLock::new(|| {
     [
         ("/style.css", CSS, STYLE.as_str()),
+        ("/words.js", JS, include_str!("../assets/words.js")),
         ("/charts.js", JS, include_str!("../assets/charts.js")),
         ("/uplot.js", JS, include_str!("../assets/uplot.js")),
         ("/uplot.css", CSS, include_str!("../assets/uplot.css")),

@@ -15,6 +15,7 @@ pub struct History {
     evaluated: Vec<Option<f64>>,
     frames_per_second: Vec<f64>,
     entropy: Vec<f64>,
+    explained_variance: Vec<Option<f64>>,
     loss: Vec<Option<f64>>,
     lag: Vec<f64>,
     #[serde(skip)]
@@ -37,6 +38,7 @@ impl History {
         self.evaluated.push(snapshot.evaluated);
         self.frames_per_second.push(snapshot.frames_per_second);
         self.entropy.push(snapshot.entropy);
+        self.explained_variance.push(snapshot.explained_variance);
         self.loss.push(snapshot.losses.get("total").copied());
         self.lag.push(snapshot.lag_mean);
         if self.frames.len() > POINTS_MAX {
@@ -47,6 +49,7 @@ impl History {
             thin(&mut self.evaluated);
             thin(&mut self.frames_per_second);
             thin(&mut self.entropy);
+            thin(&mut self.explained_variance);
             thin(&mut self.loss);
             thin(&mut self.lag);
         }

@@ -66,10 +66,18 @@ pub struct Snapshot {
     pub losses: BTreeMap<&'static str, f64>,
     /// Of the policy, nats.
     pub entropy: f64,
+    /// Share of the variance of V-trace's targets that the values explain.
+    pub explained_variance: Option<f64>,
+    /// Root mean square of the values' errors.
+    pub value_error: f64,
+    /// Estimate of the divergence of the policy that learns from those that acted, nats.
+    pub approximate_kl: f64,
     /// Before clipping.
     pub gradient_norm: f64,
     /// Of the last update.
     pub learning_rate: f64,
+    /// Environment columns, mean of the recent updates.
+    pub batch_columns: f64,
     /// Effective sample size of the importance ratios.
     pub effective_samples: f64,
     /// Trained trajectories by policy lag, from 0 updates on; the last place has all that are older.
