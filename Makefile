@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring
 
 build:
 	cargo build --release --workspace
@@ -60,6 +60,10 @@ check-tensorboard:
 # The live view in a real browser without a screen.
 check-web:
 	scripts/check-web.sh
+
+# Metrics, alerts and the dashboard with the real promtool, Prometheus and Grafana's types; fetches its tools the first time.
+check-monitoring:
+	scripts/check-monitoring.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

@@ -26,7 +26,7 @@ struct Table {
     text: fn() -> String,
 }
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table { name: "settings", document: "docs/configuration.md", text: settings::of_the_learner },
     Table {
         name: "flags of train and learner",
@@ -35,6 +35,7 @@ const TABLES: [Table; 8] = [
     },
     Table { name: "flags of an actor", document: "docs/configuration.md", text: settings::of_an_actor },
     Table { name: "learner metrics", document: "docs/metrics.md", text: metrics::of_the_learner },
+    Table { name: "GPU metrics", document: "docs/metrics.md", text: metrics::of_gpus },
     Table { name: "actor metrics", document: "docs/metrics.md", text: metrics::of_an_actor },
     Table { name: "process metrics", document: "docs/metrics.md", text: metrics::of_a_process },
     Table { name: "scalars", document: "docs/how-to/tensorboard.md", text: tensorboard::scalars },

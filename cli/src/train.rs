@@ -3,9 +3,8 @@
 use crate::actors::ActorProcesses;
 use crate::browser;
 use crate::split::{self, Demand};
-use impala_common::process::probes::Probes;
 use impala_env::Registry;
-use impala_learner::app::launch::{self, Display, Launched, Plan, Possession};
+use impala_learner::app::launch::{self, Display, Launched, Plan, Possession, Telemetry};
 use impala_learner::app::{Finished, Learner, Outcome};
 use impala_learner::cli::LearnerArgs;
 use impala_learner::config::{Config, OpenSplit};
@@ -109,7 +108,7 @@ fn adapt(plan: &mut Plan) -> anyhow::Result<OpenSplit> {
 struct Trained {
     finished: Finished,
     marks: Marks,
-    probes: Probes,
+    probes: Telemetry,
     possession: Option<Possession>,
 }
 

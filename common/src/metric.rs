@@ -30,8 +30,17 @@ impl Kind {
 pub struct Label {
     /// The label's name.
     pub name: &'static str,
+    /// What it may be.
+    pub values: Values,
+}
+
+/// The values of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
     /// Every value that occurs, with a few words on those that do not explain themselves.
-    pub values: &'static [(&'static str, &'static str)],
+    These(&'static [(&'static str, &'static str)]),
+    /// As many as the machine has of something, in words; never as many as there are peers.
+    Any(&'static str),
 }
 
 /// A metric: what it is called and what a reader must know to use it.
@@ -68,7 +77,13 @@ impl Metric {
     /// The same metric with one series for each value of a label.
     #[must_use]
     pub const fn by(self, name: &'static str, values: &'static [(&'static str, &'static str)]) -> Self {
-        Self { label: Some(Label { name, values }), ..self }
+        Self { label: Some(Label { name, values: Values::These(values) }), ..self }
+    }
+
+    /// The same metric with one series for each of what the machine has, whose values the words describe.
+    #[must_use]
+    pub const fn by_any(self, name: &'static str, words: &'static str) -> Self {
+        Self { label: Some(Label { name, values: Values::Any(words) }), ..self }
     }
 
     /// The help text of the Prometheus endpoint, which has no place of its own for the label.
@@ -78,8 +93,11 @@ impl Metric {
             "" => (*value).to_owned(),
             words => format!("{value} ({words})"),
         };
-        let values: Vec<_> = label.values.iter().map(value).collect();
-        format!("{}; by {}: {}", self.help, label.name, values.join(", "))
+        let values = match label.values {
+            Values::These(values) => values.iter().map(value).collect::<Vec<_>>().join(", "),
+            Values::Any(words) => words.to_owned(),
+        };
+        format!("{}; by {}: {values}", self.help, label.name)
     }
 
     /// The nearest unit that the recorder knows.
@@ -105,14 +123,16 @@ pub fn describe(table: &[Metric]) {
     }
 }
 
-/// Lets every counter of a table appear with 0 before anything is counted, so that rates are right from the first scrape.
+/// Lets every counter of a table whose series are known appear with 0 before anything is counted, so that rates are right from
+/// the first scrape.
 pub fn start_counters(table: &[Metric]) {
     for metric in table.iter().filter(|metric| metric.kind == Kind::Counter) {
         match metric.label {
             None => counter!(metric.name).increment(0),
-            Some(label) => {
-                label.values.iter().for_each(|(value, _)| counter!(metric.name, label.name => *value).increment(0));
+            Some(Label { name, values: Values::These(values) }) => {
+                values.iter().for_each(|(value, _)| counter!(metric.name, name => *value).increment(0));
             }
+            Some(Label { values: Values::Any(_), .. }) => {}
         }
     }
 }
@@ -127,6 +147,8 @@ mod tests {
         let metric = Metric::counter("impala_x_checkpoints_total", "checkpoints", "Checkpoints").by("result", values);
         let expected = "Checkpoints; by result: written, skipped (another was being written)";
         assert_eq!(metric.exported_help(), expected);
+        let metric = Metric::gauge("impala_x_gpu_watts", "W", "Power").by_any("gpu", "its number");
+        assert_eq!(metric.exported_help(), "Power; by gpu: its number");
         assert_eq!(Metric::gauge("impala_x_loss", "1", "Loss").exported_help(), "Loss");
     }
 }

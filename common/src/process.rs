@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod errors;
 pub mod handles;
 pub mod logs;
+pub(crate) mod network;
 pub mod panics;
 pub mod probes;
 pub mod signals;

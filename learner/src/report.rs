@@ -3,6 +3,7 @@
 //! account; nothing here changes a run.
 
 pub mod doctor;
+pub mod gpus;
 pub mod machine;
 pub(crate) mod reporter;
 pub(crate) mod row;

@@ -1,11 +1,16 @@
 //! The tables of metrics, from the tables by which the programs describe them.
 
 use super::markdown;
-use impala_common::metric::{Label, Metric};
+use impala_common::metric::{Label, Metric, Values};
 
 /// The learner's metrics.
 pub(super) fn of_the_learner() -> String {
     table(impala_learner::handover::metrics::TABLE)
+}
+
+/// What the learner tells of the GPUs of its machine.
+pub(super) fn of_gpus() -> String {
+    table(impala_learner::handover::metrics::GPU_TABLE)
 }
 
 /// An actor's metrics.
@@ -31,8 +36,11 @@ fn by(label: Label) -> String {
         "" => format!("`{value}`"),
         words => format!("`{value}` ({words})"),
     };
-    let values: Vec<_> = label.values.iter().map(value).collect();
-    format!("label `{}`: {}", label.name, values.join(", "))
+    let values = match label.values {
+        Values::These(values) => values.iter().map(value).collect::<Vec<_>>().join(", "),
+        Values::Any(words) => words.to_owned(),
+    };
+    format!("label `{}`: {values}", label.name)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod actors;
+mod dashboard;
 mod learner;
 mod network;
 mod objects;

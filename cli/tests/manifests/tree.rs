@@ -1,8 +1,10 @@
-//! The files in `k8s/`, read as text and as documents; and rules about them, which hold and which can be broken.
+//! The files in `k8s/`, read as text and as documents, with those of `docker/` that belong to them; and rules about them, which hold and
+//! which can be broken.
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What a rule says of the manifests.
@@ -11,7 +13,7 @@ pub(crate) type Rule = fn(&Tree) -> anyhow::Result<()>;
 /// A change that must break a rule: file, what stands there, what shall stand there.
 pub(crate) type Change = (&'static str, &'static str, &'static str);
 
-/// Every YAML file below `k8s/`, by its path from there.
+/// Every file of YAML or JSON below `k8s/` by its path from there, and below `docker/` by its path from the project.
 #[derive(Clone)]
 pub(crate) struct Tree {
     files: BTreeMap<String, String>,
@@ -30,8 +32,8 @@ pub(crate) fn holds(rule: Rule, breaking_changes: &[Change]) {
     }
     for change @ (file, from, to) in breaking_changes {
         let mut changed = tree.clone();
-        let text = changed.files.get_mut(*file).unwrap_or_else(|| panic!("there is no k8s/{file}"));
-        assert!(text.contains(from), "k8s/{file} has no `{from}` any more: find another change that breaks the rule");
+        let text = changed.files.get_mut(*file).unwrap_or_else(|| panic!("there is no {file}"));
+        assert!(text.contains(from), "{file} has no `{from}` any more: find another change that breaks the rule");
         *text = text.replacen(from, to, 1);
         assert!(rule(&changed).is_err(), "the rule holds in spite of {change:?}");
     }
@@ -40,16 +42,17 @@ pub(crate) fn holds(rule: Rule, breaking_changes: &[Change]) {
 impl Tree {
     /// All of them.
     pub(crate) fn read() -> Self {
-        let directory = root().join("k8s");
         let mut files = BTreeMap::new();
-        let mut directories = vec![directory.clone()];
+        let mut directories = vec![root().join("k8s"), root().join("docker")];
         while let Some(next) = directories.pop() {
             for entry in std::fs::read_dir(&next).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.strip_prefix(&directory).unwrap().to_str().unwrap().to_owned();
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+                let name = name.strip_prefix("k8s/").unwrap_or(name).to_owned();
+                let is_ours = |extension: &OsStr| ["yml", "yaml", "json"].iter().any(|ours| extension == *ours);
                 if path.is_dir() {
                     directories.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
+                } else if path.extension().is_some_and(is_ours) {
                     files.insert(name, std::fs::read_to_string(&path).unwrap());
                 }
             }
@@ -64,12 +67,12 @@ impl Tree {
 
     /// The text of a file.
     pub(crate) fn text(&self, file: &str) -> anyhow::Result<&str> {
-        self.files.get(file).map(String::as_str).with_context(|| format!("there is no k8s/{file}"))
+        self.files.get(file).map(String::as_str).with_context(|| format!("there is no {file}"))
     }
 
     /// The documents of a file.
     pub(crate) fn documents(&self, file: &str) -> anyhow::Result<Vec<Value>> {
-        serde_saphyr::from_multiple(self.text(file)?).with_context(|| format!("k8s/{file} cannot be read"))
+        serde_saphyr::from_multiple(self.text(file)?).with_context(|| format!("{file} cannot be read"))
     }
 
     /// The files that `base/kustomization.yaml` names, in its order.
@@ -91,7 +94,7 @@ impl Tree {
     /// Every custom resource of the components.
     pub(crate) fn custom_resources(&self) -> anyhow::Result<Vec<Value>> {
         let mut objects = Vec::new();
-        for file in self.names("components/").filter(|file| !file.ends_with(".test.yml")) {
+        for file in self.names("components/").filter(|file| file.ends_with(".yml") && !file.ends_with(".test.yml")) {
             objects.extend(self.documents(file)?.into_iter().filter(|document| {
                 let version = document["apiVersion"].as_str().unwrap_or_default();
                 version.starts_with("keda.sh/") || version.starts_with("monitoring.coreos.com/")

@@ -4,7 +4,7 @@
 use crate::channel::accept::Acceptor;
 use crate::channel::rate::Rate;
 use crate::metric::{self, Metric};
-use crate::process::handles;
+use crate::process::{handles, network};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -47,7 +47,22 @@ pub const PROCESS_TABLE: &[Metric] = &[
     Metric::gauge("process_max_fds", "files", "The most that it may have"),
     Metric::gauge("process_threads", "threads", "Threads of the process"),
     Metric::gauge("process_start_time_seconds", "s", "When the process started, since the Unix epoch"),
+    Metric::counter(
+        "process_network_receive_bytes_total",
+        "bytes",
+        "Received by the network interfaces of the process's host, or of its container, by whatever process",
+    )
+    .by("interface", INTERFACES),
+    Metric::counter(
+        "process_network_transmit_bytes_total",
+        "bytes",
+        "Sent by the network interfaces of the process's host, or of its container, by whatever process",
+    )
+    .by("interface", INTERFACES),
 ];
+
+/// What passes the loopback stays within the host: a run on one machine has its traffic there, and no link limits it.
+const INTERFACES: &[(&str, &str)] = &[("loopback", "between processes of the host"), ("other", "all others together")];
 
 /// Installs the recorder that the `metrics` macros write to. `buckets` gives the bounds of each histogram, by metric name.
 ///
@@ -157,6 +172,7 @@ fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {
             Some(fresh) => rendered.insert(fresh),
             None => {
                 process.collect();
+                network::collect();
                 rendered.insert((Instant::now(), Bytes::from(handle.render())))
             }
         };

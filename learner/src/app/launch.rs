@@ -8,7 +8,8 @@ use crate::config::serving::Serving;
 use crate::config::settings::GivenSettings;
 use crate::config::{self, Config};
 use crate::handover::metrics;
-use crate::report::sinks::console;
+use crate::report::gpus::GpuWatch;
+use crate::report::sinks::{console, prometheus};
 use crate::report::summary;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::initial_model;
@@ -22,6 +23,7 @@ use impala_env::Registry;
 pub use impala_store::Possession;
 use impala_web::{Feed, live};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -68,9 +70,23 @@ pub struct Launched {
     /// Whether the run shows a progress line.
     pub shows_progress: bool,
     /// Metrics and probes, as long as it lives.
-    pub probes: Probes,
+    pub probes: Telemetry,
     /// No other process works with the checkpoints; nothing where the directory of the run sees to that.
     pub possession: Option<Possession>,
+}
+
+/// Metrics and probes, and what is measured for them beside the run. They end when it is dropped.
+#[derive(Debug)]
+pub struct Telemetry {
+    probes: Probes,
+    _gpus: GpuWatch,
+}
+
+impl Telemetry {
+    /// Where metrics and probes are served.
+    pub fn address(&self) -> SocketAddr {
+        self.probes.address()
+    }
 }
 
 impl Plan {
@@ -206,8 +222,8 @@ impl Launched {
 const HELPERS: usize = 8;
 /// Time that they have to end with the program.
 const HELPERS_END: Duration = Duration::from_secs(1);
-/// Threads of a learner besides those of the network and of the step: its stages, metrics, and those that wait for files.
-const THREADS: usize = 8;
+/// Threads of a learner besides those of the network and of the step: its stages, metrics, GPUs, and those that wait for files.
+const THREADS: usize = 9;
 
 /// Does the work of a program with a learner, on a runtime whose threads are those of the network. What helps it, such as a look-up of a
 /// name that hangs in the system's resolver, does not hold up its end.
@@ -234,11 +250,12 @@ fn runtime(serving: &Serving) -> anyhow::Result<Runtime> {
 }
 
 /// Installs the recorder and serves it, with probes.
-fn serve_metrics(learner: &Learner, feed: Option<&Feed>) -> anyhow::Result<Probes> {
+fn serve_metrics(learner: &Learner, feed: Option<&Feed>) -> anyhow::Result<Telemetry> {
     let recorder = probes::install_recorder(metrics::BUCKETS)?;
     metrics::describe();
     let standing = learner.standing().clone();
     let readiness = Arc::new(move || standing.readiness());
     let pages = feed.map_or_else(probes::no_pages, |feed| live::router(feed.clone()));
-    Ok(probes::serve(learner.config().serving.metrics_listen, recorder, readiness, pages)?)
+    let probes = probes::serve(learner.config().serving.metrics_listen, recorder, readiness, pages)?;
+    Ok(Telemetry { probes, _gpus: GpuWatch::start(prometheus::report_gpu) })
 }

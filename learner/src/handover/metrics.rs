@@ -119,6 +119,11 @@ pub const TABLE: &[Metric] = &[
     Metric::gauge("impala_learner_busy_seconds", "s", "Time in which the trainer worked"),
     Metric::gauge("impala_learner_waiting_seconds", "s", "Time in which the trainer waited for data"),
     Metric::gauge(
+        "impala_learner_machine_busy_ratio",
+        "1",
+        "Share of the machine's processors in use, by whatever process, in the recent past; NaN where the system does not tell",
+    ),
+    Metric::gauge(
         "impala_learner_actors_acting_seconds",
         "s",
         "Time in which actors acted, over all trajectories since the first batch",
@@ -162,6 +167,7 @@ pub const TABLE: &[Metric] = &[
     Metric::histogram("impala_learner_episode_return", "reward", "Undiscounted return of each episode that counts"),
     Metric::histogram("impala_learner_episode_length_steps", "steps", "Length of each episode that counts"),
     Metric::gauge("impala_learner_mean_return", "reward", "Mean return of the last 100 episodes that count"),
+    Metric::gauge("impala_learner_goal_return", "reward", "Mean return from which on the task counts as solved"),
     Metric::counter(
         "impala_learner_verifications_total",
         "tries",
@@ -189,14 +195,32 @@ pub const TABLE: &[Metric] = &[
     Metric::gauge("impala_learner_checkpoint_seconds", "s", "Time that writing the newest checkpoint took"),
 ];
 
+/// What the learner tells of the machine's GPUs, where NVIDIA's driver answers.
+pub const GPU_TABLE: &[Metric] = &[
+    Metric::gauge(
+        "impala_learner_gpu_utilisation_ratio",
+        "1",
+        "Share of the last second or less in which the GPU had work",
+    )
+    .by_any("gpu", GPU),
+    Metric::gauge("impala_learner_gpu_memory_used_bytes", "bytes", "Memory of the GPU in use, by whatever process")
+        .by_any("gpu", GPU),
+    Metric::gauge("impala_learner_gpu_memory_total_bytes", "bytes", "All memory of the GPU").by_any("gpu", GPU),
+    Metric::gauge("impala_learner_gpu_power_watts", "W", "Power that the GPU draws").by_any("gpu", GPU),
+];
+
+/// The values of the label `gpu`.
+const GPU: &str = "its number, as `nvidia-smi` counts";
+
 /// The name of every metric.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|metric| metric.name)
+    TABLE.iter().chain(GPU_TABLE).map(|metric| metric.name)
 }
 
 /// Tells the recorder every metric's help and unit.
 pub fn describe() {
     metric::describe(TABLE);
+    metric::describe(GPU_TABLE);
 }
 
 /// Handles for what is recorded with every update.

@@ -169,6 +169,11 @@ impl Progress {
         }
     }
 
+    /// Mean return from which on the run counts as solved.
+    pub fn solved_return(&self) -> f64 {
+        self.solved_return
+    }
+
     /// Time since the start of the run, without that in which no learner was up.
     pub fn elapsed(&self) -> Duration {
         self.before + self.started.elapsed()

@@ -4,6 +4,7 @@ use crate::handover::admission::PolicyLagGate;
 use crate::handover::ledger::Disposition;
 use crate::report::View;
 use crate::report::doctor::Limit;
+use crate::report::gpus::Reading;
 use metrics::{counter, gauge};
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     let now = Instant::now();
     gauge!("impala_learner_busy_seconds").set(progress.clock.busy(now).as_secs_f64());
     gauge!("impala_learner_waiting_seconds").set(progress.clock.waiting(now).as_secs_f64());
+    gauge!("impala_learner_machine_busy_ratio").set(view.shares.machine_busy.unwrap_or(f64::NAN));
     gauge!("impala_learner_actors_acting_seconds").set(progress.actors.unroll.as_secs_f64());
     for (what, time) in [("room", progress.actors.room), ("weights", progress.actors.weights)] {
         gauge!("impala_learner_actors_blocked_seconds", "what" => what).set(time.as_secs_f64());
@@ -51,6 +53,7 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     gauge!("impala_learner_queue_depth_trajectories").set(account.in_flight() as f64);
     gauge!("impala_learner_weights_version").set(gate.current().0 as f64);
     gauge!("impala_learner_actors_connected").set(view.actors_connected as f64);
+    gauge!("impala_learner_goal_return").set(progress.solved_return());
     counter!("impala_learner_verifications_total").absolute(progress.tries.count.into());
     gauge!("impala_learner_verification_mean_return").set(progress.tries.last.map_or(f64::NAN, |score| score.mean));
     counter!("impala_learner_evaluations_total").absolute(progress.evaluations.count.into());
@@ -58,5 +61,34 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     gauge!("impala_learner_evaluation_mean_return").set(evaluated);
     if let Some(mean) = progress.mean_return() {
         gauge!("impala_learner_mean_return").set(mean);
+    }
+}
+
+/// Takes a reading of a GPU over; what it does not tell any more is NaN.
+pub fn report_gpu(index: u32, reading: Reading) {
+    let set = |name: &'static str, value: Option<f64>| {
+        gauge!(name, "gpu" => index.to_string()).set(value.unwrap_or(f64::NAN));
+    };
+    set("impala_learner_gpu_utilisation_ratio", reading.utilisation);
+    set("impala_learner_gpu_memory_used_bytes", reading.memory.map(|(used, _)| used as f64));
+    set("impala_learner_gpu_memory_total_bytes", reading.memory.map(|(_, total)| total as f64));
+    set("impala_learner_gpu_power_watts", reading.power);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::metrics::GPU_TABLE;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    #[test]
+    fn a_reading_of_a_gpu_sets_every_metric_of_gpus() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let reading = Reading { utilisation: Some(0.5), memory: Some((3, 4)), power: None };
+        metrics::with_local_recorder(&recorder, || report_gpu(1, reading));
+        let text = recorder.handle().render();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{gpu=\"1\"}} ")));
+        let values: Vec<_> = GPU_TABLE.iter().map(|metric| value(metric.name)).collect();
+        assert_eq!(values, [Some("0.5"), Some("3"), Some("4"), Some("NaN")], "{text}");
     }
 }
