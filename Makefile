@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-logs check-notebook
 
 build:
 	cargo build --release --workspace
@@ -60,6 +60,14 @@ check-tensorboard:
 # The live view in a real browser without a screen.
 check-web:
 	scripts/check-web.sh
+
+# JSON logs of real runs in the real rsyslog; needs Python 3 and apt-get, or an rsyslog on this machine.
+check-logs:
+	scripts/check-logs.sh
+
+# The example notebook, executed; needs Python 3.
+check-notebook:
+	scripts/check-notebook.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

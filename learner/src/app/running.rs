@@ -74,7 +74,8 @@ impl Running {
         let reporting = reporting.with_web(web);
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
         let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed)?;
-        let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
+        let endpoint =
+            Endpoint::open(&config, &handover, take_ups, ends, standing, run_dir.name(), (listener, keepalive))?;
         Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store })
     }
 
