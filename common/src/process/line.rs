@@ -43,7 +43,7 @@ pub fn of_actor(name: &str) {
     origin().actor = Some(name.to_owned());
 }
 
-/// From now on the lines are of an actor at this place of a run, of which a learner of before told no name.
+/// From now on the lines are of an actor at this place of a run; learners of earlier releases do not say which one.
 pub fn of_place(run: Option<&str>, index: ActorIndex) {
     let mut origin = origin();
     origin.run = run.map(str::to_owned);
