@@ -113,7 +113,8 @@ function lineChart(element, series, { goal = null, fromZero = false, names = [] 
     /** Arrays of the same length, the horizontal one first; `isOther` where that is another quantity than before. */
     set(curves, isOther = false) {
       data = curves;
-      plot.setData(data, isWhole || isOther);
+      isWhole ||= isOther;
+      plot.setData(data, isWhole);
       // What is looked at closely stays where it is.
       if (!isWhole) plot.redraw();
     },
