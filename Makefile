@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook
 
 build:
 	cargo build --release --workspace
@@ -64,6 +64,14 @@ check-web:
 # Metrics, alerts and the dashboard with the real promtool, Prometheus and Grafana's types; fetches its tools the first time.
 check-monitoring:
 	scripts/check-monitoring.sh
+
+# JSON logs of real runs in the real rsyslog; needs Python 3 and apt-get, or an rsyslog on this machine.
+check-logs:
+	scripts/check-logs.sh
+
+# The example notebook, executed; needs Python 3.
+check-notebook:
+	scripts/check-notebook.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

@@ -163,6 +163,37 @@ def main(impala, crowd, pictures):
         browser.close()
 
 
+def try_curves(page):
+    """Curves tell their numbers; a closer look stays while more comes, until a double click or another axis."""
+    box = page.locator("#return-chart .u-over").bounding_box()
+    at = lambda part: (box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+    told = lambda: page.text_content("#return-chart .told")
+    tells_all = lambda: "training" in told() and "double click" not in told()
+
+    def look_closely():
+        page.mouse.move(*at(0.2))
+        page.mouse.down()
+        page.mouse.move(*at(0.4), steps=4)
+        page.mouse.up()
+
+    page.mouse.move(*at(0.7))
+    until("numbers under the cursor", lambda: re.fullmatch(r"training [\d.]+(, evaluated [\d.]+)? at [\d.]+( [kMG])?", told()))
+    look_closely()
+    frames = number(page, "frames")
+    until("further frames", lambda: number(page, "frames") > frames)
+    page.mouse.move(*at(0.6))
+    until("a closer look that stays", lambda: "double click" in told())
+    page.mouse.dblclick(*at(0.6))
+    page.mouse.move(*at(0.5))
+    until("all of it", tells_all)
+    look_closely()
+    page.click("#over-frames")
+    page.mouse.move(*at(0.5))
+    until("all of it on another axis", tells_all)
+    page.click("#over-seconds")
+    page.mouse.move(0, 0)
+
+
 def look(run, browser, pictures):
     page = browser.new_page(viewport={"width": 1280, "height": 1300})
     errors, sizes, foreign = errors_of(page), {}, []
@@ -186,24 +217,7 @@ def look(run, browser, pictures):
     page.keyboard.press("Enter")
     until("a sorted fleet", lambda: page.get_attribute("#fleet-head th:nth-child(3)", "aria-sort") == "descending")
 
-    # Curves tell their numbers; a closer look stays while more comes, until a double click.
-    box = page.locator("#return-chart .u-over").bounding_box()
-    at = lambda part: (box["x"] + part * box["width"], box["y"] + box["height"] / 2)
-    told = lambda: page.text_content("#return-chart .told")
-    page.mouse.move(*at(0.7))
-    until("numbers under the cursor", lambda: re.fullmatch(r"training [\d.]+(, evaluated [\d.]+)? at [\d.]+( [kMG])?", told()))
-    page.mouse.move(*at(0.2))
-    page.mouse.down()
-    page.mouse.move(*at(0.4), steps=4)
-    page.mouse.up()
-    frames = number(page, "frames")
-    until("further frames", lambda: number(page, "frames") > frames)
-    page.mouse.move(*at(0.6))
-    until("a closer look that stays", lambda: "double click" in told())
-    page.mouse.dblclick(*at(0.6))
-    page.mouse.move(*at(0.5))
-    until("all of it", lambda: "training" in told() and "double click" not in told())
-    page.mouse.move(0, 0)
+    try_curves(page)
 
     # Nothing moves while numbers change.
     places = lambda: page.evaluate(

@@ -7,7 +7,6 @@ use crate::metrics;
 use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutTask};
 use crate::standing::{Standing, StandingSlot};
 use crate::window::Window;
-use impala_common::agreement::Agreement;
 use impala_common::channel::{Dialler, LearnerUrl};
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
 use impala_env::Registry;
@@ -35,13 +34,16 @@ pub struct ActorConfig {
     pub environments: Registry,
     /// Where it is told what the actor is about.
     pub standing: StandingSlot,
+    /// Told at each registration in which run the actor works, where the learner says so, and at which place.
+    pub on_registered: fn(Option<&str>, ActorIndex),
 }
 
 impl ActorConfig {
     /// An actor that takes any place and any of these environments.
     pub fn new(learner: LearnerUrl, name: String, environments: Registry) -> Self {
         let standing = StandingSlot::new(Standing::default());
-        Self { learner: Dialler::new(learner), name, index: None, waits: false, environments, standing }
+        let on_registered = |_: Option<&str>, _| {};
+        Self { learner: Dialler::new(learner), name, index: None, waits: false, environments, standing, on_registered }
     }
 }
 
@@ -98,7 +100,8 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
             () = shutdown.cancelled() => return Ok(report),
             connection = link::register(&config.learner, &identity, produced, &mut backoff, &standing) => connection?,
         };
-        log_agreement(&config.learner.url, &connection.agreement);
+        (config.on_registered)(connection.run.as_deref(), connection.agreement.actor_index);
+        tell(&config.learner.url, &connection);
         let (end, made_progress) = serve(connection, &mut kept, &mut report, shutdown.child_token()).await?;
         standing.send_replace(Standing::Waiting);
         match end {
@@ -111,7 +114,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
                 tracing::info!(reason, "the learner ended the session; waiting to register again");
             }
             SessionEnd::Disconnected(reason) => {
-                tracing::warn!(reason, lost_total = report.lost, "lost the learner, registering anew");
+                tracing::warn!(reason, lost = report.lost, "lost the learner, registering anew");
                 report.reconnects += 1;
             }
         }
@@ -185,10 +188,11 @@ fn take_up_roller(plan: &RollPlan, state: &[u8]) -> Result<Option<Roller>, Rollo
     Roller::take_up(plan.clone(), state).map(Some).map_err(RolloutError::TakeUp)
 }
 
-fn log_agreement(learner: &LearnerUrl, agreement: &Agreement) {
+fn tell(learner: &LearnerUrl, Connection { agreement, run, .. }: &Connection) {
     tracing::info!(
         learner = %learner,
-        actor_index = agreement.actor_index.0,
+        run,
+        index = agreement.actor_index.0,
         environment = agreement.environment.name,
         environments = agreement.environments_per_actor,
         unroll_length = agreement.unroll_length,

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use impala_common::channel::LearnerUrl;
 use impala_common::process::logs::{self, LogFormat};
-use impala_common::process::{errors, probes, signals};
+use impala_common::process::{errors, line, probes, signals};
 use impala_env::Registry;
 use impala_env::spec::EnvironmentName;
 use std::io::{Read, Write};
@@ -126,8 +126,13 @@ async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<Ac
         exit_with_parent(shutdown.clone())?;
     }
     let name = args.name.unwrap_or_else(default_name);
-    let config =
-        ActorConfig { index: args.index, waits: args.wait, ..ActorConfig::new(args.learner, name, environments) };
+    line::of_actor(&name);
+    let config = ActorConfig {
+        index: args.index,
+        waits: args.wait,
+        on_registered: line::of_place,
+        ..ActorConfig::new(args.learner, name, environments)
+    };
     let _probes = if let MetricsListen(Some(address)) = args.metrics_listen {
         let handle = probes::install_recorder(&metrics::BUCKETS)?;
         metrics::describe();

@@ -51,6 +51,8 @@ pub struct Connection {
     pub agreement: Agreement,
     /// What to step.
     pub environment: EnvironmentKind,
+    /// Name of the run, if the learner says it; bounded, and as the learner wrote it.
+    pub run: Option<String>,
     /// Where to go on; present in deterministic runs.
     pub take_up: Option<TakeUp>,
     /// Whether the learner sends weights with receipts.

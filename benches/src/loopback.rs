@@ -69,6 +69,7 @@ impl LoopbackLearner {
             published,
             wanted,
             standing: Arc::default(),
+            run: String::new(),
             rewards: config.environment().rewards().clone(),
             actors_needed: 1,
             progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),

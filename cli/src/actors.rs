@@ -97,7 +97,7 @@ impl ActorProcesses {
     }
 
     fn spawn(&self, index: u32) -> anyhow::Result<Child> {
-        let path = self.log_dir.join(format!("actor-{index}.log"));
+        let path = self.log_dir.join(format!("{}.log", name_of(index)));
         let log = File::options().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("cannot open {}", path.display()))?;
         // Standard input is a pipe that closes when this process ends, however it ends: the actor ends with it.
@@ -108,7 +108,7 @@ impl ActorProcesses {
         });
         command
             .args(["actor", "--exit-with-parent", "--learner", &self.learner, "--log-format", self.log_format])
-            .args(["--name", &format!("actor-{index}"), "--index", &index.to_string()])
+            .args(["--name", &name_of(index), "--index", &index.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
@@ -165,16 +165,20 @@ impl ActorProcesses {
     /// An actor has ended, or could not be started: it is to be started again after a pause, or given up.
     fn again(&mut self, place: usize, reason: &str, now: Instant) {
         let process = &mut self.processes[place];
-        let index = process.index;
+        let (index, actor) = (process.index, name_of(process.index));
         let pause = if self.may_restart { process.died(now) } else { None };
         match pause {
-            Some(pause) => tracing::warn!(index, reason, ?pause, "an actor process ended; starting it again"),
+            Some(pause) => {
+                let pause_seconds = pause.as_secs_f64();
+                tracing::warn!(actor, index, reason, pause_seconds, "an actor process ended; starting it again");
+            }
             None => {
                 process.is_over = true;
                 tracing::error!(
+                    actor,
                     index,
                     reason,
-                    "an actor process ended and is not started again; see actor-{index}.log"
+                    "an actor process ended and is not started again; see {actor}.log"
                 );
             }
         }
@@ -201,6 +205,11 @@ impl Drop for ActorProcesses {
             let _ = process.child.wait();
         }
     }
+}
+
+/// Name of the actor at this place, and of its log.
+fn name_of(index: u32) -> String {
+    format!("actor-{index}")
 }
 
 #[cfg(all(test, unix))]

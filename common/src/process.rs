@@ -4,6 +4,7 @@
 pub mod arguments;
 pub mod errors;
 pub mod handles;
+pub mod line;
 pub mod logs;
 pub(crate) mod network;
 pub mod panics;

@@ -40,6 +40,9 @@ pub const HEALTH_LEARNER: &str = "impala.v1.Learner";
 /// The same for training: serving until it is over.
 pub const HEALTH_TRAINING: &str = "impala.v1.Training";
 
+/// Longest name of a run, characters: as that of a file.
+const RUN_NAME_MAX: usize = 255;
+
 /// Why a message is not what it should be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
@@ -211,6 +214,7 @@ impl From<Agreement> for pb::RegisterReply {
             }),
             take_up: None,
             weights_in_receipts: None,
+            run: None,
         }
     }
 }
@@ -225,6 +229,11 @@ impl From<pb::TakeUp> for TakeUp {
     fn from(take_up: pb::TakeUp) -> Self {
         Self { next: Sequence(take_up.next_sequence), state: take_up.actor_state }
     }
+}
+
+/// Name of the run as a learner tells it, for logs: no longer than a file's.
+pub fn run_name(told: &str) -> String {
+    told.chars().take(RUN_NAME_MAX).collect()
 }
 
 impl TryFrom<pb::RegisterReply> for Agreement {

@@ -195,7 +195,7 @@ impl Learner {
         let threads = self.config.compute.learner_threads;
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         tracing::info!("{}", self.device.note());
-        tracing::info!(address = %self.address, run = %run_dir.path().display(), "learner ready");
+        tracing::info!(address = %self.address, run = run_dir.name(), run_dir = %run_dir.path().display(), "learner ready");
         let needed = self.config.actors_needed();
         if needed > 1 {
             tracing::info!("a batch needs {needed} actors: training waits while fewer are connected");

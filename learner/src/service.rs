@@ -55,6 +55,8 @@ pub struct Shared {
     pub wanted: Arc<WantedEncodings>,
     /// How the run stands: whether actors are taken, and what they are told at the end.
     pub standing: Arc<Standing>,
+    /// Name of the run, which actors put into their logs.
+    pub run: String,
     /// The rewards that a step of the environment can give.
     pub rewards: RangeInclusive<f32>,
     /// Actors that a batch needs.
@@ -104,14 +106,15 @@ impl pb::learner_server::Learner for Service {
         if self.shared.log.may_tell() {
             tracing::info!(
                 actor = registration.actor_name,
-                index = %agreement.actor_index,
+                index = agreement.actor_index.0,
                 encoding = %agreement.encoding,
                 stored = delivery.is_stored,
                 "an actor registered"
             );
         }
         let weights_in_receipts = delivery.with_receipts.then_some(true);
-        let reply = pb::RegisterReply { take_up: take_up.map(Into::into), weights_in_receipts, ..agreement.into() };
+        let (take_up, run) = (take_up.map(Into::into), Some(self.shared.run.clone()));
+        let reply = pb::RegisterReply { take_up, weights_in_receipts, run, ..agreement.into() };
         Ok(Response::new(reply))
     }
 

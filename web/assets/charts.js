@@ -57,15 +57,20 @@ function lineChart(element, series, { goal = null, fromZero = false, least = -In
     };
   }
 
-  /** The numbers at the cursor; of a curve with gaps the last one before it. */
+  /** The numbers at the cursor, each in the colour of its curve; of a curve with gaps the last one before it. */
   function tell({ cursor: { idx } }) {
-    const numbers = data.slice(1).map((curve, i) => {
+    const parts = [];
+    data.slice(1).forEach((curve, i) => {
       let at = idx ?? -1;
       while (at >= 0 && curve[at] === null) at -= 1;
-      return at < 0 ? null : `${names[i] ?? ""} ${shortNumber(curve[at])}`.trim();
+      if (at < 0) return;
+      const number = document.createElement("span");
+      number.style.color = `var(${series[i]})`;
+      number.textContent = `${names[i] ?? ""} ${shortNumber(curve[at])}`.trim();
+      parts.push(...(parts.length ? [", ", number] : [number]));
     });
-    const text = numbers.filter((number) => number !== null).join(", ");
-    told.textContent = text && `${text} at ${shortNumber(data[0][idx])}${isWhole ? "" : "; double click: all of it"}`;
+    if (parts.length) parts.push(` at ${shortNumber(data[0][idx])}${isWhole ? "" : "; double click: all of it"}`);
+    told.replaceChildren(...parts);
   }
 
   function noteScale({ scales: { x } }, name) {
@@ -109,7 +114,8 @@ function lineChart(element, series, { goal = null, fromZero = false, least = -In
     /** Arrays of the same length, the horizontal one first; `isOther` where that is another quantity than before. */
     set(curves, isOther = false) {
       data = curves;
-      plot.setData(data, isWhole || isOther);
+      isWhole ||= isOther;
+      plot.setData(data, isWhole);
       // What is looked at closely stays where it is.
       if (!isWhole) plot.redraw();
     },

@@ -72,7 +72,7 @@ impl Push {
         let reason = tokio::select! {
             ended = self.exchange(client, trajectories) => ended?,
             () = grace => {
-                tracing::warn!(grace = ?FAREWELL_GRACE, "the learner did not answer the farewell in time");
+                tracing::warn!(grace_seconds = FAREWELL_GRACE.as_secs_f64(), "the learner did not answer the farewell in time");
                 String::new()
             }
         };

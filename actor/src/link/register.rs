@@ -7,7 +7,7 @@ use impala_common::agreement::{Agreement, PROTOCOL_VERSION, TakeUp};
 use impala_common::channel::{Dialler, LearnerUrl, client};
 use impala_common::ids::Sequence;
 use impala_common::snapshot::Encoding;
-use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb};
+use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, pb, run_name};
 use impala_env::EnvironmentKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -136,10 +136,11 @@ async fn attempt_at(
     let mut reply = reply.into_inner();
     let take_up = reply.take_up.take().map(TakeUp::from);
     let weights_in_receipts = reply.weights_in_receipts.unwrap_or(false);
+    let run = reply.run.as_deref().map(run_name);
     let agreement = Agreement::try_from(reply)
         .map_err(|reason| Failure::Fatal(LinkError::Agreement { url: url.clone(), reason }))?;
     let environment = check(url, identity, &agreement).map_err(Failure::Fatal)?;
-    Ok(Connection { client, agreement, environment, take_up, weights_in_receipts })
+    Ok(Connection { client, agreement, environment, run, take_up, weights_in_receipts })
 }
 
 /// What a refused registration means.

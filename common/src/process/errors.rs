@@ -1,19 +1,18 @@
 //! Errors as text, and lines on standard error, for people or as JSON.
 
+use super::line;
 use super::logs::LogFormat;
 use serde::Serialize;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 /// Whether lines are JSON, as those of the log then are.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// How much a line matters; the names are those of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// It is only told.
     Info,
@@ -23,14 +22,15 @@ pub enum Level {
     Error,
 }
 
-/// A line as it stands in a log of JSON, with what else it tells.
-#[derive(Debug, Serialize)]
-struct Line<'a, T> {
-    timestamp: String,
-    level: Level,
-    message: &'a str,
-    #[serde(flatten)]
-    rest: T,
+impl Level {
+    /// As the log has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+        }
+    }
 }
 
 /// From now on lines are as those of a log in this format.
@@ -55,11 +55,9 @@ pub fn tell(level: Level, text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A line of a log in JSON; `rest` gives further fields.
+/// A line of a log in JSON; `rest` gives fields of its own.
 pub fn json(level: Level, message: &str, rest: impl Serialize) -> String {
-    let now = SystemTime::now().max(SystemTime::UNIX_EPOCH);
-    let line = Line { timestamp: humantime::format_rfc3339_micros(now).to_string(), level, message, rest };
-    serde_json::to_string(&line).unwrap_or_else(|error| format!("{{\"level\":\"ERROR\",\"message\":\"{error}\"}}"))
+    line::told(level.name(), message, rest)
 }
 
 /// An error and the errors that caused it, outermost first: what matters, such as a certificate that nobody trusts, often stands

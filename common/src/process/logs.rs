@@ -1,10 +1,13 @@
-//! Logs, set up the same way in every process.
+//! Logs, set up the same way in every process. What a line of JSON has is [`line`](super::line)'s.
 
+use super::line;
 use serde::{Deserialize, Serialize};
+use std::fmt::Result as FmtResult;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -50,13 +53,31 @@ pub fn init(format: LogFormat, file: Option<&Path>) -> Result<(), LogFileError> 
     Ok(())
 }
 
-fn layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+pub(super) fn layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     match format {
         LogFormat::Human => fmt::layer().with_target(false).with_ansi(false).with_writer(writer).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
+        LogFormat::Json => fmt::layer().event_format(JsonLines).with_writer(writer).boxed(),
+    }
+}
+
+/// One JSON object a line.
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &fmt::FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> FmtResult {
+        writeln!(writer, "{}", line::event(event))
     }
 }

@@ -100,6 +100,12 @@ fn agreements_registrations_and_snapshots_round_trip() {
 }
 
 #[test]
+fn a_run_has_no_longer_name_than_a_file() {
+    assert_eq!(run_name("läuft"), "läuft");
+    assert_eq!(run_name(&"ä".repeat(1 << 20)).chars().count(), RUN_NAME_MAX);
+}
+
+#[test]
 fn each_malformed_field_of_a_trajectory_is_named() {
     let error = |change: fn(&mut pb::Trajectory)| {
         let mut message = pb::Trajectory::from(&trajectory());

@@ -71,6 +71,7 @@ pub fn start(config: &Config, ledger: Arc<Ledger>) -> Arc<Shared> {
         published,
         wanted: Arc::default(),
         standing: Arc::default(),
+        run: String::new(),
         rewards: config.environment().rewards().clone(),
         actors_needed: 1,
         progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),

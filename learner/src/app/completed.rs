@@ -55,7 +55,7 @@ impl Completed {
         tracing::info!(
             result = self.reason,
             frames = summary.frames,
-            updates = summary.updates,
+            version = summary.updates,
             mean_return = summary.mean_return,
             account = %summary.account,
             "training is over; serving the final model until a signal"

@@ -36,6 +36,7 @@ impl Endpoint {
         take_ups: TakeUps,
         ends: Ends,
         standing: Arc<Standing>,
+        run: String,
         (listener, keepalive): (TcpListener, Keepalive),
     ) -> anyhow::Result<Self> {
         let Handover { ledger, gate, progress, wanted, .. } = handover.clone();
@@ -50,6 +51,7 @@ impl Endpoint {
             published,
             wanted,
             standing,
+            run,
             rewards: config.environment().rewards().clone(),
             actors_needed: config.actors_needed(),
             progress,

@@ -35,7 +35,7 @@ impl Origin {
             return Self { step, progress, account: Account::default(), take_ups: TakeUps::default(), episodes: None };
         };
         let updates = checkpoint.progress.updates;
-        tracing::info!(updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
+        tracing::info!(version = updates, frames = checkpoint.progress.frames, "the run goes on from a checkpoint");
         let progress = resumed_progress(config, &checkpoint);
         let mut step = LearnerStep::new(&network, checkpoint.parameters, config.step(), device);
         step.restore_optimiser(checkpoint.optimiser);

@@ -18,7 +18,7 @@ use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
 use impala_common::process::probes::{self, Probes};
-use impala_common::process::{errors, logs, signals, threads};
+use impala_common::process::{errors, line, logs, signals, threads};
 use impala_env::Registry;
 pub use impala_store::Possession;
 use impala_web::{Feed, live};
@@ -160,6 +160,7 @@ impl Plan {
         let learner = learner.with_feed(feed);
         let mut run_dir = RunDir::take(learner.config(), beginning.run_dir.as_deref())?;
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
+        line::of_run(&run_dir.name());
         logs::init(learner.config().output.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{}/metrics", probes.address());
         let page = learner.config().serving.is_web().then(|| format!("live view at http://{}/", probes.address()));

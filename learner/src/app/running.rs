@@ -84,7 +84,8 @@ impl Running {
             mode: config.goal.evaluation,
         });
         let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed, sketch.clone())?;
-        let endpoint = Endpoint::open(&config, &handover, take_ups, ends, standing, (listener, keepalive))?;
+        let endpoint =
+            Endpoint::open(&config, &handover, take_ups, ends, standing, run_dir.name(), (listener, keepalive))?;
         Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store, sketch })
     }
 

@@ -165,7 +165,7 @@ fn tell(candidate: &Candidate, verdict: &Verdict) {
     let Verdict { mode, score, is_reached, version } = *verdict;
     let what =
         if is_reached { "the policy is verified" } else { "the policy has not reached the goal; training goes on" };
-    tracing::info!(attempt, update = version.0, frames, %mode, %score, "{what}");
+    tracing::info!(attempt, version = version.0, frames, %mode, %score, "{what}");
 }
 
 #[cfg(test)]

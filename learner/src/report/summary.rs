@@ -304,8 +304,8 @@ pub fn print(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::R
     if !errors::is_json() {
         return console::print(&text(run_dir, report));
     }
-    let (run, message) = (run_dir.path().display().to_string(), "the run is over");
-    console::print(&format!("{}\n", errors::json(Level::Info, message, json!({ "run": run, "summary": report }))))
+    let rest = json!({ "run_dir": run_dir.path().display().to_string(), "summary": report });
+    console::print(&format!("{}\n", errors::json(Level::Info, "the run is over", rest)))
 }
 
 /// Leaves it in the run's directory as `summary.txt` and `summary.json`.

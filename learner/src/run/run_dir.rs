@@ -84,6 +84,14 @@ impl RunDir {
         &self.path
     }
 
+    /// The run's name, that of its directory.
+    pub fn name(&self) -> String {
+        // What ends in `.` or `..` has none of its own.
+        let whole = self.path.canonicalize();
+        let name = whole.as_ref().unwrap_or(&self.path).file_name();
+        name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// No other process works in it as long as this lives.
     pub fn hold(&self) -> &Hold {
         &self.hold

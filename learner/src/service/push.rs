@@ -67,7 +67,7 @@ pub(super) async fn serve(
     };
     let opened_at = now();
     if shared.log.may_tell() {
-        tracing::info!(actor = member.name, index = %member.actor_index, "an actor connected");
+        tracing::info!(actor = member.name, index = member.actor_index.0, "an actor connected");
     }
     let delivery = member.delivery;
     let here = (peer.pushing(), (!delivery.is_stored).then(|| shared.wanted.want(delivery.encoding)));
@@ -99,21 +99,21 @@ pub(super) async fn serve(
 
 /// `is_missed`: whether it has sent a trajectory, without whose successors a deterministic run cannot go on.
 fn report(shared: &Shared, member: &Member, end: &End, is_missed: bool) {
-    let (actor, index) = (member.name.as_str(), member.actor_index);
+    let (actor, index) = (member.name.as_str(), member.actor_index.0);
     match end {
         _ if !shared.log.may_tell() => {}
-        End::Farewell => tracing::info!(actor, %index, "an actor left"),
-        End::Replaced => tracing::info!(actor, %index, "an actor has registered anew: its stream from before ends"),
+        End::Farewell => tracing::info!(actor, index, "an actor left"),
+        End::Replaced => tracing::info!(actor, index, "an actor has registered anew: its stream from before ends"),
         End::Closed => {
-            tracing::warn!(actor, %index, "the stream of an actor ended without farewell: it died, or fell silent");
+            tracing::warn!(actor, index, "the stream of an actor ended without farewell: it died, or fell silent");
         }
-        End::Broken(error) => tracing::warn!(actor, %index, %error, "an actor was lost"),
-        End::Violation(error) => tracing::warn!(actor, %index, %error, "an actor broke the contract"),
+        End::Broken(error) => tracing::warn!(actor, index, %error, "an actor was lost"),
+        End::Violation(error) => tracing::warn!(actor, index, %error, "an actor broke the contract"),
     }
     // The place of one that has sent nothing is free for another.
     if is_missed && shared.registry.template().lockstep.is_some() && !shared.standing.is_finished() {
         // One place, and one loss is enough to end the run.
-        let _ = shared.lockstep_broken.try_send(index);
+        let _ = shared.lockstep_broken.try_send(member.actor_index);
     }
 }
 
@@ -171,8 +171,8 @@ impl Connection<'_> {
                 }
                 Some(Message::WeightsDamaged(_)) if self.member.delivery.with_receipts => {
                     if self.shared.log.may_tell() {
-                        let actor = self.member.name.as_str();
-                        tracing::warn!(actor, "an actor could not read its weights; it is sent everything");
+                        let (actor, index) = (self.member.name.as_str(), self.member.actor_index.0);
+                        tracing::warn!(actor, index, "an actor could not read its weights; it is sent everything");
                     }
                     // What it costs is paid before the next message is read.
                     self.peer.cost(VERSION_COST, now());

@@ -160,7 +160,7 @@ impl CheckpointWriter {
         let mut report = self.jobs.report();
         (report.written, report.newest) = (report.written + 1, Some(update));
         drop(report);
-        tracing::debug!(name = name_of(update), store = %self.store, "checkpoint written");
+        tracing::debug!(version = update, name = name_of(update), store = %self.store, "checkpoint written");
         if self.last_log.take().is_some() {
             tracing::info!(store = %self.store, "checkpoints are written again");
         }
@@ -172,7 +172,7 @@ impl CheckpointWriter {
         let failed = report.failed;
         drop(report);
         if self.last_log.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
-            tracing::warn!(%error, update, failed, "a checkpoint could not be written");
+            tracing::warn!(%error, version = update, failed, "a checkpoint could not be written");
             self.last_log = Some(Instant::now());
         }
     }

@@ -55,7 +55,7 @@ impl SideEvaluator {
         let is_stopped = || self.policies.is_stopped();
         let score = evaluate::play(&self.environment, &self.network, &policy.parameters, plan, &is_stopped)?.score();
         self.lock_progress().record_evaluation(policy, score);
-        tracing::info!(update = policy.version.0, frames = policy.frames, %score, "evaluated beside the training");
+        tracing::info!(version = policy.version.0, frames = policy.frames, %score, "evaluated beside the training");
         Ok(())
     }
 

@@ -84,11 +84,10 @@ impl WebSink {
 /// What stays while a run goes on.
 pub(crate) fn about(config: &Config, run_dir: &RunDir, device: &ComputeDevice) -> About {
     let (environment, network) = (config.environment(), config.network());
-    let name = run_dir.path().file_name().map(|name| name.to_string_lossy().into_owned());
     let hidden: Vec<_> = network.hidden.iter().map(ToString::to_string).collect();
     let drawn = environment.make(vec![seed::rng(config.task.seed, Purpose::Evaluation { environment: 0 })]);
     About {
-        run: name.unwrap_or_default(),
+        run: run_dir.name(),
         environment: config.task.environment.to_string(),
         goal: config.solved_return(),
         seed: config.task.seed,
