@@ -42,15 +42,17 @@ pub(crate) fn run(args: LearnerArgs, registry: &Registry, started: Instant) -> a
     launch::block_on(&serving, async {
         let launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
+        let stop = launched.stop.clone();
         let trained = train(launched, started, seconds_before).await?;
         let mut printed = Ok(());
-        let outcome = trained.finished.conclude(|outcome| {
+        let write = |outcome: &Outcome| {
             let report = Report::new(&config, outcome, &trained.marks)?;
             let written = summary::write(&run_dir, &report);
             // Also where it could not be written.
             printed = summary::print(&run_dir, &report);
             written
-        });
+        };
+        let outcome = trained.finished.conclude(write, &stop).await;
         if let Some(possession) = trained.possession {
             possession.release().await;
         }

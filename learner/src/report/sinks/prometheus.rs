@@ -4,6 +4,7 @@ use crate::handover::admission::PolicyLagGate;
 use crate::handover::ledger::Disposition;
 use crate::report::View;
 use crate::report::doctor::Limit;
+use crate::report::sinks::mlflow::account::Account;
 use metrics::{counter, gauge};
 use std::time::Instant;
 
@@ -56,4 +57,14 @@ pub fn report(view: &View<'_>, gate: &PolicyLagGate) {
     if let Some(mean) = progress.mean_return() {
         gauge!("impala_learner_mean_return").set(mean);
     }
+}
+
+/// The same of what an MLflow server got; zeros where there is none.
+pub fn report_tracker(account: &Account) {
+    let Account { rows_sent, rows_lost, files_sent, files_lost, requests_failed, .. } = account;
+    for (result, rows, files) in [("sent", *rows_sent, files_sent.len()), ("lost", *rows_lost, files_lost.len())] {
+        counter!("impala_learner_mlflow_rows_total", "result" => result).absolute(rows);
+        counter!("impala_learner_mlflow_files_total", "result" => result).absolute(files as u64);
+    }
+    counter!("impala_learner_mlflow_requests_failed_total").absolute(*requests_failed);
 }
