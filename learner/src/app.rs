@@ -177,6 +177,7 @@ impl Learner {
     ) -> anyhow::Result<Outcome> {
         let mut finished = self.train(run_dir.clone(), store, shows_progress, &stop).await?;
         let completed = finished.completed.take();
+        finished.settle(shows_progress, &stop).await;
         let result = finished.conclude(|outcome| summary::write(&run_dir, &outcome.summary), &stop).await;
         match completed {
             Some(completed) => completed.serve_until(&stop, result).await,
@@ -206,9 +207,7 @@ impl Learner {
         }
         let mut running = Running::start(self, run_dir, store, shows_progress).await?;
         let end = running.watch_over(stop).await;
-        let mut finished = running.shut_down(end).await;
-        finished.settle(shows_progress, stop).await;
-        Ok(finished)
+        Ok(running.shut_down(end).await)
     }
 }
 
@@ -216,8 +215,9 @@ impl Learner {
 const PATIENCE_WITHOUT_A_WORD: Duration = Duration::from_millis(500);
 
 impl Finished {
-    /// Waits for an MLflow server to take what is left, within a bound and not beyond `stop`; the summary says what became of it.
-    async fn settle(&mut self, shows_progress: bool, stop: &CancellationToken) {
+    /// Waits for an MLflow server to take what is left, within a bound and not beyond a `stop` that is asked for meanwhile; the summary
+    /// says what became of it.
+    pub async fn settle(&mut self, shows_progress: bool, stop: &CancellationToken) {
         let Some(mlflow) = &mut self.mlflow else { return };
         let settling = mlflow.settle(stop);
         tokio::pin!(settling);

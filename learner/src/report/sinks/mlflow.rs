@@ -33,8 +33,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 /// Files that a run has left when it says its last words, besides pictures and pages that somebody put into its directory.
@@ -56,10 +56,21 @@ pub(crate) struct MlflowSink {
 #[derive(Debug)]
 struct Sender {
     settled: oneshot::Receiver<()>,
-    farewell: oneshot::Sender<Farewell>,
+    /// Said once.
+    farewell: Option<oneshot::Sender<Farewell>>,
     /// Closed when the thread has come to its end.
     ended: oneshot::Receiver<()>,
-    gives_up: CancellationToken,
+    /// Dropped, it ends the thread.
+    gives_up: DropGuard,
+}
+
+impl Sender {
+    /// Ends the thread, which waits for nothing then, so that nothing is sent after this.
+    async fn give_up(self) {
+        drop(self.gives_up);
+        // No longer than a file may take that does not answer.
+        let _ = timeout(GIVING_UP, self.ended).await;
+    }
 }
 
 /// What is left to send of a run that is over.
@@ -68,9 +79,9 @@ pub(crate) struct Remainder {
     outbox: Arc<Outbox>,
     directory: PathBuf,
     files: Vec<PathBuf>,
-    sender: Sender,
+    /// Nothing where it was given up.
+    sender: Option<Sender>,
     deadline: Instant,
-    is_settled: bool,
 }
 
 impl MlflowSink {
@@ -100,7 +111,7 @@ impl MlflowSink {
         let gives_up = CancellationToken::new();
         let ((tell_settled, settled), (farewell, last_words)) = (oneshot::channel(), oneshot::channel());
         let (end, ended) = oneshot::channel::<()>();
-        let given_up = gives_up.clone();
+        let (given_up, gives_up) = (gives_up.clone(), gives_up.drop_guard());
         let work = move || {
             // Whatever happens here, the other end sees it by this.
             let _end = end;
@@ -109,7 +120,7 @@ impl MlflowSink {
             runtime.shutdown_background();
         };
         thread::Builder::new().name("mlflow".into()).spawn(work)?;
-        Ok(Self { outbox, directory, sender: Some(Sender { settled, farewell, ended, gives_up }) })
+        Ok(Self { outbox, directory, sender: Some(Sender { settled, farewell: Some(farewell), ended, gives_up }) })
     }
 
     /// Puts a row into the outbox.
@@ -135,21 +146,22 @@ impl MlflowSink {
         self.outbox.conclude(conclusion);
         let deadline = Instant::now() + patience(&results.end, &self.account());
         let (outbox, directory) = (self.outbox.clone(), self.directory.clone());
-        Some(Remainder { outbox, directory, files, sender, deadline, is_settled: false })
+        Some(Remainder { outbox, directory, files, sender: Some(sender), deadline })
     }
 }
 
 impl Remainder {
     /// Waits until all but the summary is sent, not beyond a bound and not beyond `stop`. Gives what became of it.
     pub(crate) async fn settle(&mut self, stop: &CancellationToken) -> Account {
-        let deadline = self.deadline;
-        self.is_settled = matches!(timeout_at(deadline, unless(stop, &mut self.sender.settled)).await, Ok(Some(Ok(()))));
-        if !self.is_settled {
-            self.sender.gives_up.cancel();
+        let mut names: Vec<_> = self.files.iter().map(|file| name_of(file)).collect();
+        if let Some(mut sender) = self.sender.take() {
+            let settled = timeout_at(self.deadline, unless(stop, &mut sender.settled)).await;
+            match settled {
+                Ok(Some(Ok(()))) => self.sender = Some(sender),
+                _ => sender.give_up().await,
+            }
         }
-        let names = self.files.iter().map(|file| name_of(file));
-        let mut names: Vec<_> = names.collect();
-        if !self.is_settled {
+        if self.sender.is_none() {
             names.extend(LAST_FILES.map(str::to_owned));
         }
         let account = self.outbox.account().closed(&names);
@@ -159,21 +171,22 @@ impl Remainder {
 
     /// Sends the summary and how the run ended, within the same bound or a moment beyond.
     pub(crate) async fn close(self, end: &RunEnd, stop: &CancellationToken) {
-        let Self { outbox, directory, mut sender, deadline, is_settled, .. } = self;
-        if !is_settled {
+        let Self { outbox, directory, sender, deadline, .. } = self;
+        let Some(mut sender) = sender else {
             tracing::warn!("MLflow: {}", outbox.account());
             return;
-        }
+        };
         let files: Vec<_> = LAST_FILES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect();
         let names: Vec<_> = files.iter().map(|file| name_of(file)).collect();
-        let _ = sender.farewell.send(Farewell { status: status(end), files });
+        let farewell = sender.farewell.take();
+        let _ = farewell.map(|farewell| farewell.send(Farewell { status: status(end), files }));
         let deadline = deadline.max(Instant::now() + LAST_WORDS);
         let ended = timeout_at(deadline, unless(stop, &mut sender.ended)).await;
-        sender.gives_up.cancel();
-        let account = outbox.account().closed(&names);
         if !matches!(ended, Ok(Some(_))) {
             tracing::warn!("MLflow: the server was not told how the run ended, and shows it as running");
+            sender.give_up().await;
         }
+        let account = outbox.account().closed(&names);
         match account.loss() {
             Some(_) => tracing::warn!("MLflow: {account}"),
             None => tracing::info!("MLflow: {account}"),
@@ -188,6 +201,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(5);
 /// The same where the server was asked and never answered: there is little hope, and a short run is not to become a long one.
 const PATIENCE_WITH_A_STRANGER: Duration = Duration::from_secs(1);
+/// What a thread has to end that waits for nothing any more.
+const GIVING_UP: Duration = Duration::from_secs(1);
 /// What the last words have at least: the summary comes after the evaluation of the policy.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 

@@ -28,7 +28,7 @@ pub struct Account {
 impl Account {
     /// Rows that are to be sent still.
     pub fn rows_waiting(&self) -> u64 {
-        self.rows_told - self.rows_sent - self.rows_lost
+        self.rows_told.saturating_sub(self.rows_sent + self.rows_lost)
     }
 
     /// Nothing is sent any more: what waits is lost, and so are these files unless they were sent.

@@ -24,6 +24,8 @@ use url::Url;
 const ANSWER_BYTES_MAX: usize = 1 << 22;
 /// A file is read and sent in parts of so many bytes.
 const PART_BYTES: usize = 1 << 16;
+/// How long a connection may have been idle that is used again.
+const IDLE_MAX: Duration = Duration::from_secs(1);
 /// What a file may take besides the time of a request: even a slow line carries so many bytes a second.
 const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 1 << 17;
 
@@ -108,6 +110,8 @@ impl Client {
             .user_agent(concat!("impala/", env!("CARGO_PKG_VERSION")))
             // Whoever answers elsewhere has no business with the credentials.
             .redirect(redirect::Policy::none())
+            // Shorter than any server keeps a connection that nobody uses (2 s at least), so that none is closed just when it is used.
+            .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(1)
             .build()?;
         Ok(Self { http, server, credentials, request_max })
