@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(shown("http://tracker:5000/").unwrap(), "http://tracker:5000");
         assert_eq!(shown("https://ml.example.org/mlflow").unwrap(), "https://ml.example.org/mlflow");
         assert_eq!(shown("").unwrap(), "");
-        for text in ["tracker:5000", "tracker", "file:///tmp/runs", "sqlite:///x.db", "http://", "http://t/?a=1", "http://t/#x"]
+        for text in
+            ["tracker:5000", "tracker", "file:///tmp/runs", "sqlite:///x.db", "http://", "http://t/?a=1", "http://t/#x"]
         {
             assert!(shown(text).unwrap_err().contains("http://HOST:PORT"), "{text}");
         }
@@ -102,7 +103,10 @@ mod tests {
     fn credentials_in_an_address_are_refused_and_not_repeated() {
         let server: TrackingServer = "https://anna:se-cret@tracker".parse().unwrap();
         let refused = server.validate("mlflow").unwrap_err().to_string();
-        assert!(refused.starts_with("mlflow = https://tracker: ") && refused.contains("MLFLOW_TRACKING_TOKEN"), "{refused}");
+        assert!(
+            refused.starts_with("mlflow = https://tracker: ") && refused.contains("MLFLOW_TRACKING_TOKEN"),
+            "{refused}"
+        );
         assert!(!format!("{refused}{server}").contains("cret") && !refused.contains("anna"), "{refused}");
         let token: TrackingServer = "https://token@tracker".parse().unwrap();
         assert!(token.validate("mlflow").is_err());

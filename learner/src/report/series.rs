@@ -291,5 +291,4 @@ mod tests {
         }
         assert_eq!(left, BTreeSet::from(NO_SERIES));
     }
-
 }

@@ -169,12 +169,7 @@ impl Client {
     }
 
     /// Tells what a run is about, and when it ended.
-    pub(super) async fn update_run(
-        &self,
-        run_id: &str,
-        status: Status,
-        end_time: Option<i64>,
-    ) -> Result<(), ApiError> {
+    pub(super) async fn update_run(&self, run_id: &str, status: Status, end_time: Option<i64>) -> Result<(), ApiError> {
         let mut update = json!({ "run_id": run_id, "status": status });
         if let Some(end_time) = end_time {
             update["end_time"] = end_time.into();

@@ -35,11 +35,11 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Of a run. The page of a run shows new points each 30 s at best; an answer takes some hundredths of a second, and some seconds where
-    /// the database is busy.
+    /// Of a run. An answer takes some hundredths of a second, but seconds where the server's machine is overloaded: a request that is given
+    /// up is made again, and would be one more that it has to bear.
     pub(super) const REAL: Self = Self {
         gather: Duration::from_secs(2),
-        request_max: Duration::from_secs(10),
+        request_max: Duration::from_secs(30),
         pause_first: Duration::from_millis(500),
         pause_max: Duration::from_secs(30),
     };
@@ -87,9 +87,8 @@ impl Delivery {
             self.send_file(&file).await;
         }
         let end = now();
-        let update = async |client: &Client, run: &OpenRun| {
-            client.update_run(&run.tracked.run_id, status, Some(end)).await
-        };
+        let update =
+            async |client: &Client, run: &OpenRun| client.update_run(&run.tracked.run_id, status, Some(end)).await;
         // Whoever waits for it has patience with nothing else.
         let _ = self.persist("tell the end of the run", u32::MAX, update).await;
     }

@@ -62,7 +62,10 @@ impl Opening {
             Some(run) => client.update_run(&run.info.run_id, Status::Running, None).await?,
             None => {
                 let TrackedRun { server, run_id, .. } = earlier;
-                tracing::info!("MLflow: the earlier run {run_id} at {server} is not at {}; a new one begins", client.server());
+                tracing::info!(
+                    "MLflow: the earlier run {run_id} at {server} is not at {}; a new one begins",
+                    client.server()
+                );
                 self.introduction.tags.push(Entry::tag("impala.continues", &format!("{run_id} at {server}")));
                 self.introduction.earlier = None;
             }
@@ -115,7 +118,13 @@ impl Opening {
         Ok(())
     }
 
-    async fn tell_params(&self, client: &Client, run_id: &str, params: &[Entry], chars_max: usize) -> Result<(), ApiError> {
+    async fn tell_params(
+        &self,
+        client: &Client,
+        run_id: &str,
+        params: &[Entry],
+        chars_max: usize,
+    ) -> Result<(), ApiError> {
         for batch in Batch::of_params(params, chars_max) {
             client.log(run_id, &batch).await?;
         }

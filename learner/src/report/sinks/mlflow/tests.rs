@@ -109,7 +109,10 @@ async fn a_run_is_told_with_its_settings_its_rows_its_files_and_its_end() {
     assert!(run.points.iter().any(|point| point.0 == "return/mean" && f64::from_bits(point.3) == 0.1));
     assert_eq!(steps(&run.points, "result/seconds"), [0]);
     let setting = |key: &str| run.params.get(key).map(String::as_str);
-    assert_eq!((setting("seed"), setting("learning_rate"), setting("hidden")), (Some("7"), Some("0.002"), Some("64,64")));
+    assert_eq!(
+        (setting("seed"), setting("learning_rate"), setting("hidden")),
+        (Some("7"), Some("0.002"), Some("64,64"))
+    );
     assert_eq!((setting("run_dir"), setting("mlflow")), (None, None));
     assert_eq!(run.tags["impala.version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&*run.status, &server.stored().experiments[..]), ("FINISHED", &["impala".to_owned()][..]));
@@ -189,7 +192,10 @@ async fn a_server_that_never_answers_holds_up_nobody_and_what_is_lost_is_counted
     let (account, ()) = tokio::join!(remainder.settle(&stop), async { stop.cancel() });
     assert_eq!((account.rows_told, account.rows_sent, account.rows_lost), (50_000, 0, 50_000));
     let told = account.to_string();
-    assert!(told.starts_with("the server never answered; not there: 50000 of 50000 rows, the results, config.toml"), "{told}");
+    assert!(
+        told.starts_with("the server never answered; not there: 50000 of 50000 rows, the results, config.toml"),
+        "{told}"
+    );
     remainder.close(&RunEnd::Solved, &CancellationToken::new()).await;
 }
 
@@ -210,7 +216,8 @@ async fn a_run_that_was_asked_to_stop_still_waits_within_its_bound() {
 fn a_run_waits_least_for_a_server_that_never_answered() {
     let known = Account { page: Some("http://tracker".into()), requests_failed: 3, ..Account::default() };
     let silent = Account { requests_failed: 1, ..Account::default() };
-    let times = [patience(&RunEnd::Solved, &known), patience(&RunEnd::Interrupted, &known), patience(&RunEnd::Solved, &silent)];
+    let times =
+        [patience(&RunEnd::Solved, &known), patience(&RunEnd::Interrupted, &known), patience(&RunEnd::Solved, &silent)];
     assert!(times.is_sorted_by(|one, next| one > next), "{times:?}");
     assert_eq!(patience(&RunEnd::Solved, &Account::default()), times[0]);
 }
@@ -318,7 +325,8 @@ async fn a_run_that_begins_anew_in_a_directory_is_another_one() {
 #[tokio::test]
 async fn many_settings_and_long_ones_are_told_within_the_limits() {
     let (server, mut bench) = (StandIn::start().await, Bench::new());
-    bench.introduction.params = (0..350).map(|number| Entry::new(format!("p{number}"), "ä".repeat(20 * number))).collect();
+    bench.introduction.params =
+        (0..350).map(|number| Entry::new(format!("p{number}"), "ä".repeat(20 * number))).collect();
     assert_eq!(end(bench.sink(&server), RunEnd::Solved).await.loss(), None);
     let params = server.run().params;
     assert_eq!((params.len(), params["p300"].chars().count(), params["p349"].chars().count()), (350, 6000, 6000));

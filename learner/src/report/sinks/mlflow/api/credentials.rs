@@ -55,7 +55,8 @@ mod tests {
     use super::*;
 
     fn told(variables: &[(&str, &str)]) -> String {
-        let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         format!("{:?}", Credentials::from_variables(variable))
     }
 

@@ -34,7 +34,9 @@ pub(crate) enum ApiError {
     #[error("cannot read {path}: {reason}")]
     Unreadable { path: PathBuf, reason: String },
     /// The server does not take files for the store that it has.
-    #[error("its artefacts lie at {0}, which cannot be reached through the server: start it with `mlflow server --serve-artifacts`")]
+    #[error(
+        "its artefacts lie at {0}, which cannot be reached through the server: start it with `mlflow server --serve-artifacts`"
+    )]
     OutOfReach(String),
 }
 
@@ -126,10 +128,7 @@ mod tests {
     fn a_refusal_is_told_in_the_servers_own_words() {
         let body = br#"{"error_code": "INVALID_PARAMETER_VALUE", "message": "the run\nis deleted"}"#;
         let refused = ApiError::of_answer(StatusCode::BAD_REQUEST, None, body);
-        assert_eq!(
-            refused.to_string(),
-            "it refuses, 400 Bad Request INVALID_PARAMETER_VALUE: the run is deleted"
-        );
+        assert_eq!(refused.to_string(), "it refuses, 400 Bad Request INVALID_PARAMETER_VALUE: the run is deleted");
         assert!(refused.is("INVALID_PARAMETER_VALUE") && !refused.may_pass() && !refused.needs_help());
     }
 

@@ -126,7 +126,8 @@ async fn answer(stored: Arc<Mutex<Stored>>, request: Request) -> Response {
         Some(Fault::Refused) => return refusal("INVALID_PARAMETER_VALUE", "it is not wanted"),
         Some(Fault::AnswerLost) | None => {}
     }
-    let query: BTreeMap<_, _> = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let query: BTreeMap<_, _> =
+        url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let done = stored.lock().unwrap().serve(&parts.method, &path, &query, &body);
     match (done, fault) {
         (_, Some(Fault::AnswerLost)) => respond(502, Vec::new()),
@@ -176,12 +177,15 @@ impl Stored {
             }
             "runs/create" => {
                 let id = format!("run{}", self.runs.len());
-                let run = StoredRun { experiment: text("experiment_id"), status: "RUNNING".into(), ..StoredRun::default() };
+                let run =
+                    StoredRun { experiment: text("experiment_id"), status: "RUNNING".into(), ..StoredRun::default() };
                 self.runs.insert(id.clone(), run);
                 self.log(&id, &json!({ "tags": body["tags"] }))?;
                 Ok(json!({ "run": self.described(&id) }))
             }
-            "runs/get" if self.runs.contains_key(&query["run_id"]) => Ok(json!({ "run": self.described(&query["run_id"]) })),
+            "runs/get" if self.runs.contains_key(&query["run_id"]) => {
+                Ok(json!({ "run": self.described(&query["run_id"]) }))
+            }
             "runs/get" => Err(("RESOURCE_DOES_NOT_EXIST", "no such run".into())),
             "runs/search" => {
                 let filter = text("filter");
