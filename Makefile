@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow
 
 build:
 	cargo build --release --workspace
@@ -56,6 +56,10 @@ python-actor:
 # Event files of real runs in the real TensorBoard, and its pages in a browser; needs Python 3 and Chromium, or root on Debian.
 check-tensorboard:
 	scripts/check-tensorboard.sh
+
+# Runs told to a real MLflow server, which is killed and comes back, and its pages in a browser; needs Python 3 and Chromium, or root on Debian.
+check-mlflow:
+	scripts/check-mlflow.sh
 
 # The live view in a real browser without a screen.
 check-web:

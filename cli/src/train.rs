@@ -60,15 +60,17 @@ pub(crate) fn run(args: TrainArgs, registry: &Registry, started: Instant) -> any
             browser::open(launched.probes.address());
         }
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
+        let stop = launched.stop.clone();
         let trained = train(launched, started, seconds_before).await?;
         let mut printed = Ok(());
-        let outcome = trained.finished.conclude(|outcome| {
+        let write = |outcome: &Outcome| {
             let report = Report::new(&config, outcome, &trained.marks)?;
             let written = summary::write(&run_dir, &report);
             // Also where it could not be written.
             printed = summary::print(&run_dir, &report);
             written
-        });
+        };
+        let outcome = trained.finished.conclude(write, &stop).await;
         if let Some(possession) = trained.possession {
             possession.release().await;
         }
@@ -148,6 +150,7 @@ async fn train(launched: Launched, process_started: Instant, seconds_before: f64
     let (finished, is_deserted) = tokio::join!(training, watching);
     actors.finish().await;
     let mut finished = finished?;
+    finished.settle(shows_progress, &stop).await;
     // Desertion ends a run like an interrupt; any other end has a reason of its own.
     if let Ok(Outcome { summary, .. }) = &mut finished.outcome
         && is_deserted

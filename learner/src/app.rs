@@ -15,7 +15,9 @@ use crate::fit::calibration::Workload;
 use crate::fit::device_choice;
 use crate::handover::run_state::Standing;
 use crate::learn::compute::ComputeDevice;
-use crate::report::summary::{self, Summary};
+use crate::report::sinks::console;
+use crate::report::sinks::mlflow::Remainder;
+use crate::report::summary::{self, RunEnd, Summary};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::run_dir::RunDir;
@@ -73,6 +75,8 @@ pub struct Finished {
     pub outcome: anyhow::Result<Outcome>,
     /// Whether the model could be written.
     model: anyhow::Result<()>,
+    /// What is left to send to an MLflow server.
+    mlflow: Option<Remainder>,
     /// A completed run whose model is to be served on.
     pub completed: Option<Completed>,
 }
@@ -173,7 +177,8 @@ impl Learner {
     ) -> anyhow::Result<Outcome> {
         let mut finished = self.train(run_dir.clone(), store, shows_progress, &stop).await?;
         let completed = finished.completed.take();
-        let result = finished.conclude(|outcome| summary::write(&run_dir, &outcome.summary));
+        finished.settle(shows_progress, &stop).await;
+        let result = finished.conclude(|outcome| summary::write(&run_dir, &outcome.summary), &stop).await;
         match completed {
             Some(completed) => completed.serve_until(&stop, result).await,
             None => result,
@@ -206,15 +211,52 @@ impl Learner {
     }
 }
 
+/// A person is told what is waited for after this time.
+const PATIENCE_WITHOUT_A_WORD: Duration = Duration::from_millis(500);
+
 impl Finished {
-    /// Writes the summary with `write`. What of the run could not be written is told after that: first of all the numbers.
+    /// Waits for an MLflow server to take what is left, within a bound and not beyond a `stop` that is asked for meanwhile; the summary
+    /// says what became of it.
+    pub async fn settle(&mut self, shows_progress: bool, stop: &CancellationToken) {
+        let Some(mlflow) = &mut self.mlflow else { return };
+        let settling = mlflow.settle(stop);
+        tokio::pin!(settling);
+        let account = match tokio::time::timeout(PATIENCE_WITHOUT_A_WORD, &mut settling).await {
+            Ok(account) => account,
+            Err(_) => {
+                let text = "MLflow: sending what is left, for a few seconds at most (Ctrl-C ends at once)";
+                tracing::info!("{text}");
+                if shows_progress {
+                    console::note(text);
+                }
+                settling.await
+            }
+        };
+        if let Ok(outcome) = &mut self.outcome {
+            outcome.summary.mlflow = Some(account);
+        }
+    }
+
+    /// Writes the summary with `write`, and sends it to an MLflow server where the run has one, which may take a moment, not beyond
+    /// `stop`. What of the run could not be written is told after that: first of all the numbers.
     ///
     /// # Errors
     /// Something could not be written, or nothing is left to write.
-    pub fn conclude(self, write: impl FnOnce(&Outcome) -> anyhow::Result<()>) -> anyhow::Result<Outcome> {
-        let outcome = self.outcome?;
-        write(&outcome)?;
-        self.model?;
+    pub async fn conclude(
+        self,
+        write: impl FnOnce(&Outcome) -> anyhow::Result<()>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Outcome> {
+        let Self { outcome, model, mlflow, .. } = self;
+        let written = outcome.as_ref().map_or(Ok(()), write);
+        if let Some(mlflow) = mlflow {
+            let failed = |error: &anyhow::Error| RunEnd::Failed(error.to_string());
+            let end = outcome.as_ref().map_or_else(failed, |outcome| outcome.summary.end.clone());
+            mlflow.close(&end, stop).await;
+        }
+        let outcome = outcome?;
+        written?;
+        model?;
         Ok(outcome)
     }
 }

@@ -20,6 +20,7 @@ pub mod setting;
 pub mod settings;
 pub mod task;
 mod text;
+pub mod tracking_server;
 pub mod values;
 pub mod weights;
 
@@ -163,6 +164,7 @@ impl Config {
         self.optimisation.validate()?;
         self.batching.validate(&self.rollout)?;
         self.weights.validate(&self.task, &self.batching)?;
+        self.output.validate()?;
         if self.task.deterministic {
             self.check_actors()?;
         }

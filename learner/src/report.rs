@@ -7,6 +7,7 @@ pub mod gpus;
 pub mod machine;
 pub(crate) mod reporter;
 pub(crate) mod row;
+pub mod series;
 pub mod shares;
 pub mod sinks;
 pub(crate) mod spacing;

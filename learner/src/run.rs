@@ -10,3 +10,4 @@ pub mod recorded;
 pub mod resume;
 pub mod run_dir;
 mod store_file;
+pub(crate) mod tracked_run;

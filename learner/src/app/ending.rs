@@ -8,6 +8,7 @@ use crate::handover::run_state::Finish;
 use crate::learn::step::LearnerStep;
 use crate::report::shares::Shares;
 use crate::report::sinks::curve::{Chart, Series};
+use crate::report::sinks::mlflow::Remainder;
 use crate::report::summary::RunEnd;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::MODEL_FILE;
@@ -54,8 +55,8 @@ impl Running {
         }
         self.reporting.report(&self.endpoint);
         self.reporting.clear();
-        let (outcome, model) = self.write_results(results);
-        Finished { outcome, model, completed: None }
+        let (outcome, model, mlflow) = self.write_results(results);
+        Finished { outcome, model, mlflow, completed: None }
     }
 
     /// Lets everything that is on its way come to its end: batches, actors, model, the last checkpoint.
@@ -119,8 +120,8 @@ impl Running {
         self.reporting.report(&self.endpoint);
         let had_display = self.reporting.end();
         let reason = results.end.to_string();
-        let (outcome, model) = self.write_results(results);
-        Finished { outcome, model, completed: Some(Completed::new(self, reason, had_display)) }
+        let (outcome, model, mlflow) = self.write_results(results);
+        Finished { outcome, model, mlflow, completed: Some(Completed::new(self, reason, had_display)) }
     }
 
     /// Brings the final version to whoever asks for weights, also where not every version is published, or later ones were.
@@ -155,8 +156,8 @@ impl Running {
         write_whole(&path, bytes).with_context(|| format!("cannot write the model {}", path.display()))
     }
 
-    /// Draws the curve and sums the run up; gives what became of the model too.
-    fn write_results(&mut self, results: Results) -> (anyhow::Result<Outcome>, anyhow::Result<()>) {
+    /// Draws the curve and sums the run up; gives what became of the model too, and what is left to send to an MLflow server.
+    fn write_results(&mut self, results: Results) -> (anyhow::Result<Outcome>, anyhow::Result<()>, Option<Remainder>) {
         let Results { end, policy, model, shares, checkpoints, .. } = results;
         let progress = self.handover.lock_progress().clone();
         let is_deserted = end == RunEnd::TimeBudget && progress.frames == 0;
@@ -180,11 +181,11 @@ impl Running {
             tracing::warn!(%error, "cannot write the learning curve");
         }
         let summary = self.reporting.summary(end, shares, checkpoints);
-        self.reporting.conclude(&summary);
+        let mlflow = self.reporting.conclude(&summary);
         let Some(policy) = policy else {
-            return (Err(anyhow::anyhow!("{}; no model is left to save", summary.end)), model);
+            return (Err(anyhow::anyhow!("{}; no model is left to save", summary.end)), model, mlflow);
         };
         let outcome = Outcome { summary, network: self.config.network(), parameters: policy.parameters.to_vec() };
-        (Ok(outcome), model)
+        (Ok(outcome), model, mlflow)
     }
 }

@@ -9,6 +9,7 @@ use crate::handover::tally::Doings;
 use crate::report::doctor::{BatchGrowth, Circumstances};
 use crate::report::reporter::Reporter;
 use crate::report::shares::Shares;
+use crate::report::sinks::mlflow::{MlflowSink, Remainder};
 use crate::report::sinks::tensorboard::Preface;
 use crate::report::sinks::web::WebSink;
 use crate::report::summary::{RunEnd, Summary};
@@ -69,6 +70,12 @@ impl Reporting {
         }
     }
 
+    /// Tells an MLflow server of the run, too.
+    #[must_use]
+    pub(super) fn with_mlflow(self, mlflow: Option<MlflowSink>) -> Self {
+        Self { reporter: self.reporter.with_mlflow(mlflow), ..self }
+    }
+
     /// Tells the run to whoever looks at it in a browser, too.
     #[must_use]
     pub(super) fn with_web(self, web: Option<WebSink>) -> Self {
@@ -122,9 +129,9 @@ impl Reporting {
         self.reporter.end()
     }
 
-    /// Writes what the run came to, where results are compared.
-    pub(super) fn conclude(&mut self, results: &Summary) {
-        self.reporter.conclude(results);
+    /// Writes what the run came to, where results are compared. Gives what is left to send to an MLflow server.
+    pub(super) fn conclude(&mut self, results: &Summary) -> Option<Remainder> {
+        self.reporter.conclude(results)
     }
 
     /// Clears the display.

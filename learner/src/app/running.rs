@@ -6,6 +6,8 @@ use super::initial_state::Origin;
 use super::pipeline::{Handover, Pipeline, Training};
 use super::reporting::Reporting;
 use crate::config::Config;
+use crate::config::tracking_server::TrackingServer;
+use crate::report::sinks::mlflow::MlflowSink;
 use crate::report::sinks::web::{self, WebSink};
 use crate::report::summary::RunEnd;
 use crate::run::checkpoint::Checkpoint;
@@ -74,7 +76,12 @@ impl Running {
             let (standing, actors_needed) = (standing.clone(), config.actors_needed());
             WebSink { feed, standing, actors_needed, checkpoints: checkpoints.report() }
         });
-        let reporting = reporting.with_web(web);
+        let mlflow = config.output.mlflow.as_ref().and_then(TrackingServer::url).and_then(|server| {
+            MlflowSink::start(server, &config, &run_dir, &device, resumes)
+                .inspect_err(|error| tracing::warn!(%error, "cannot ask an MLflow server; the training goes on"))
+                .ok()
+        });
+        let reporting = reporting.with_web(web).with_mlflow(mlflow);
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
         let sketch = config.output.render_every.is_some().then(|| Sketch {
             directory: run_dir.file(RENDERS_DIRECTORY),

@@ -15,6 +15,22 @@ pub struct Hyperparameter {
     pub value: Option<toml::Value>,
 }
 
+impl Hyperparameter {
+    /// The value as a person would give it on the command line.
+    pub fn text(&self) -> Option<String> {
+        self.value.as_ref().map(text)
+    }
+}
+
+/// A value as a person would give it: without quotes, the widths of layers with commas between them.
+pub(crate) fn text(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
 impl Config {
     /// All of them in their order: what names places, or what of a run is kept and told, is left out.
     pub fn hyperparameters(&self) -> Vec<Hyperparameter> {

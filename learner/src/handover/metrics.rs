@@ -193,6 +193,23 @@ pub const TABLE: &[Metric] = &[
     Metric::gauge("impala_learner_checkpoint_update", "updates", "Update after which the newest checkpoint was made"),
     Metric::gauge("impala_learner_checkpoint_bytes", "bytes", "Size of the newest checkpoint"),
     Metric::gauge("impala_learner_checkpoint_seconds", "s", "Time that writing the newest checkpoint took"),
+    Metric::counter(
+        "impala_learner_mlflow_rows_total",
+        "rows",
+        "Rows of metrics.csv that this process told an MLflow server (--mlflow), by what became of them",
+    )
+    .by("result", &[("sent", ""), ("lost", "refused, or no more room to keep them")]),
+    Metric::counter(
+        "impala_learner_mlflow_files_total",
+        "files",
+        "Files that this process sent to the artefact store of an MLflow server, by what became of them",
+    )
+    .by("result", &[("sent", ""), ("lost", "")]),
+    Metric::counter(
+        "impala_learner_mlflow_requests_failed_total",
+        "requests",
+        "Requests to an MLflow server that led to nothing; most are made again",
+    ),
 ];
 
 /// What the learner tells of the machine's GPUs, where NVIDIA's driver answers.

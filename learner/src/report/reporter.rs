@@ -1,10 +1,13 @@
-//! Makes the reports and hands them to every sink: metrics, the display, `metrics.csv`, event files for TensorBoard, the live view.
+//! Makes the reports and hands them to every sink: metrics, the display, `metrics.csv`, event files for TensorBoard, an MLflow server, the
+//! live view.
 
 use super::doctor::{Circumstances, Diagnosis, Limit, diagnose};
 use super::row::Row;
 use super::shares::{RecentShares, Shares, Totals};
 use super::sinks::console::Console;
 use super::sinks::csv::MetricsCsv;
+use super::sinks::mlflow::account::Account as TrackerAccount;
+use super::sinks::mlflow::{MlflowSink, Remainder};
 use super::sinks::prometheus;
 use super::sinks::tensorboard::{Preface, TensorBoard};
 use super::sinks::web::WebSink;
@@ -29,6 +32,7 @@ pub(crate) struct Reporter {
     rows: Spacing,
     csv: Option<MetricsCsv>,
     tensorboard: Option<TensorBoard>,
+    mlflow: Option<MlflowSink>,
     web: Option<WebSink>,
     console: Option<Console>,
     /// Whether training is over: then nothing limits it any more.
@@ -64,6 +68,7 @@ impl Reporter {
             rows: Spacing::new(ROWS_SHARE),
             csv,
             tensorboard: None,
+            mlflow: None,
             web: None,
             console: shows_progress.then(Console::new),
             is_over: false,
@@ -86,6 +91,12 @@ impl Reporter {
         Self { tensorboard: tensorboard.ok(), ..self }
     }
 
+    /// Tells an MLflow server of the run, too.
+    #[must_use]
+    pub(crate) fn with_mlflow(self, mlflow: Option<MlflowSink>) -> Self {
+        Self { mlflow, ..self }
+    }
+
     /// Tells the run to whoever looks at it in a browser, too.
     #[must_use]
     pub(crate) fn with_web(self, web: Option<WebSink>) -> Self {
@@ -98,12 +109,13 @@ impl Reporter {
         self.console.take().inspect(Console::clear).is_some()
     }
 
-    /// Writes what the run came to, where results are compared.
-    pub(crate) fn conclude(&mut self, results: &Summary) {
+    /// Writes what the run came to, where results are compared. Gives what is left to send to an MLflow server.
+    pub(crate) fn conclude(&mut self, results: &Summary) -> Option<Remainder> {
         let tensorboard = self.tensorboard.take();
         if let Some(Err(error)) = tensorboard.map(|mut tensorboard| tensorboard.conclude(results)) {
             tracing::warn!(%error, "the event file for TensorBoard has no results");
         }
+        self.mlflow.as_mut().and_then(|mlflow| mlflow.conclude(results))
     }
 
     /// Where the time went since the first batch.
@@ -150,6 +162,7 @@ impl Reporter {
             time_left,
         };
         prometheus::report(&view, gate);
+        prometheus::report_tracker(&self.mlflow.as_ref().map_or_else(TrackerAccount::default, MlflowSink::account));
         if let Some(web) = &self.web {
             web.tell(&view);
         }
@@ -173,6 +186,9 @@ impl Reporter {
         if let Some(Err(error)) = tensorboard.map(|tensorboard| tensorboard.append(row, progress, is_last)) {
             tracing::warn!(%error, "cannot write the event file for TensorBoard any more; the training goes on");
             self.tensorboard = None;
+        }
+        if let Some(mlflow) = &self.mlflow {
+            mlflow.append(row);
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod console;
 pub mod csv;
 pub mod curve;
+pub mod mlflow;
 pub mod prometheus;
 pub mod tensorboard;
 pub(crate) mod web;

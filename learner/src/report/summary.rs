@@ -6,6 +6,7 @@ use crate::handover::ledger::Account;
 use crate::handover::progress::{Evaluated, Evaluations, Progress, Solved, Tries, Verified, Vitals};
 use crate::handover::tally::ActorLag;
 use crate::report::sinks::console;
+use crate::report::sinks::mlflow::account::Account as TrackerAccount;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
@@ -224,6 +225,9 @@ pub struct Summary {
     pub resumed_from: Option<u64>,
     /// Checkpoints that this process wrote.
     pub checkpoints: CheckpointReport,
+    /// What an MLflow server got, where the run has one; of the summary itself, the log tells that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mlflow: Option<TrackerAccount>,
 }
 
 impl Summary {
@@ -260,6 +264,7 @@ impl Summary {
             account,
             resumed_from: None,
             checkpoints: CheckpointReport::default(),
+            mlflow: None,
         }
     }
 
@@ -369,6 +374,9 @@ impl Display for Summary {
             writeln!(f, "policy        {policy}")?;
         }
         writeln!(f, "trajectories  {}", self.account)?;
+        if let Some(mlflow) = &self.mlflow {
+            writeln!(f, "mlflow        {mlflow}")?;
+        }
         write!(f, "checkpoints   {}", self.checkpoints)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::run::resume::{CONFIG_FILE, METRICS_FILE};
-use crate::run::store_file;
+use crate::run::{store_file, tracked_run};
 use impala_store::{Hold, remove_halves, write_whole};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,16 @@ pub const MODEL_FILE: &str = "model.safetensors";
 pub const RENDERS_DIRECTORY: &str = "renders";
 
 /// The files in it that are written whole.
-const FILES: [&str; 7] =
-    [CONFIG_FILE, store_file::NAME, METRICS_FILE, MODEL_FILE, "summary.txt", "summary.json", "learning_curve.svg"];
+const FILES: [&str; 8] = [
+    CONFIG_FILE,
+    store_file::NAME,
+    tracked_run::NAME,
+    METRICS_FILE,
+    MODEL_FILE,
+    "summary.txt",
+    "summary.json",
+    "learning_curve.svg",
+];
 
 /// Whether a temporary file was to become one of them. Earlier releases put the suffix in place of the extension.
 fn is_ours(name: &str) -> bool {

@@ -5,6 +5,7 @@ use crate::handover::ledger::Disposition;
 use crate::report::View;
 use crate::report::doctor::Limit;
 use crate::report::gpus::Reading;
+use crate::report::sinks::mlflow::account::Account;
 use metrics::{counter, gauge};
 use std::time::Instant;
 
@@ -73,6 +74,16 @@ pub fn report_gpu(index: u32, reading: Reading) {
     set("impala_learner_gpu_memory_used_bytes", reading.memory.map(|(used, _)| used as f64));
     set("impala_learner_gpu_memory_total_bytes", reading.memory.map(|(_, total)| total as f64));
     set("impala_learner_gpu_power_watts", reading.power);
+}
+
+/// Brings up to date what an MLflow server got; zeros where there is none.
+pub fn report_tracker(account: &Account) {
+    let Account { rows_sent, rows_lost, files_sent, files_lost, requests_failed, .. } = account;
+    for (result, rows, files) in [("sent", *rows_sent, files_sent.len()), ("lost", *rows_lost, files_lost.len())] {
+        counter!("impala_learner_mlflow_rows_total", "result" => result).absolute(rows);
+        counter!("impala_learner_mlflow_files_total", "result" => result).absolute(files as u64);
+    }
+    counter!("impala_learner_mlflow_requests_failed_total").absolute(*requests_failed);
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Event files for TensorBoard: the numbers of `metrics.csv` as scalars, histograms of lags, returns, parameters and gradients, the
-//! settings as hyperparameters with what came of them, and the configuration as text. [`tags`] says what there is.
+//! settings as hyperparameters with what came of them, and the configuration as text. [`series`](crate::report::series) and [`tags`] say what
+//! there is.
 //!
 //! Every process of a run writes a file of its own, whose first events say from which step on the earlier files do not count any more. The
 //! step of an event is the number of frames trained.
@@ -17,6 +18,7 @@ use crate::handover::inspection::{Inspection, Look};
 use crate::handover::progress::{LagHistogram, Progress};
 use crate::learn::histogram::Histogram;
 use crate::report::row::Row;
+use crate::report::series::{RESULTS, ROWS, Scalar, Tag};
 use crate::report::spacing::Spacing;
 use crate::report::summary::Summary;
 use file::EventFile;
@@ -25,7 +27,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
-use tags::{CONFIG, GRADIENT, LAGS, PARAMETERS, RESULTS, RETURNS, ROWS, Tag};
+use tags::{CONFIG, GRADIENT, LAGS, PARAMETERS, RETURNS};
 
 /// Rows are the time of the run so far by this apart, of those that `metrics.csv` has: with one each 0.2 s there are fewer from 400 s on,
 /// and after a day 13,000 of 1 kB. TensorBoard shows a thousand of a series.
@@ -131,8 +133,8 @@ impl TensorBoard {
         self.file.append([(results.frames, summary(values))])
     }
 
-    fn scalars<T>(&mut self, table: &[tags::Scalar<T>], of: &T) -> Vec<Value> {
-        let value = |tags::Scalar { tag, value }: &tags::Scalar<T>| {
+    fn scalars<T>(&mut self, table: &[Scalar<T>], of: &T) -> Vec<Value> {
+        let value = |Scalar { tag, value }: &Scalar<T>| {
             let content = Content::Scalar(value(of)? as f32);
             Some(self.value(tag, tag.name.into(), ("scalars", DataClass::Scalar), content))
         };

@@ -7,9 +7,9 @@ use super::messages::hparams::{
     Setting, Status,
 };
 use super::messages::{self, Content, DataClass, Metadata, Plugin, Tensor, Value};
-use super::tags::{RESULTS, Tag};
-use crate::config::hyperparameters::Hyperparameter;
+use crate::config::hyperparameters::{self, Hyperparameter};
 use crate::config::setting::{self, Bounds};
+use crate::report::series::{RESULTS, Tag};
 use crate::report::summary::RunEnd;
 use prost::Message;
 
@@ -81,10 +81,7 @@ fn kind(value: &toml::Value) -> Kind {
         toml::Value::Integer(number) => Kind::Number(*number as f64),
         toml::Value::Float(number) => Kind::Number(*number),
         toml::Value::Boolean(truth) => Kind::Truth(*truth),
-        toml::Value::String(text) => Kind::Text(text.clone()),
-        // Widths of layers: as they are given on the command line.
-        toml::Value::Array(values) => Kind::Text(values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
-        other => Kind::Text(other.to_string()),
+        other => Kind::Text(hyperparameters::text(other)),
     }
 }
 
