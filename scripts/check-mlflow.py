@@ -179,7 +179,7 @@ def check(client, run, status, rendered=(), starts=1):
 def check_pages(server, experiment_id, run_id, name):
     from playwright.sync_api import sync_playwright
 
-    pages = {"overview": name, "model-metrics": "mean_length_steps", "artifacts": "model.safetensors"}
+    pages = {"overview": name, "model-metrics": "actor_max_updates", "artifacts": "model.safetensors"}
     with sync_playwright() as playwright:
         # As root in a container there is no sandbox to be had.
         browser = playwright.chromium.launch(executable_path=os.environ.get("BROWSER_PATH") or None, args=["--no-sandbox"])

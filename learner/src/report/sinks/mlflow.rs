@@ -15,7 +15,7 @@ mod troubles;
 use crate::config::Config;
 use crate::learn::compute::ComputeDevice;
 use crate::report::row::Row;
-use crate::report::series::{RESULTS, ROWS};
+use crate::report::series::{RESULTS, ROWS, Scalar};
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::resume::CONFIG_FILE;
 use crate::run::run_dir::{MODEL_FILE, RunDir};
@@ -65,10 +65,10 @@ struct Sender {
 }
 
 impl Sender {
-    /// Ends the thread, which waits for nothing then, so that nothing is sent after this.
+    /// Ends the thread, so that nothing is sent after this.
     async fn give_up(self) {
         drop(self.gives_up);
-        // No longer than a file may take that does not answer.
+        // It waits for nothing then, unless it is for a disk that does not answer.
         let _ = timeout(GIVING_UP, self.ended).await;
     }
 }
@@ -137,7 +137,7 @@ impl MlflowSink {
     pub(crate) fn conclude(&mut self, results: &Summary) -> Option<Remainder> {
         let sender = self.sender.take()?;
         let (timestamp, step) = (now(), i64::try_from(results.frames).unwrap_or(i64::MAX));
-        let value = |series: &crate::report::series::Scalar<Summary>| {
+        let value = |series: &Scalar<Summary>| {
             let value = (series.value)(results).filter(|value| value.is_finite())?;
             Some(Metric { key: series.tag.name, value, timestamp, step })
         };

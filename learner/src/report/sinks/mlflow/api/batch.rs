@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const METRICS_MAX: usize = 1000;
 /// Most parameters in a request, and most tags.
 pub(crate) const ENTRIES_MAX: usize = 100;
-/// Characters of a parameter's value: of today's servers, and of those before 2.8 and 1.28.
+/// Characters of a parameter's value: on today's servers, and on older ones.
 pub(crate) const PARAM_CHARS_MAX: [usize; 3] = [6000, 500, 250];
 /// Characters of a tag's value, also on older servers.
 const TAG_CHARS_MAX: usize = 5000;
@@ -91,18 +91,22 @@ fn cut(text: &str, chars_max: usize) -> String {
 mod tests {
     use super::*;
 
+    fn params_of(batches: &[Batch]) -> Vec<Entry> {
+        batches.iter().flat_map(|batch| batch.params.clone()).collect()
+    }
+
     #[test]
     fn a_request_has_a_hundred_parameters_at_most_and_a_million_bytes() {
         let many: Vec<_> = (0..250).map(|number| Entry::new(format!("p{number}"), "1")).collect();
         let batches = Batch::of_params(&many, 6000);
         assert_eq!(batches.iter().map(|batch| batch.params.len()).collect::<Vec<_>>(), [100, 100, 50]);
-        assert_eq!(batches.concat_params(), many);
+        assert_eq!(params_of(&batches), many);
         // Four bytes a character.
         let large: Vec<_> = (0..90).map(|number| Entry::new(format!("p{number}"), "\u{1F9E0}".repeat(5000))).collect();
         let batches = Batch::of_params(&large, 6000);
         let largest = batches.iter().map(|batch| serde_json::to_vec(batch).unwrap().len()).max().unwrap();
         assert!(batches.len() > 1 && largest <= 1_000_000, "{largest}");
-        assert_eq!(batches.concat_params(), large);
+        assert_eq!(params_of(&batches), large);
     }
 
     #[test]
@@ -110,15 +114,5 @@ mod tests {
         assert_eq!(cut("short", 9), "short");
         let long = cut(&"ä".repeat(600), 500);
         assert!(long.chars().count() == 500 && long.ends_with("ä .. (cut)"), "{long}");
-    }
-
-    trait Concat {
-        fn concat_params(&self) -> Vec<Entry>;
-    }
-
-    impl Concat for Vec<Batch> {
-        fn concat_params(&self) -> Vec<Entry> {
-            self.iter().flat_map(|batch| batch.params.clone()).collect()
-        }
     }
 }
