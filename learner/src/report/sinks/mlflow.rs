@@ -18,7 +18,7 @@ use crate::report::row::Row;
 use crate::report::series::{RESULTS, ROWS, Scalar};
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::resume::CONFIG_FILE;
-use crate::run::run_dir::{MODEL_FILE, RunDir};
+use crate::run::run_dir::{MODEL_FILE, RENDERS_DIRECTORY, RunDir};
 use account::Account;
 use api::batch::{METRICS_MAX, Metric};
 use api::credentials::Credentials;
@@ -37,7 +37,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-/// Files that a run has left when it says its last words, besides pictures and pages that somebody put into its directory.
+/// Files that a run has left when it says its last words, besides the episodes that it kept, and pictures and pages that somebody put
+/// into its directory.
 const FILES: [&str; 3] = [CONFIG_FILE, MODEL_FILE, "learning_curve.svg"];
 /// Files that follow these: they tell what became of the others.
 const LAST_FILES: [&str; 2] = ["summary.txt", "summary.json"];
@@ -153,7 +154,7 @@ impl MlflowSink {
 impl Remainder {
     /// Waits until all but the summary is sent, not beyond a bound and not beyond `stop`. Gives what became of it.
     pub(crate) async fn settle(&mut self, stop: &CancellationToken) -> Account {
-        let mut names: Vec<_> = self.files.iter().map(|file| name_of(file)).collect();
+        let mut names: Vec<_> = self.files.iter().map(|file| name_of(&self.directory, file)).collect();
         if let Some(mut sender) = self.sender.take() {
             let settled = timeout_at(self.deadline, unless(stop, &mut sender.settled)).await;
             match settled {
@@ -177,7 +178,7 @@ impl Remainder {
             return;
         };
         let files: Vec<_> = LAST_FILES.iter().map(|name| directory.join(name)).filter(|path| path.exists()).collect();
-        let names: Vec<_> = files.iter().map(|file| name_of(file)).collect();
+        let names: Vec<_> = files.iter().map(|file| name_of(&directory, file)).collect();
         let farewell = sender.farewell.take();
         let _ = farewell.map(|farewell| farewell.send(Farewell { status: status(end), files }));
         let deadline = deadline.max(Instant::now() + LAST_WORDS);
@@ -241,7 +242,10 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
     };
     let mut rendered: Vec<_> = entries.filter(is_rendered).collect();
     rendered.sort();
-    files.extend(rendered);
+    let kept = std::fs::read_dir(directory.join(RENDERS_DIRECTORY)).into_iter().flatten().flatten();
+    let mut kept: Vec<_> = kept.map(|entry| entry.path()).collect();
+    kept.sort();
+    files.extend(rendered.into_iter().chain(kept));
     files.retain(|path| path.is_file());
     files
 }

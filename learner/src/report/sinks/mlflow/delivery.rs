@@ -132,7 +132,7 @@ impl Delivery {
 
     /// Sends a file unless it was sent before. One that cannot be does not keep others from being sent.
     async fn send_file(&mut self, path: &Path) {
-        let name = name_of(path);
+        let name = name_of(&self.directory, path);
         let is_sent = self.outbox.account().files_sent.contains(&name);
         if !is_sent && !self.try_file(path, FILE_TRIES).await {
             self.outbox.note(|account| account.files_lost.push(name));
@@ -140,10 +140,10 @@ impl Delivery {
     }
 
     async fn try_file(&mut self, path: &Path, tries: u32) -> bool {
-        let name = name_of(path);
+        let name = name_of(&self.directory, path);
         let upload = async |client: &Client, run: &OpenRun| {
             let place = place(&run.artifact_uri)?;
-            client.upload(&place.split('/').chain([&*name]).collect::<Vec<_>>(), path).await
+            client.upload(&place.split('/').chain(name.split('/')).collect::<Vec<_>>(), path).await
         };
         let sent = self.persist(&format!("send {name}"), tries, upload).await.is_ok();
         if sent {
@@ -221,9 +221,10 @@ fn metrics(Told { timestamp, row }: &Told) -> impl Iterator<Item = Metric> {
     })
 }
 
-/// The name under which a file is known there.
-pub(super) fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+/// The name under which a file of the run's directory is known there.
+pub(super) fn name_of(directory: &Path, path: &Path) -> String {
+    let parts = path.strip_prefix(directory).unwrap_or(path).iter().map(|part| part.to_string_lossy());
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Where in the server's own store artefacts lie, by their URI.

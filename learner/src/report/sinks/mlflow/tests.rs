@@ -96,6 +96,9 @@ async fn a_run_is_told_with_its_settings_its_rows_its_files_and_its_end() {
     std::fs::write(bench.directory.path().join(MODEL_FILE), &large).unwrap();
     std::fs::write(bench.directory.path().join("an episode.gif"), "GIF").unwrap();
     std::fs::write(bench.directory.path().join("summary.json"), "{}").unwrap();
+    let kept = bench.directory.path().join(RENDERS_DIRECTORY);
+    std::fs::create_dir(&kept).unwrap();
+    std::fs::write(kept.join("frames-080.gif"), "kept").unwrap();
     let sink = bench.sink(&server);
     (1..=100).for_each(|frames| sink.append(&row(frames)));
     sink.append(&Row { mean_return: Some(f64::NAN), ..row(101) });
@@ -120,6 +123,7 @@ async fn a_run_is_told_with_its_settings_its_rows_its_files_and_its_end() {
     let file = |name: &str| stored.files.get(&format!("0/run0/artifacts/{name}")).map(Vec::as_slice);
     assert_eq!(file(CONFIG_FILE), Some(&b"seed = 7\n"[..]));
     assert!(file(MODEL_FILE) == Some(&large), "the model is not the same");
+    assert_eq!(file("renders/frames-080.gif"), Some(&b"kept"[..]));
     assert_eq!((file("an%20episode.gif"), file("summary.json")), (Some(&b"GIF"[..]), Some(&b"{}"[..])));
 }
 
