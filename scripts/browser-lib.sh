@@ -2,18 +2,12 @@
 # those packages of PyPI into the directory, where it is kept, and sets `python` and BROWSER_PATH. The browser is the system's Chromium,
 # which root on Debian gets installed, else Playwright's.
 
+. scripts/tools-lib.sh
+
 browser_tools() {
-    local tools=$1 packages
+    local tools=$1
     shift
-    packages="playwright $*"
-    if [[ $packages != "$(cat "$tools/stamp" 2>/dev/null)" ]]; then
-        rm -rf "$tools"
-        mkdir -p "$tools"
-        python3 -m venv "$tools/venv"
-        # shellcheck disable=SC2086
-        "$tools/venv/bin/pip" install --quiet --disable-pip-version-check $packages
-        printf '%s\n' "$packages" >"$tools/stamp"
-    fi
+    python_tools "$tools" playwright "$@"
     # shellcheck disable=SC2034
     python=$tools/venv/bin/python
     BROWSER_PATH=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)

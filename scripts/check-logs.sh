@@ -5,10 +5,9 @@
 # target/logs, and kept. Nothing is installed, and no service begins.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 
-for name in "${!IMPALA_@}"; do
-    case $name in IMPALA_TOOLS_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 tools=$(realpath -m "${IMPALA_TOOLS_DIR:-$target/logs}")
 collector=$(PATH=$PATH:/usr/sbin command -v rsyslogd || true)

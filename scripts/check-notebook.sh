@@ -6,21 +6,12 @@
 # and are kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 
-for name in "${!IMPALA_@}"; do
-    case $name in IMPALA_TOOLS_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 tools=$(realpath -m "${IMPALA_TOOLS_DIR:-$target/notebook}")
-packages='nbconvert ipykernel pandas matplotlib lxml'
-if [[ $packages != "$(cat "$tools/stamp" 2>/dev/null)" ]]; then
-    rm -rf "$tools"
-    mkdir -p "$tools"
-    python3 -m venv "$tools/venv"
-    # shellcheck disable=SC2086
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check $packages
-    printf '%s\n' "$packages" >"$tools/stamp"
-fi
+python_tools "$tools" nbconvert ipykernel pandas matplotlib lxml
 cargo build --release --bin impala
 
 work=$(mktemp -d)

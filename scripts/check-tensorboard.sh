@@ -9,9 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/browser-lib.sh
 
-for name in "${!IMPALA_@}"; do
-    case $name in IMPALA_TOOLS_DIR | IMPALA_PICTURES_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR IMPALA_PICTURES_DIR
 target=${CARGO_TARGET_DIR:-target}
 tools=${IMPALA_TOOLS_DIR:-$target/tensorboard}
 browser_tools "$tools" tensorboard numpy

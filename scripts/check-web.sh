@@ -8,9 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/browser-lib.sh
 
-for name in "${!IMPALA_@}"; do
-    case $name in IMPALA_TOOLS_DIR | IMPALA_PICTURES_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR IMPALA_PICTURES_DIR
 target=${CARGO_TARGET_DIR:-target}
 browser_tools "${IMPALA_TOOLS_DIR:-$target/web}"
 cargo build --release --bin impala --bin crowd --package impala --package impala-benches

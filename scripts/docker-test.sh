@@ -12,13 +12,12 @@
 # (scripts/docker-setup.sh). Has a compose project of its own, impala-test, and removes it at the end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 # shellcheck source=scripts/faults-lib.sh
 source scripts/faults-lib.sh
 
 # Settings of the person or machine that runs this must not change what is tested; base images and CA bundle may.
-for name in "${!IMPALA_@}"; do
-    case $name in *_IMAGE | IMPALA_BUILD_CA) ;; *) unset "$name" ;; esac
-done
+unset_settings '*_IMAGE' IMPALA_BUILD_CA
 
 readonly PROJECT=impala-test METRICS_PORT=19090 PROMETHEUS_PORT=19099
 export IMPALA_NETWORK=$PROJECT IMPALA_METRICS_PORT=$METRICS_PORT IMPALA_PROMETHEUS_PORT=$PROMETHEUS_PORT

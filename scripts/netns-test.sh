@@ -10,11 +10,12 @@
 # Touches no namespace but its own, whose names begin with `impala-`, and removes them at the end, whatever that is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 # shellcheck source=scripts/faults-lib.sh
 source scripts/faults-lib.sh
 
 # Settings of the person or machine that runs this must not change what is tested.
-for name in "${!IMPALA_@}"; do unset "$name"; done
+unset_settings
 
 # Hosts and the last part of their addresses; the learner begins on `learner` and later moves to `spare`.
 readonly SWITCH=impala-switch NET=10.77.0

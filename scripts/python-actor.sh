@@ -6,10 +6,9 @@
 # Needs python3 with venv; the rest comes from PyPI into IMPALA_TOOLS_DIR, by default target/python-actor, and is kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 
-for name in "${!IMPALA_@}"; do
-    case $name in IMPALA_TOOLS_DIR) ;; *) unset "$name" ;; esac
-done
+unset_settings IMPALA_TOOLS_DIR
 tools=${IMPALA_TOOLS_DIR:-target/python-actor}
 # The actor's own, and what reads its model afterwards.
 requirements() { cat examples/python-actor/requirements.txt && echo safetensors; }

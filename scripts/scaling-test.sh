@@ -15,11 +15,12 @@
 # Touches no namespace but its own two, whose names begin with `impala-scaling`, and removes them at the end, whatever that is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 # shellcheck source=scripts/faults-lib.sh
 source scripts/faults-lib.sh
 
 # Settings of the person or machine that runs this must not change what is tested.
-for name in "${!IMPALA_@}"; do unset "$name"; done
+unset_settings
 
 readonly NEAR=impala-scaling NEAR_ADDRESS=10.78.0.1
 readonly FAR=impala-scaling-lossy FAR_ADDRESS=10.78.0.2
