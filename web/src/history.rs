@@ -77,7 +77,7 @@ mod tests {
         }
         let json = serde_json::to_value(&history).unwrap();
         let lengths: Vec<_> = json.as_object().unwrap().values().map(|curve| curve.as_array().unwrap().len()).collect();
-        assert!(lengths.len() == 8 && lengths.iter().all(|len| *len == lengths[0]), "{lengths:?}");
+        assert!(lengths.len() == 9 && lengths.iter().all(|len| *len == lengths[0]), "{lengths:?}");
         assert!((POINTS_MAX / 2..=POINTS_MAX).contains(&lengths[0]), "{lengths:?}");
         assert!(history.frames.is_sorted() && *history.frames.last().unwrap() > 49_000);
     }
