@@ -61,3 +61,21 @@ fn the_health_check_reads_the_variables_of_the_learner() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains(&closed.to_string()), "{message}");
 }
+
+#[test]
+fn credentials_in_the_address_of_a_tracker_are_not_repeated() {
+    for text in ["anna:se-cret@tracker:5000", "https://anna:se-cret@t/?a=1", "https://anna:se-cret@tracker"] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("mlflow = \"{text}\"\n")).unwrap();
+        for output in [
+            learner(&[], &["--print-config", "--mlflow", text]),
+            learner(&[("IMPALA_MLFLOW", text)], &["--print-config"]),
+            learner(&[("IMPALA_CONFIG", file.path().to_str().unwrap())], &["--print-config"]),
+        ] {
+            assert!(!output.status.success());
+            let told = [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
+            assert!(told.contains("leave user and password out of the URL"), "{told}");
+            assert!(!told.contains("cret") && !told.contains("anna"), "{told}");
+        }
+    }
+}

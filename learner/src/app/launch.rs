@@ -9,7 +9,7 @@ use crate::config::settings::GivenSettings;
 use crate::config::{self, Config};
 use crate::handover::metrics;
 use crate::report::gpus::GpuWatch;
-use crate::report::sinks::{console, prometheus};
+use crate::report::sinks::{console, mlflow, prometheus};
 use crate::report::summary;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::initial_model;
@@ -109,6 +109,9 @@ impl Plan {
         let beginning = Beginning::find(given, resume, registry)?;
         let mut config = Config::complete(beginning.given.clone(), registry)?;
         errors::speak(config.output.log_format);
+        if config.output.mlflow.is_some() {
+            mlflow::check_credentials()?;
+        }
         beginning.check(&config)?;
         let initial = match beginning.checkpoint() {
             Some(_) => None,

@@ -6,7 +6,7 @@ use super::row::Row;
 use super::shares::{RecentShares, Shares, Totals};
 use super::sinks::console::Console;
 use super::sinks::csv::MetricsCsv;
-use super::sinks::mlflow::account::Account as TrackerAccount;
+use super::sinks::mlflow::account::Delivered;
 use super::sinks::mlflow::{MlflowSink, Remainder};
 use super::sinks::prometheus;
 use super::sinks::tensorboard::{Preface, TensorBoard};
@@ -162,7 +162,7 @@ impl Reporter {
             time_left,
         };
         prometheus::report(&view, gate);
-        prometheus::report_tracker(&self.mlflow.as_ref().map_or_else(TrackerAccount::default, MlflowSink::account));
+        prometheus::report_tracker(&self.mlflow.as_ref().map_or_else(Delivered::default, MlflowSink::account));
         if let Some(web) = &self.web {
             web.tell(&view);
         }

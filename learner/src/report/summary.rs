@@ -6,7 +6,7 @@ use crate::handover::ledger::Account;
 use crate::handover::progress::{Evaluated, Evaluations, Progress, Solved, Tries, Verified, Vitals};
 use crate::handover::tally::ActorLag;
 use crate::report::sinks::console;
-use crate::report::sinks::mlflow::account::Account as TrackerAccount;
+use crate::report::sinks::mlflow::account::Delivered;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use anyhow::Context;
@@ -227,7 +227,7 @@ pub struct Summary {
     pub checkpoints: CheckpointReport,
     /// What an MLflow server got, where the run has one; of the summary itself, the log tells that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mlflow: Option<TrackerAccount>,
+    pub mlflow: Option<Delivered>,
 }
 
 impl Summary {

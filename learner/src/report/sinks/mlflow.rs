@@ -2,7 +2,8 @@
 //!
 //! A thread of its own sends what the reports put into an outbox, so a server that is slow or absent holds up nobody. What it could not
 //! take is sent when it is back, as far as there is room to keep it; what is not sent in the end is counted and said. A request that is made
-//! again after its answer was lost changes nothing: the server knows a value of a series at a moment by these three.
+//! again after its answer was lost changes nothing where the server has a database, as by default: that has a value of a series at a moment
+//! once. One that keeps runs in files (`mlruns`) appends a line for each value that it is told, and there such a value stands twice.
 
 pub mod account;
 mod api;
@@ -19,14 +20,15 @@ use crate::report::series::{RESULTS, ROWS, Scalar};
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::resume::CONFIG_FILE;
 use crate::run::run_dir::{MODEL_FILE, RENDERS_DIRECTORY, RunDir};
-use account::Account;
+use account::Delivered;
 use api::batch::{METRICS_MAX, Metric};
-use api::credentials::Credentials;
+use api::credentials::{Credentials, Unusable};
 use api::{Client, Status};
 use delivery::{Delivery, Farewell, Times, name_of};
 use impala_common::process::threads;
 use introduction::Introduction;
 use outbox::{Conclusion, Outbox, ROWS_MAX, Told};
+use std::cmp::Reverse;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +46,16 @@ const FILES: [&str; 3] = [CONFIG_FILE, MODEL_FILE, "learning_curve.svg"];
 const LAST_FILES: [&str; 2] = ["summary.txt", "summary.json"];
 /// What somebody rendered of the run and kept beside it.
 const RENDERED: [&str; 4] = ["gif", "png", "svg", "html"];
+/// Pictures and pages that are sent, the newest: a run may keep thousands of episodes, and has seconds at its end.
+const PICTURES_MAX: usize = 20;
+
+/// Refuses credentials in the environment that no request can carry, before a run begins that would be told with them.
+///
+/// # Errors
+/// Names the variable, and not its value.
+pub(crate) fn check_credentials() -> Result<(), Unusable> {
+    Credentials::from_environment().map(drop)
+}
 
 /// Tells a server of one run.
 #[derive(Debug)]
@@ -98,8 +110,8 @@ impl MlflowSink {
         resumes: bool,
     ) -> io::Result<Self> {
         let introduction = Introduction::new(config, run_dir, device, resumes);
-        let client = Client::new(server.clone(), Credentials::from_environment(), Times::REAL.request_max);
-        let client = client.map_err(io::Error::other)?;
+        let credentials = Credentials::from_environment().map_err(io::Error::other)?;
+        let client = Client::new(server.clone(), credentials, Times::REAL.request_max).map_err(io::Error::other)?;
         Self::with(client, introduction, Times::REAL)
     }
 
@@ -130,7 +142,7 @@ impl MlflowSink {
     }
 
     /// What became of everything so far.
-    pub(crate) fn account(&self) -> Account {
+    pub(crate) fn account(&self) -> Delivered {
         self.outbox.account()
     }
 
@@ -153,7 +165,7 @@ impl MlflowSink {
 
 impl Remainder {
     /// Waits until all but the summary is sent, not beyond a bound and not beyond `stop`. Gives what became of it.
-    pub(crate) async fn settle(&mut self, stop: &CancellationToken) -> Account {
+    pub(crate) async fn settle(&mut self, stop: &CancellationToken) -> Delivered {
         let mut names: Vec<_> = self.files.iter().map(|file| name_of(&self.directory, file)).collect();
         if let Some(mut sender) = self.sender.take() {
             let settled = timeout_at(self.deadline, unless(stop, &mut sender.settled)).await;
@@ -165,7 +177,10 @@ impl Remainder {
         if self.sender.is_none() {
             names.extend(LAST_FILES.map(str::to_owned));
         }
-        let account = self.outbox.account().closed(&names);
+        let mut account = self.outbox.account().closed(&names);
+        if self.sender.is_none() && account.page.is_some() {
+            account.end_lost = Some(SHOWN_AS_RUNNING.into());
+        }
         self.outbox.note(|noted| *noted = account.clone());
         account
     }
@@ -184,8 +199,8 @@ impl Remainder {
         let deadline = deadline.max(Instant::now() + LAST_WORDS);
         let ended = timeout_at(deadline, unless(stop, &mut sender.ended)).await;
         if !matches!(ended, Ok(Some(_))) {
-            tracing::warn!("MLflow: the server was not told how the run ended, and shows it as running");
             sender.give_up().await;
+            outbox.note(|noted| noted.end_lost = Some(SHOWN_AS_RUNNING.into()));
         }
         let account = outbox.account().closed(&names);
         match account.loss() {
@@ -207,8 +222,11 @@ const GIVING_UP: Duration = Duration::from_secs(1);
 /// What the last words have at least: the summary comes after the evaluation of the policy.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// What becomes of a run whose end is not told.
+const SHOWN_AS_RUNNING: &str = "the server shows it as running";
+
 /// How long a run that ended so waits for the server, after what was between them so far.
-fn patience(end: &RunEnd, account: &Account) -> Duration {
+fn patience(end: &RunEnd, account: &Delivered) -> Duration {
     match end {
         _ if account.page.is_none() && account.requests_failed > 0 => PATIENCE_WITH_A_STRANGER,
         RunEnd::Interrupted => PATIENCE_INTERRUPTED,
@@ -232,22 +250,26 @@ fn status(end: &RunEnd) -> Status {
     }
 }
 
-/// The files of a run that are sent, in their order.
+/// The files of a run that are sent, in their order; of pictures the newest.
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = FILES.iter().map(|name| directory.join(name)).collect();
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_rendered = |path: &PathBuf| {
+    let is_picture = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         extension.is_some_and(|extension| RENDERED.contains(&extension)) && !files.contains(path)
     };
-    let mut rendered: Vec<_> = entries.filter(is_rendered).collect();
-    rendered.sort();
-    let kept = std::fs::read_dir(directory.join(RENDERS_DIRECTORY)).into_iter().flatten().flatten();
-    let mut kept: Vec<_> = kept.map(|entry| entry.path()).collect();
-    kept.sort();
-    files.extend(rendered.into_iter().chain(kept));
+    let beside = entries(directory).filter(is_picture);
+    let renders = directory.join(RENDERS_DIRECTORY);
+    let mut pictures: Vec<_> = beside.chain(entries(&renders)).filter(|path| path.is_file()).collect();
+    pictures.sort_by_cached_key(|path| Reverse(path.metadata().and_then(|file| file.modified()).ok()));
+    pictures.truncate(PICTURES_MAX);
+    pictures.sort();
+    files.extend(pictures);
     files.retain(|path| path.is_file());
     files
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// Milliseconds since 1970.

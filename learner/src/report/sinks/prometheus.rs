@@ -5,7 +5,7 @@ use crate::handover::ledger::Disposition;
 use crate::report::View;
 use crate::report::doctor::Limit;
 use crate::report::gpus::Reading;
-use crate::report::sinks::mlflow::account::Account;
+use crate::report::sinks::mlflow::account::Delivered;
 use metrics::{counter, gauge};
 use std::time::Instant;
 
@@ -77,8 +77,8 @@ pub fn report_gpu(index: u32, reading: Reading) {
 }
 
 /// Brings up to date what an MLflow server got; zeros where there is none.
-pub fn report_tracker(account: &Account) {
-    let Account { rows_sent, rows_lost, files_sent, files_lost, requests_failed, .. } = account;
+pub fn report_tracker(delivered: &Delivered) {
+    let Delivered { rows_sent, rows_lost, files_sent, files_lost, requests_failed, .. } = delivered;
     for (result, rows, files) in [("sent", *rows_sent, files_sent.len()), ("lost", *rows_lost, files_lost.len())] {
         counter!("impala_learner_mlflow_rows_total", "result" => result).absolute(rows);
         counter!("impala_learner_mlflow_files_total", "result" => result).absolute(files as u64);

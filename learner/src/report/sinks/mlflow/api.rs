@@ -61,6 +61,7 @@ pub(super) struct RunInfo {
 #[serde(default)]
 pub(super) struct RunData {
     pub(super) params: Vec<Entry>,
+    pub(super) tags: Vec<Entry>,
 }
 
 /// What a run is about.

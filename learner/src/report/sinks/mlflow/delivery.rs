@@ -89,8 +89,9 @@ impl Delivery {
         let end = now();
         let update =
             async |client: &Client, run: &OpenRun| client.update_run(&run.tracked.run_id, status, Some(end)).await;
-        // Whoever waits for it has patience with nothing else.
-        let _ = self.persist("tell the end of the run", u32::MAX, update).await;
+        if let Err(error) = self.persist("tell the end of the run", u32::MAX, update).await {
+            self.outbox.note(|account| account.end_lost = Some(error.to_string()));
+        }
     }
 
     /// A run is there, with its configuration, before it has anything to tell. The configuration has another chance at the end.
@@ -133,8 +134,7 @@ impl Delivery {
     /// Sends a file unless it was sent before. One that cannot be does not keep others from being sent.
     async fn send_file(&mut self, path: &Path) {
         let name = name_of(&self.directory, path);
-        let is_sent = self.outbox.account().files_sent.contains(&name);
-        if !is_sent && !self.try_file(path, FILE_TRIES).await {
+        if !self.outbox.has_sent(&name) && !self.try_file(path, FILE_TRIES).await {
             self.outbox.note(|account| account.files_lost.push(name));
         }
     }
@@ -169,15 +169,22 @@ impl Delivery {
                 Err(error) => Err(error),
             };
             let Err(error) = tried else {
-                self.succeeded();
+                self.answered();
                 return Ok(());
             };
             self.outbox.note(|account| account.requests_failed += 1);
-            let line = self.troubles.failed(if is_open { what } else { "begin the run" }, &error);
+            // Without a run nothing can be sent, so there is no giving up.
+            let is_refused = is_open && !error.may_pass() && !error.needs_help();
+            if is_refused && matches!(error, ApiError::Refused { .. }) {
+                self.answered();
+            }
+            let line = match is_refused {
+                true => self.troubles.refused(what, &error),
+                false => self.troubles.failed(if is_open { what } else { "begin the run" }, &error),
+            };
             line.iter().for_each(|line| tracing::warn!("{line}"));
             left -= u32::from(is_open && tries < u32::MAX);
-            // Without a run nothing can be sent, so there is no giving up.
-            if is_open && (left == 0 || !error.may_pass() && !error.needs_help()) {
+            if is_refused || left == 0 {
                 return Err(error);
             }
             let longest = self.times.pause_max;
@@ -203,10 +210,11 @@ impl Delivery {
         Ok(self.run.insert(run).clone())
     }
 
-    fn succeeded(&mut self) {
-        // A single refusal was no absence.
+    /// The server is there.
+    fn answered(&mut self) {
+        // A single failure was no absence.
         if let Some(time) = self.troubles.over().filter(|time| *time >= TOLD_FROM) {
-            let waiting = self.outbox.account().rows_waiting();
+            let waiting = self.outbox.rows_waiting();
             tracing::info!("MLflow: the server answers again after {:.0} s; {waiting} rows wait", time.as_secs_f64());
         }
     }

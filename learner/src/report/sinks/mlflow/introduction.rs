@@ -31,7 +31,6 @@ impl Introduction {
     /// Of a run in this directory, which may go on with one before.
     pub(super) fn new(config: &Config, run_dir: &RunDir, device: &ComputeDevice, resumes: bool) -> Self {
         let directory = run_dir.path().to_owned();
-        let name = std::path::absolute(&directory).ok().and_then(|path| Some(path.file_name()?.to_owned()));
         let params = config.hyperparameters();
         let params = params.iter().filter_map(|param| Some(Entry::new(param.setting.key, param.text()?)));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -50,7 +49,7 @@ impl Introduction {
         tags.retain(|tag| !tag.value.is_empty());
         Self {
             experiment: config.output.mlflow_experiment.clone(),
-            name: name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            name: run_dir.name(),
             params: params.collect(),
             tags,
             key: Entry::new(KEY, format!("{:032x}", rand::rng().random::<u128>())),

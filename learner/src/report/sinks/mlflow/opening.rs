@@ -91,14 +91,17 @@ impl Opening {
         client.create_run(&experiment_id, name, now(), &tags).await
     }
 
-    /// Tells the settings. What the run has from an earlier process cannot be changed there: what is different now becomes a tag.
+    /// Tells the settings. What the run has from an earlier process cannot be changed there: what is different now becomes a tag, and a tag
+    /// of before gets the value of now, also where that is the first one again.
     async fn describe(&self, client: &Client, run: &Run) -> Result<(), ApiError> {
         let Introduction { params, tags, earlier, .. } = &self.introduction;
         let before = |key: &str| run.data.params.iter().find(|param| param.key == key);
         let new: Vec<_> = params.iter().filter(|param| before(&param.key).is_none()).cloned().collect();
-        let is_other = |param: &&Entry| before(&param.key).is_some_and(|before| before.value != param.value);
-        let changed = params.iter().filter(is_other);
-        let changed = changed.map(|Entry { key, value }| Entry::tag(format!("impala.resumed.{key}"), value));
+        let changed = params.iter().filter_map(|param| {
+            let tag = Entry::tag(format!("impala.resumed.{}", param.key), &param.value);
+            let is_other = before(&param.key).is_some_and(|before| !param.is_kept_as(&before.value));
+            (is_other || run.data.tags.iter().any(|before| before.key == tag.key)).then_some(tag)
+        });
         // A run that was created has its tags from the beginning.
         let tags = tags.iter().filter(|_| earlier.is_some()).cloned().chain(changed).collect::<Vec<_>>();
         for tags in tags.chunks(ENTRIES_MAX) {

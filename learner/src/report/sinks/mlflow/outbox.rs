@@ -1,6 +1,6 @@
 //! What a run has told and the server has not got yet: bounded, and put in by the reports without ever waiting.
 
-use super::account::Account;
+use super::account::Delivered;
 use super::api::batch::Metric;
 use crate::report::row::Row;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Rows that wait at most, of 350 bytes. At one each 0.2 s they are those of 54 minutes; after 2,000 s rows are further apart, and these are
+/// Rows that wait at most, of 384 bytes. At one each 0.2 s they are those of 54 minutes; after 2,000 s rows are further apart, and these are
 /// those of four times the time so far.
 pub(super) const ROWS_MAX: usize = 1 << 14;
 /// Longest pause between two tries once the run is over: there are seconds left.
@@ -39,6 +39,7 @@ pub(super) struct Outbox {
     at_once: usize,
     rows_max: usize,
     has_enough: Notify,
+    noted: Notify,
     is_over: CancellationToken,
 }
 
@@ -46,14 +47,14 @@ pub(super) struct Outbox {
 struct State {
     rows: VecDeque<Told>,
     conclusion: Option<Conclusion>,
-    account: Account,
+    account: Delivered,
 }
 
 impl Outbox {
     /// An empty one; `at_once` rows are worth a request of their own.
     pub(super) fn new(at_once: usize, rows_max: usize) -> Self {
-        let (state, has_enough, is_over) = (Mutex::default(), Notify::new(), CancellationToken::new());
-        Self { state, at_once, rows_max, has_enough, is_over }
+        let (has_enough, noted, is_over) = (Notify::new(), Notify::new(), CancellationToken::new());
+        Self { state: Mutex::default(), at_once, rows_max, has_enough, noted, is_over }
     }
 
     /// Puts a row in. Where there is no room, every second one of those that wait is lost: the newest stay, and the older a gap is, the
@@ -65,7 +66,8 @@ impl Outbox {
         let mut state = self.lock();
         if state.rows.len() >= self.rows_max {
             let before = state.rows.len();
-            let mut keeps = false;
+            // So that the last one is kept.
+            let mut keeps = before.is_multiple_of(2);
             state.rows.retain(|_| {
                 keeps = !keeps;
                 keeps
@@ -128,12 +130,35 @@ impl Outbox {
     }
 
     /// Notes what became of something.
-    pub(super) fn note(&self, change: impl FnOnce(&mut Account)) {
+    pub(super) fn note(&self, change: impl FnOnce(&mut Delivered)) {
         change(&mut self.lock().account);
+        self.noted.notify_waiters();
+    }
+
+    /// Waits until what was noted is so.
+    #[cfg(test)]
+    pub(super) async fn until(&self, is_so: impl Fn(&Delivered) -> bool) {
+        loop {
+            let noted = self.noted.notified();
+            if is_so(&self.lock().account) {
+                return;
+            }
+            noted.await;
+        }
+    }
+
+    /// Whether the server has a file of this name.
+    pub(super) fn has_sent(&self, file: &str) -> bool {
+        self.lock().account.files_sent.iter().any(|sent| sent == file)
+    }
+
+    /// Rows that are to be sent still.
+    pub(super) fn rows_waiting(&self) -> u64 {
+        self.lock().account.rows_waiting()
     }
 
     /// What became of everything.
-    pub(super) fn account(&self) -> Account {
+    pub(super) fn account(&self) -> Delivered {
         self.lock().account.clone()
     }
 
@@ -162,7 +187,7 @@ mod tests {
         (8..17).for_each(|number| outbox.put(told(number)));
         let account = outbox.account();
         assert_eq!((account.rows_told, account.rows_lost, account.rows_waiting()), (17, 12, 5));
-        assert_eq!(frames(&outbox.take()), [0, 8, 12, 14, 16]);
+        assert_eq!(frames(&outbox.take()), [7, 11, 13, 15, 16]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod stand_in;
 use super::api::batch::Entry;
 use super::*;
 use crate::config::settings::GivenSettings;
-use crate::handover::ledger::Account as TrajectoryAccount;
+use crate::handover::ledger::Account;
 use crate::handover::progress::Progress;
 use crate::report::doctor::Circumstances;
 use crate::report::shares::Shares;
@@ -62,24 +62,17 @@ fn row(frames: u64) -> Row {
 
 fn results(end: RunEnd) -> Summary {
     let progress = Progress::new(475.0);
-    Summary::new(end, &progress, TrajectoryAccount::default(), Shares::default(), &Circumstances::default())
+    Summary::new(end, &progress, Account::default(), Shares::default(), &Circumstances::default())
 }
 
 /// Ends a run and says what became of it.
-async fn end(mut sink: MlflowSink, end: RunEnd) -> Account {
+async fn end(mut sink: MlflowSink, end: RunEnd) -> Delivered {
     let stop = CancellationToken::new();
     let mut remainder = sink.conclude(&results(end.clone())).unwrap();
     remainder.deadline = Instant::now() + Duration::from_secs(60);
     let account = remainder.settle(&stop).await;
     remainder.close(&end, &stop).await;
     account
-}
-
-/// Waits for something that another thread does.
-async fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 /// The steps at which a series has a point, each as often as it has one.
@@ -168,15 +161,15 @@ async fn what_is_told_while_the_server_is_away_is_sent_when_it_is_back() {
     let (mut server, bench) = (StandIn::absent().await, Bench::new());
     let sink = bench.sink(&server);
     sink.append(&row(1));
-    until(|| sink.account().requests_failed > 1).await;
+    sink.outbox.until(|account| account.requests_failed > 1).await;
     server.appear().await;
-    until(|| sink.account().rows_sent == 1).await;
+    sink.outbox.until(|account| account.rows_sent == 1).await;
     server.disappear();
     // Connections of before are closed with their next answer.
     server.fail(|_| Some(Fault::Status(503)));
     let failed = sink.account().requests_failed;
     (2..=300).for_each(|frames| sink.append(&row(frames)));
-    until(|| sink.account().requests_failed > failed + 1).await;
+    sink.outbox.until(|account| account.requests_failed > failed + 1).await;
     server.fail(|_| None);
     server.appear().await;
     let account = end(sink, RunEnd::Solved).await;
@@ -218,19 +211,19 @@ async fn a_run_that_was_asked_to_stop_still_waits_within_its_bound() {
 
 #[test]
 fn a_run_waits_least_for_a_server_that_never_answered() {
-    let known = Account { page: Some("http://tracker".into()), requests_failed: 3, ..Account::default() };
-    let silent = Account { requests_failed: 1, ..Account::default() };
+    let known = Delivered { page: Some("http://tracker".into()), requests_failed: 3, ..Delivered::default() };
+    let silent = Delivered { requests_failed: 1, ..Delivered::default() };
     let times =
         [patience(&RunEnd::Solved, &known), patience(&RunEnd::Interrupted, &known), patience(&RunEnd::Solved, &silent)];
     assert!(times.is_sorted_by(|one, next| one > next), "{times:?}");
-    assert_eq!(patience(&RunEnd::Solved, &Account::default()), times[0]);
+    assert_eq!(patience(&RunEnd::Solved, &Delivered::default()), times[0]);
 }
 
 #[tokio::test]
 async fn rows_that_are_refused_are_lost_and_those_after_them_are_not() {
     let (server, bench) = (StandIn::start().await, Bench::new());
     let sink = bench.sink(&server);
-    until(|| sink.account().page.is_some()).await;
+    sink.outbox.until(|account| account.page.is_some()).await;
     let mut refused = 0;
     server.fail(move |path| {
         refused += u32::from(path.ends_with("log-batch"));
@@ -252,7 +245,7 @@ async fn rows_wait_for_somebody_to_mend_what_stands_before_the_server() {
     server.fail(|_| Some(Fault::Status(401)));
     let sink = bench.sink(&server);
     (1..=10).for_each(|frames| sink.append(&row(frames)));
-    until(|| sink.account().requests_failed > 2).await;
+    sink.outbox.until(|account| account.requests_failed > 2).await;
     server.fail(|_| None);
     assert_eq!(end(sink, RunEnd::Solved).await.loss(), None);
 }
@@ -287,7 +280,7 @@ async fn a_resumed_run_goes_on_where_it_was_and_says_what_changed() {
     end(sink, RunEnd::Interrupted).await;
     let bench = bench.resumed("seed = 7\nframes_max = 77");
     let sink = bench.sink(&server);
-    until(|| sink.account().page.is_some()).await;
+    sink.outbox.until(|account| account.page.is_some()).await;
     assert_eq!(server.run().status, "RUNNING");
     sink.append(&row(2));
     end(sink, RunEnd::FramesBudget).await;
@@ -297,6 +290,67 @@ async fn a_resumed_run_goes_on_where_it_was_and_says_what_changed() {
     let changed: Vec<_> = run.tags.iter().filter(|(key, _)| key.starts_with("impala.resumed.")).collect();
     assert_eq!(changed, [(&"impala.resumed.frames_max".to_owned(), &"77".to_owned())]);
     assert_eq!(run.status, "FINISHED");
+}
+
+#[tokio::test]
+async fn a_setting_that_is_back_at_its_first_value_is_told_so() {
+    let (server, mut bench) = (StandIn::start().await, Bench::new());
+    end(bench.sink(&server), RunEnd::Interrupted).await;
+    for frames_max in ["77", "88"] {
+        bench = bench.resumed(&format!("seed = 7\nframes_max = {frames_max}"));
+        end(bench.sink(&server), RunEnd::Interrupted).await;
+        assert_eq!(server.run().tags["impala.resumed.frames_max"], frames_max);
+    }
+    let bench = bench.resumed("seed = 7");
+    end(bench.sink(&server), RunEnd::Interrupted).await;
+    let run = server.run();
+    assert_eq!(run.tags["impala.resumed.frames_max"], run.params["frames_max"]);
+}
+
+#[tokio::test]
+async fn a_long_setting_that_stays_the_same_is_not_told_as_another_one() {
+    let (server, mut bench) = (StandIn::start().await, Bench::new());
+    let params = vec![Entry::new("long", "ä".repeat(7000)), Entry::new("other", "ä".repeat(7000))];
+    bench.introduction.params = params.clone();
+    end(bench.sink(&server), RunEnd::Interrupted).await;
+    let mut bench = bench.resumed("seed = 7");
+    bench.introduction.params = params;
+    bench.introduction.params[1].value.insert(0, 'o');
+    end(bench.sink(&server), RunEnd::Interrupted).await;
+    let resumed = |key: &&String| key.starts_with("impala.resumed.");
+    assert_eq!(server.run().tags.keys().filter(resumed).collect::<Vec<_>>(), ["impala.resumed.other"]);
+}
+
+#[tokio::test]
+async fn an_end_that_the_server_refuses_is_said() {
+    let (server, bench) = (StandIn::start().await, Bench::new());
+    server.fail(|path| path.ends_with("runs/update").then_some(Fault::Refused));
+    let sink = bench.sink(&server);
+    let outbox = sink.outbox.clone();
+    assert_eq!(end(sink, RunEnd::Solved).await.loss(), None);
+    let told = outbox.account().loss().unwrap();
+    let words = "how the run ended (it refuses, 400 Bad Request INVALID_PARAMETER_VALUE: it is not wanted)";
+    assert_eq!((told.as_str(), server.run().status.as_str()), (words, "RUNNING"));
+}
+
+#[test]
+fn of_many_pictures_the_newest_are_sent_in_the_order_of_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = directory.path().join(RENDERS_DIRECTORY);
+    std::fs::create_dir(&kept).unwrap();
+    let write = |path: &Path, second: u64| {
+        let file = std::fs::File::create(path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    };
+    // Names and times go opposite ways.
+    (0..50).for_each(|number| write(&kept.join(format!("frames-{number:02}.gif")), 100 - number));
+    write(&directory.path().join("old.png"), 1);
+    write(&directory.path().join("new.png"), 1000);
+    write(&directory.path().join(CONFIG_FILE), 0);
+    let names: Vec<_> = files_in(directory.path()).iter().map(|file| name_of(directory.path(), file)).collect();
+    let pictures = (0..PICTURES_MAX - 1).map(|number| format!("{RENDERS_DIRECTORY}/frames-{number:02}.gif"));
+    let expected: Vec<_> = [CONFIG_FILE, "new.png"].map(str::to_owned).into_iter().chain(pictures).collect();
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]
@@ -365,7 +419,7 @@ async fn credentials_go_into_the_header_and_not_into_the_log() {
     let _guard = tracing::subscriber::set_default(log.finish());
     let credentials = Credentials::Basic { user: "anna".into(), password: "se-cret".into() };
     let client = Client::new(server.url(), credentials, TIMES.request_max).unwrap();
-    let outbox = Arc::new(Outbox::new(26, ROWS_MAX));
+    let outbox = Arc::new(Outbox::new(METRICS_MAX / ROWS.len(), ROWS_MAX));
     // In this thread, whose log is caught.
     let delivery = Delivery::new(client, outbox.clone(), bench.introduction.clone(), TIMES);
     tracing::info!("{delivery:?}");

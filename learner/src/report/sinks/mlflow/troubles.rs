@@ -12,19 +12,43 @@ const TOLD_APART_MAX: Duration = Duration::from_secs(3600);
 /// A trouble that may go on for a while.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
-    /// Since when nothing succeeds.
-    since: Option<Instant>,
+    /// Since when nothing gets through.
+    absence: Option<Absence>,
     told: Option<Instant>,
     /// Failures that were not told.
     silent: u64,
 }
 
+#[derive(Debug)]
+struct Absence {
+    since: Instant,
+    /// Whether the log has a line of it.
+    is_told: bool,
+}
+
 impl Troubles {
-    /// Something failed: gives the line for the log if one is due.
+    /// Something did not get through, and is tried again: gives the line for the log if one is due.
     pub(super) fn failed(&mut self, what: &str, error: &ApiError) -> Option<String> {
         let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        let apart = (now - since).clamp(TOLD_APART_MIN, TOLD_APART_MAX);
+        let since = self.absence.get_or_insert(Absence { since: now, is_told: false }).since;
+        let line = self.line(now - since, what, error);
+        self.absence.iter_mut().for_each(|absence| absence.is_told |= line.is_some());
+        line
+    }
+
+    /// Something was refused for good, which says nothing of what follows: gives the line for the log if one is due.
+    pub(super) fn refused(&mut self, what: &str, error: &ApiError) -> Option<String> {
+        self.line(Duration::ZERO, what, error)
+    }
+
+    /// The server answered. Gives how long nothing got through before, if the log has a line of that.
+    pub(super) fn over(&mut self) -> Option<Duration> {
+        self.absence.take().filter(|absence| absence.is_told).map(|absence| absence.since.elapsed())
+    }
+
+    fn line(&mut self, lasts: Duration, what: &str, error: &ApiError) -> Option<String> {
+        let now = Instant::now();
+        let apart = lasts.clamp(TOLD_APART_MIN, TOLD_APART_MAX);
         if self.told.is_some_and(|told| now - told < apart) {
             self.silent += 1;
             return None;
@@ -35,11 +59,6 @@ impl Troubles {
             count => format!(" ({count} failures more since the last line)"),
         };
         Some(format!("MLflow: cannot {what}: {error}{silent}"))
-    }
-
-    /// Something succeeded: gives the time of the trouble that is over by that.
-    pub(super) fn over(&mut self) -> Option<Duration> {
-        self.since.take().map(|since| since.elapsed())
     }
 }
 
@@ -66,12 +85,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn troubles_that_come_and_go_are_not_told_each_time() {
         let (mut troubles, error) = (Troubles::default(), ApiError::NoAnswer("refused".into()));
-        let mut lines = 0;
-        for _ in 0..60 {
+        let (mut lines, mut ends) = (0, 0);
+        for _ in 0..30 {
             lines += usize::from(troubles.failed("send rows", &error).is_some());
-            troubles.over();
-            advance(Duration::from_secs(1)).await;
+            advance(Duration::from_secs(2)).await;
+            ends += usize::from(troubles.over().is_some());
         }
-        assert_eq!(lines, 1);
+        // Of the end of a trouble there is a line where there was one of its beginning.
+        assert_eq!((lines, ends), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_refuses_something_was_not_away() {
+        let (mut troubles, error) = (Troubles::default(), ApiError::OutOfReach("s3://bucket".into()));
+        assert!(troubles.refused("send rows", &error).is_some());
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(troubles.refused("send rows", &error), None);
+        assert_eq!(troubles.over(), None);
     }
 }

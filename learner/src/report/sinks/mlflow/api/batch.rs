@@ -16,9 +16,9 @@ const BYTES_MAX: usize = 1_000_000 - 1_000;
 const CUT: &str = " .. (cut)";
 
 /// A number at a moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Metric<Key = &'static str> {
-    pub(crate) key: Key,
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Metric {
+    pub(crate) key: &'static str,
     /// Finite.
     pub(crate) value: f64,
     /// Milliseconds since 1970.
@@ -42,6 +42,14 @@ impl Entry {
     /// A tag whose value is not too long.
     pub(crate) fn tag(key: impl Into<String>, value: &str) -> Self {
         Self::new(key, cut(value, TAG_CHARS_MAX))
+    }
+
+    /// Whether a server that was told this parameter has it so: cut by this program, or by a server of its own accord. What differs only
+    /// beyond the cut cannot be told apart.
+    pub(crate) fn is_kept_as(&self, kept: &str) -> bool {
+        let chars = kept.chars().count();
+        let is_cut = || cut(&self.value, chars) == kept || self.value.starts_with(kept);
+        self.value == kept || PARAM_CHARS_MAX.contains(&chars) && is_cut()
     }
 }
 
@@ -114,5 +122,17 @@ mod tests {
         assert_eq!(cut("short", 9), "short");
         let long = cut(&"ä".repeat(600), 500);
         assert!(long.chars().count() == 500 && long.ends_with("ä .. (cut)"), "{long}");
+    }
+
+    #[test]
+    fn a_value_that_was_cut_is_still_the_same() {
+        let long = Entry::new("p", "ä".repeat(7000));
+        for chars_max in PARAM_CHARS_MAX {
+            assert!(long.is_kept_as(&cut(&long.value, chars_max)));
+            assert!(long.is_kept_as(&"ä".repeat(chars_max)));
+            assert!(!long.is_kept_as(&"o".repeat(chars_max)));
+        }
+        let short = Entry::new("p", "ab");
+        assert!(short.is_kept_as("ab") && !short.is_kept_as("a") && !short.is_kept_as(""));
     }
 }

@@ -210,15 +210,21 @@ impl Stored {
 
     fn described(&self, id: &str) -> Value {
         let run = &self.runs[id];
-        let params: Vec<_> = run.params.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        let list = |entries: &BTreeMap<String, String>| {
+            entries.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect::<Vec<_>>()
+        };
+        let mut data = json!({ "tags": list(&run.tags) });
+        // Nothing where there is none, as the real one.
+        if !run.params.is_empty() {
+            data["params"] = list(&run.params).into();
+        }
         let root = self.artifact_root.clone().unwrap_or_else(|| format!("mlflow-artifacts:/{}", run.experiment));
         json!({
             "info": {
                 "run_id": id, "experiment_id": run.experiment, "artifact_uri": format!("{root}/{id}/artifacts"),
                 "lifecycle_stage": if run.is_deleted { "deleted" } else { "active" },
             },
-            // Nothing where there is none, as the real one.
-            "data": if params.is_empty() { json!({}) } else { json!({ "params": params }) },
+            "data": data,
         })
     }
 
