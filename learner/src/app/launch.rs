@@ -223,8 +223,9 @@ impl Launched {
 const HELPERS: usize = 8;
 /// Time that they have to end with the program.
 const HELPERS_END: Duration = Duration::from_secs(1);
-/// Threads of a learner besides those of the network and of the step: its stages, metrics, GPUs, and those that wait for files.
-const THREADS: usize = 9;
+/// Threads of a learner besides those of the network and of the step: its stages, metrics, GPUs, MLflow with its resolver, and those that
+/// wait for files.
+const THREADS: usize = 12;
 
 /// Does the work of a program with a learner, on a runtime whose threads are those of the network. What helps it, such as a look-up of a
 /// name that hangs in the system's resolver, does not hold up its end.
