@@ -80,7 +80,7 @@ fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     }
     if let Some(file) = &args.svg {
         let svg = draw(&runs, args.over)?;
-        impala_store::write_whole(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+        impala_store::write_named(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
     }
     console::print(&table(&runs))
 }
@@ -94,8 +94,8 @@ fn draw(runs: &[ArchivedRun], over: Over) -> anyhow::Result<String> {
             Over::Frames => row.frames as f64,
             Over::Seconds => row.seconds,
         };
-        let points = rows.iter().filter_map(|row| Some((at(row), row.mean_return?))).collect();
-        series.push(Series { label: run.name.clone(), points, is_marked: false });
+        let points = rows.iter().filter_map(|row| Some((at(row), row.mean_return?)));
+        series.push(Series::new(&run.name, points, false));
     }
     let over = match over {
         Over::Frames => "environment frames trained",
