@@ -21,6 +21,7 @@ cp "$notebook" "$work/train.ipynb"
 # A kernel of this installation, whatever others there are. Without times and ids in the file it is the same but for what was measured.
 PATH=$tools/venv/bin:$PATH PROGRAM=$target/release/impala JUPYTER_PLATFORM_DIRS=1 "$tools/venv/bin/jupyter-nbconvert" --log-level WARN \
     --execute --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=120 --to notebook --output done.ipynb "$work/train.ipynb"
-if [[ ${1:-} == --write ]]; then cp "$work/done.ipynb" "$notebook"; fi
 "$tools/venv/bin/python" scripts/check-notebook.py "$notebook" "$work/done.ipynb"
+# Only what passed.
+if [[ ${1:-} == --write ]]; then cp "$work/done.ipynb" "$notebook"; fi
 printf 'notebook: all as it should be\n'

@@ -129,7 +129,7 @@ fn write_table(path: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
     for (episode, played) in (1..).zip(&evaluation.episodes) {
         table.serialize(Row { episode, r#return: played.episode_return, length: played.length, end: played.end })?;
     }
-    Ok(impala_store::write_whole(path, table.into_inner()?)?)
+    Ok(impala_store::write_named(path, table.into_inner()?)?)
 }
 
 /// What is told of an evaluation.

@@ -154,7 +154,7 @@ fn write(
         }
     };
     bar.finish_and_clear();
-    impala_store::write_whole(path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    impala_store::write_named(path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     let size = HumanBytes(bytes.len() as u64);
     console::print(&format!("{}: {size}; {}\n", path.display(), Told(recording)))?;
     Ok(ExitCode::SUCCESS)

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &RunsArgs) -> anyhow::Result<()> {
     }
     let directory = args.directory.display();
     let runs = archive::runs_in(&args.directory).with_context(|| {
-        format!("cannot read {directory}; name the directory that holds the runs (--runs-dir of train)")
+        format!("cannot read {directory}; name the directory that holds the runs (--runs-dir of train), or begin with `impala train`")
     })?;
     console::print(&match (args.json, runs.is_empty()) {
         (true, _) => format!("{}\n", serde_json::to_string_pretty(&runs)?),
@@ -80,7 +80,8 @@ fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     }
     if let Some(file) = &args.svg {
         let svg = draw(&runs, args.over)?;
-        impala_store::write_whole(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+        impala_store::write_named(file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+        console::note(&format!("curves in {}", file.display()));
     }
     console::print(&table(&runs))
 }
@@ -94,8 +95,8 @@ fn draw(runs: &[ArchivedRun], over: Over) -> anyhow::Result<String> {
             Over::Frames => row.frames as f64,
             Over::Seconds => row.seconds,
         };
-        let points = rows.iter().filter_map(|row| Some((at(row), row.mean_return?))).collect();
-        series.push(Series { label: run.name.clone(), points, is_marked: false });
+        let points = rows.iter().filter_map(|row| Some((at(row), row.mean_return?)));
+        series.push(Series::new(&run.name, points, false));
     }
     let over = match over {
         Over::Frames => "environment frames trained",
@@ -111,9 +112,11 @@ fn draw(runs: &[ArchivedRun], over: Over) -> anyhow::Result<String> {
 
 /// A line for each run, under a header; as wide as the names make it.
 fn table(runs: &[ArchivedRun]) -> String {
-    let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.1}"));
-    let header =
-        ["run", "result", "frames", "seconds", "return", "evaluated", "environment", "seed"].map(str::to_owned);
+    let number = |value: Option<f64>| {
+        value.map_or("-".into(), |value| if value.abs() < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") })
+    };
+    let header = ["run", "result", "frames", "seconds", "solved after", "return", "evaluated", "environment", "seed"];
+    let header = header.map(str::to_owned);
     let mut lines = vec![header];
     lines.extend(runs.iter().map(|run| {
         [
@@ -121,14 +124,15 @@ fn table(runs: &[ArchivedRun]) -> String {
             run.result.to_string(),
             run.frames.to_string(),
             format!("{:.1}", run.seconds),
+            run.solved_after.map_or("-".into(), |frames| frames.to_string()),
             number(run.mean_return),
             number(run.evaluated_return),
             run.environment.clone().unwrap_or("-".into()),
             run.seed.map_or("-".into(), |seed| seed.to_string()),
         ]
     }));
-    let widths: Vec<_> = (0..8).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
-    let is_number = [false, false, true, true, true, true, false, true];
+    let widths: Vec<_> = (0..9).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
+    let is_number = [false, false, true, true, true, true, true, false, true];
     let mut text = String::new();
     for line in lines {
         let cells = line.iter().zip(&widths).zip(is_number);

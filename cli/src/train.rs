@@ -150,7 +150,7 @@ async fn train(launched: Launched, process_started: Instant, seconds_before: f64
     let (finished, is_deserted) = tokio::join!(training, watching);
     actors.finish().await;
     let mut finished = finished?;
-    finished.settle(shows_progress, &stop).await;
+    finished.settle(&run_dir, shows_progress, &stop).await;
     // Desertion ends a run like an interrupt; any other end has a reason of its own.
     if let Ok(Outcome { summary, .. }) = &mut finished.outcome
         && is_deserted

@@ -177,7 +177,7 @@ impl Learner {
     ) -> anyhow::Result<Outcome> {
         let mut finished = self.train(run_dir.clone(), store, shows_progress, &stop).await?;
         let completed = finished.completed.take();
-        finished.settle(shows_progress, &stop).await;
+        finished.settle(&run_dir, shows_progress, &stop).await;
         let result = finished.conclude(|outcome| summary::write(&run_dir, &outcome.summary), &stop).await;
         match completed {
             Some(completed) => completed.serve_until(&stop, result).await,
@@ -217,8 +217,10 @@ const PATIENCE_WITHOUT_A_WORD: Duration = Duration::from_millis(500);
 impl Finished {
     /// Waits for an MLflow server to take what is left, within a bound and not beyond a `stop` that is asked for meanwhile; the summary
     /// says what became of it.
-    pub async fn settle(&mut self, shows_progress: bool, stop: &CancellationToken) {
+    pub async fn settle(&mut self, run_dir: &RunDir, shows_progress: bool, stop: &CancellationToken) {
         let Some(mlflow) = &mut self.mlflow else { return };
+        // Whoever loses patience meanwhile has it already; what could not be written is told when it is written for good.
+        let _ = self.outcome.as_ref().map(|outcome| summary::write(run_dir, &outcome.summary));
         let settling = mlflow.settle(stop);
         tokio::pin!(settling);
         let account = match tokio::time::timeout(PATIENCE_WITHOUT_A_WORD, &mut settling).await {

@@ -4,7 +4,8 @@ use crate::indexed::{self, Palette, UNCHANGED};
 use crate::picture::{Animation, HOLD, Pictures};
 use crate::record::Recording;
 
-use gif::{DisposalMethod, Encoder, EncodingError, Frame, Repeat};
+pub use gif::EncodingError;
+use gif::{DisposalMethod, Encoder, Frame, Repeat};
 
 /// Encodes it, to be repeated for ever. A format that counts time in hundredths of a second: delays are rounded so that the pace is
 /// right in the mean. `progress` is told the frames that were made, after each.

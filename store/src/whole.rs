@@ -51,6 +51,21 @@ pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Writes what a person asked for to the path that they named: a file as [`write_whole`] does, the one that a link leads to, and a device
+/// or a pipe as it is, which is not replaced.
+///
+/// # Errors
+/// As [`write_whole`], or the device or pipe does not take it.
+pub fn write_named(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(about) if !about.is_file() => File::options().write(true).open(path)?.write_all(bytes.as_ref()),
+        Ok(_) => write_whole(&fs::canonicalize(path)?, bytes),
+        // A link that leads to nothing makes the file that it names.
+        Err(_) if path.is_symlink() => fs::write(path, bytes),
+        Err(_) => write_whole(path, bytes),
+    }
+}
+
 /// The name has a part of this process's own, so that two processes never write into one temporary file.
 fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name");
@@ -139,6 +154,27 @@ mod tests {
         write_whole(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(directory.path()), ["config.toml"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_person_names_is_written_where_it_leads_and_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link, dangling, later] =
+            ["file", "link", "dangling", "later"].map(|name| directory.path().join(name));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::os::unix::fs::symlink(&later, &dangling).unwrap();
+        write_named(&link, "new").unwrap();
+        write_named(&dangling, "later").unwrap();
+        assert!(link.is_symlink() && dangling.is_symlink());
+        assert_eq!([&file, &later].map(|path| fs::read_to_string(path).unwrap()), ["new", "later"]);
+        write_named(&directory.path().join("fresh"), "fresh").unwrap();
+        let socket = directory.path().join("socket");
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(write_named(&socket, "x").is_err() && !socket.is_file(), "it was replaced");
+        assert!(write_named(directory.path(), "x").is_err());
+        assert_eq!(names(directory.path()), ["dangling", "file", "fresh", "later", "link", "socket"]);
     }
 
     #[test]

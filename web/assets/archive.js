@@ -6,6 +6,8 @@
   const CHOSEN_MAX = 8;
   const COLOURS = ["--role-accent", "--second", "--third", "--fourth", "--fifth", "--sixth", "--seventh", "--eighth"];
 
+  // Of some tasks all returns lie between 0 and 1.
+  const returned = (x) => real(x, Math.abs(x) < 10 ? 3 : 1);
   const result = ({ state, detail }) => (state === "ended" ? detail.replaceAll("_", " ") : state);
 
   let runs = [];
@@ -18,8 +20,8 @@
     (run) => count(run.frames),
     (run) => real(run.seconds),
     (run) => count(run.solved_after),
-    (run) => real(run.mean_return),
-    (run) => real(run.evaluated_return),
+    (run) => returned(run.mean_return),
+    (run) => returned(run.evaluated_return),
     (run) => run.environment ?? NONE,
     (run) => (isNumber(run.seed) ? String(run.seed) : NONE),
   ];

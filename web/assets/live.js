@@ -72,7 +72,7 @@
       frames: told.frames,
       seconds: told.seconds,
       mean_return: told.mean_return,
-      evaluated: told.evaluated,
+      evaluated: null,
       frames_per_second: told.frames_per_second,
       entropy: told.entropy,
       explained_variance: told.explained_variance,
@@ -80,10 +80,20 @@
       lag: told.lag_mean,
     };
     for (const [name, value] of Object.entries(point)) history[name].push(value);
+    placeEvaluation(told);
     if (history.frames.length > POINTS_MAX) {
       stride *= 2;
+      const evaluated = history.evaluated;
       for (const name of Object.keys(history)) history[name] = history[name].filter((_, i) => i % 2 === 0);
+      history.evaluated = history.evaluated.map((mean, i) => mean ?? evaluated[2 * i + 1] ?? null);
     }
+  }
+
+  /** The newest evaluation stands where its policy stood, which was some time ago. */
+  function placeEvaluation(told) {
+    if (!isNumber(told.evaluated_frames)) return;
+    const place = history.frames.findIndex((frames) => frames >= told.evaluated_frames);
+    if (place >= 0) history.evaluated[place] = told.evaluated;
   }
 
   // ---- What is shown
@@ -111,7 +121,9 @@
     const evaluated = isNumber(told.evaluated) ? `, eval ${real(told.evaluated)}` : "";
     say("goal", solved + evaluated);
     say("frames", count(told.frames));
-    say("budget", `of ${shortNumber(about.frames_max)}, ${count(told.episodes)} episodes`);
+    // Whoever is solved trains on for as long as it was asked to.
+    const budget = isNumber(told.solved_after) ? "" : `of ${shortNumber(about.frames_max)}, `;
+    say("budget", `${budget}${count(told.episodes)} episodes`);
     say("speed", count(told.frames_per_second));
     say("updates", `${count(told.updates)} updates`);
     say("time", duration(told.seconds));
@@ -312,10 +324,12 @@
 
   let stream = null;
   let begins = 0;
+  let isOver = false;
 
   /** What stays and what was, asked for anew whenever a stream opens: it may be another run, or another process of this one. */
   async function begin() {
     const number = ++begins;
+    isOver = false;
     const ask = (path) => fetch(path).then((response) => response.json());
     const answers = await Promise.all([ask("/api/about"), ask("/api/history")]).catch(() => null);
     if (!answers || number !== begins) return;
@@ -337,11 +351,19 @@
       if (about && history) show(told);
       else newest = told;
     });
+    stream.addEventListener("end", (event) => {
+      isOver = true;
+      show(JSON.parse(event.data));
+      say("state-name", isNumber(newest.solved_after) ? "over, solved" : "over");
+      say("play-update", "the run is over");
+    });
     stream.addEventListener("frame", (event) => about && showFrame(JSON.parse(event.data)));
     stream.addEventListener("error", () => {
       // It asks again by itself, unless the answer was no stream.
       if (stream?.readyState === EventSource.CLOSED) setTimeout(() => !document.hidden && restart(), 2000);
-      say("state-name", newest?.state === "stopping" ? "over" : "gone, asking again");
+      // It may be started again.
+      if (isOver) return;
+      say("state-name", "gone, asking again");
       $("state").className = "state lost";
     });
   }

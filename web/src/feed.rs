@@ -21,6 +21,8 @@ struct Shared {
     about: Mutex<Arc<str>>,
     snapshot: watch::Sender<Option<Arc<str>>>,
     frame: watch::Sender<Option<Arc<str>>>,
+    /// The last snapshot, when no other follows.
+    end: watch::Sender<Option<Arc<str>>>,
     history: Mutex<History>,
     fleet: Mutex<Arc<[Actor]>>,
     watchers: AtomicUsize,
@@ -42,9 +44,9 @@ impl Feed {
     /// Of a run that has told nothing yet.
     pub fn new() -> Self {
         let about = Mutex::new(json(&About::default()));
-        let (snapshot, frame) = (watch::channel(None).0, watch::channel(None).0);
+        let [snapshot, frame, end] = [(); 3].map(|()| watch::channel(None).0);
         let (history, fleet, watchers) = (Mutex::default(), Mutex::new([].into()), AtomicUsize::new(0));
-        Self { shared: Arc::new(Shared { about, snapshot, frame, history, fleet, watchers }) }
+        Self { shared: Arc::new(Shared { about, snapshot, frame, end, history, fleet, watchers }) }
     }
 
     /// What does not change from now on.
@@ -68,6 +70,12 @@ impl Feed {
         self.shared.frame.send_replace(Some(json(frame)));
     }
 
+    /// What was told last is how the run ended.
+    pub fn end(&self) {
+        let last = self.shared.snapshot.borrow().clone();
+        self.shared.end.send_replace(last);
+    }
+
     /// Whether somebody looks.
     pub fn is_watched(&self) -> bool {
         self.shared.watchers.load(Ordering::Relaxed) > 0
@@ -85,11 +93,12 @@ impl Feed {
         lock(&self.shared.fleet).clone()
     }
 
-    /// Begins to look: at snapshots, and at moments of episodes.
-    pub(crate) fn watch(&self) -> (Watcher, Newest, Newest) {
+    /// Begins to look: at snapshots, at moments of episodes, and for the end.
+    pub(crate) fn watch(&self) -> (Watcher, [Newest; 3]) {
         self.shared.watchers.fetch_add(1, Ordering::Relaxed);
         let watcher = Watcher { shared: self.shared.clone() };
-        (watcher, self.shared.snapshot.subscribe(), self.shared.frame.subscribe())
+        let Shared { snapshot, frame, end, .. } = &*self.shared;
+        (watcher, [snapshot, frame, end].map(watch::Sender::subscribe))
     }
 }
 

@@ -35,23 +35,33 @@ impl History {
         self.frames.push(snapshot.frames);
         self.seconds.push(snapshot.seconds);
         self.mean_return.push(snapshot.mean_return);
-        self.evaluated.push(snapshot.evaluated);
+        self.evaluated.push(None);
         self.frames_per_second.push(snapshot.frames_per_second);
         self.entropy.push(snapshot.entropy);
         self.explained_variance.push(snapshot.explained_variance);
         self.loss.push(snapshot.losses.get("total").copied());
         self.lag.push(snapshot.lag_mean);
+        self.place_evaluation(snapshot);
         if self.frames.len() > POINTS_MAX {
             self.stride = 2 * self.stride.max(1);
             thin(&mut self.frames);
             thin(&mut self.seconds);
             thin(&mut self.mean_return);
-            thin(&mut self.evaluated);
+            self.evaluated = self.evaluated.chunks(2).map(|pair| pair.iter().copied().find_map(|mean| mean)).collect();
             thin(&mut self.frames_per_second);
             thin(&mut self.entropy);
             thin(&mut self.explained_variance);
             thin(&mut self.loss);
             thin(&mut self.lag);
+        }
+    }
+
+    /// Puts the newest evaluation where its policy stood, which was some time ago.
+    fn place_evaluation(&mut self, snapshot: &Snapshot) {
+        let Some(frames) = snapshot.evaluated_frames else { return };
+        let place = self.frames.partition_point(|at| *at < frames);
+        if let Some(mean) = self.evaluated.get_mut(place) {
+            *mean = snapshot.evaluated;
         }
     }
 }
@@ -68,6 +78,21 @@ fn thin<T>(points: &mut Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_evaluation_stands_where_its_policy_stood() {
+        let mut history = History::default();
+        for frames in (0..60_000).step_by(10) {
+            // It takes two thousand frames, and each stays the newest until the next.
+            let told = (frames >= 2000).then(|| (frames - 2000) / 8000 * 8000);
+            let evaluated = told.map(|at| at as f64);
+            history.record(&Snapshot { frames, evaluated, evaluated_frames: told, ..Snapshot::default() });
+        }
+        let known: Vec<_> =
+            history.frames.iter().zip(&history.evaluated).filter_map(|(at, mean)| Some((*at, (*mean)?))).collect();
+        assert_eq!(known.len(), 8, "{known:?}");
+        assert!(known.iter().all(|(at, of)| (*at as f64 - of).abs() <= 160.0), "{known:?}");
+    }
 
     #[test]
     fn it_stays_bounded_and_its_curves_equally_long() {

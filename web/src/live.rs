@@ -43,15 +43,16 @@ async fn history(State(feed): State<Feed>) -> impl IntoResponse {
     Json(feed.history())
 }
 
-/// What changes: `snapshot` and `frame`.
+/// What changes: `snapshot` and `frame`; at last `end`, a snapshot too.
 async fn events(State(feed): State<Feed>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let (watcher, snapshots, frames) = feed.watch();
+    let (watcher, [snapshots, frames, end]) = feed.watch();
     let named =
         |name: &'static str| move |told: Option<Arc<str>>| told.map(|json| Event::default().event(name).data(json));
     let snapshots = WatchStream::new(snapshots).filter_map(named("snapshot")).throttle(SNAPSHOT_INTERVAL);
     let frames = WatchStream::from_changes(frames).filter_map(named("frame"));
     let retry = tokio_stream::once(Event::default().retry(RETRY));
-    let told = retry.chain(snapshots.merge(frames)).map(move |event| {
+    let end = WatchStream::new(end).filter_map(named("end"));
+    let told = retry.chain(snapshots.merge(frames).merge(end)).map(move |event| {
         // It looks as long as the stream lives.
         let _ = &watcher;
         Ok(event)

@@ -69,7 +69,9 @@ struct Line<'a, R> {
 
 /// A line of this level; `rest` gives fields of its own.
 pub(super) fn told(level: &str, message: &str, rest: impl Serialize) -> String {
-    written(&Line { timestamp: now(), level, message, origin: origin().clone(), rest, target: None })
+    // A value of its own: what is written may log, too.
+    let origin = origin().clone();
+    written(&Line { timestamp: now(), level, message, origin, rest, target: None })
 }
 
 /// An event as a line.

@@ -1,5 +1,6 @@
 //! Logs, set up the same way in every process. What a line of JSON has is [`line`](super::line)'s.
 
+use super::errors::{self, Level};
 use super::line;
 use serde::{Deserialize, Serialize};
 use std::fmt::Result as FmtResult;
@@ -37,7 +38,6 @@ pub struct LogFileError {
 /// # Errors
 /// The file cannot be opened.
 pub fn init(format: LogFormat, file: Option<&Path>) -> Result<(), LogFileError> {
-    let filter = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let registry = tracing_subscriber::registry();
     // A second call, as tests make it, keeps the first subscriber.
     let _ = match file {
@@ -51,6 +51,16 @@ pub fn init(format: LogFormat, file: Option<&Path>) -> Result<(), LogFileError> 
         }
     };
     Ok(())
+}
+
+/// What is logged: as `RUST_LOG` says, else from level `info` on.
+fn filter() -> EnvFilter {
+    let builder = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let chosen = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    builder().parse(&chosen).unwrap_or_else(|error| {
+        errors::tell(Level::Warn, format_args!("RUST_LOG={chosen:?} is no filter and is ignored: {error}"));
+        builder().parse_lossy("")
+    })
 }
 
 pub(super) fn layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::Service;
 
 /// Why there are no metrics and no probes.
@@ -81,13 +82,16 @@ pub fn install_recorder(buckets: &[(&str, &[f64])]) -> Result<PrometheusHandle, 
 /// Whether a process is ready, in a sentence either way.
 pub type Readiness = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
-/// Connections at a time, where the process may have many files open: for one more, the oldest ends.
+/// Connections at a time, where the process may have many files open: for one more, the oldest of the peer ends that has most of them.
 const CONNECTIONS_MAX: usize = 64;
 /// Of the files that a process may have open, the part that these connections may be.
 const OF_HANDLES: usize = 16;
+const LIVENESS: &str = "/livez";
+const READINESS: &str = "/readyz";
 /// Connections that are accepted in a second, so that each has some time.
 const ACCEPTED_PER_SECOND: f64 = 500.0;
-/// Requests a second that are answered at once, of all connections together; those beyond wait.
+/// Requests a second that are answered at once, of all connections together; those beyond wait, but for liveness and readiness, which cost
+/// nothing and decide whether the process is left alone.
 const REQUESTS_PER_SECOND: f64 = 100.0;
 /// Longest head of a request, bytes; hyper's least.
 const HEAD_BYTES_MAX: usize = 1 << 13;
@@ -180,32 +184,35 @@ fn router(handle: PrometheusHandle, readiness: Readiness) -> Router {
     };
     Router::new()
         .route("/metrics", get(move || std::future::ready(metrics())))
-        .route("/livez", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(move || std::future::ready(ready())))
+        .route(LIVENESS, get(|| std::future::ready("alive\n")))
+        .route(READINESS, get(move || std::future::ready(ready())))
 }
 
 /// Answers requests for ever.
 async fn answer(mut acceptor: Acceptor, router: Router) {
     let places = CONNECTIONS_MAX.min(handles::allowed() / OF_HANDLES).max(1);
-    let mut connections = VecDeque::new();
+    let mut connections = VecDeque::<Connection>::new();
     let mut arrivals = Rate::new(ACCEPTED_PER_SECOND, ACCEPTED_PER_SECOND, Instant::now());
     let rate = Arc::new(Mutex::new(Rate::new(REQUESTS_PER_SECOND, REQUESTS_PER_SECOND, Instant::now())));
     loop {
-        let (stream, _) = acceptor.accept().await;
+        let (stream, peer) = acceptor.accept().await;
         let wait = arrivals.take(1.0, Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        connections.retain(|(_, connection): &(_, tokio::task::JoinHandle<()>)| !connection.is_finished());
+        connections.retain(|connection| !connection.task.is_finished());
         if connections.len() >= places {
-            // Dropped, it ends the oldest.
-            connections.pop_front();
+            // Dropped, it ends.
+            connections.remove(oldest_of_most(connections.iter().map(|connection| connection.peer)));
         }
         let end = CancellationToken::new();
         let guard = end.clone().drop_guard();
         let (router, rate) = (router.clone(), rate.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let wait = rate.lock().expect("no holder of the rate panics").take(1.0, Instant::now());
+            let wait = match request.uri().path() {
+                LIVENESS | READINESS => Duration::ZERO,
+                _ => rate.lock().expect("no holder of the rate panics").take(1.0, Instant::now()),
+            };
             let mut router = router.clone();
             async move {
                 if !wait.is_zero() {
@@ -214,15 +221,31 @@ async fn answer(mut acceptor: Acceptor, router: Router) {
                 router.call(request).await
             }
         });
-        let connection = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
             // How a connection ends concerns nobody but its peer.
             let serving = tokio::time::timeout(CONNECTION_MAX, http.serve_connection(TokioIo::new(stream), service));
             let _ = end.run_until_cancelled_owned(serving).await;
         });
-        connections.push_back((guard, connection));
+        connections.push_back(Connection { peer: peer.ip(), task, _end: guard });
     }
+}
+
+/// A connection that is served until it is dropped.
+struct Connection {
+    peer: IpAddr,
+    task: tokio::task::JoinHandle<()>,
+    _end: DropGuard,
+}
+
+/// The place of the oldest connection of the peer that has most of them; peers stand in the order in which they came.
+fn oldest_of_most(peers: impl Iterator<Item = IpAddr>) -> usize {
+    let mut held: HashMap<IpAddr, (usize, usize)> = HashMap::new();
+    for (place, peer) in peers.enumerate() {
+        held.entry(peer).or_insert((0, place)).0 += 1;
+    }
+    held.into_values().max_by_key(|(count, first)| (*count, Reverse(*first))).map_or(0, |(_, first)| first)
 }
 
 /// Moves recorded samples into the histograms, so that they do not pile up when nobody scrapes.

@@ -17,7 +17,12 @@ use anyhow::Context;
 use impala_common::ids::WeightsVersion;
 use impala_policy::model_file::{self, ModelDescription};
 use impala_store::write_whole;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// What the last pictures of a run have: one of CartPole takes some tenths of a second, and of the 30 s that orchestrators give, the last
+/// checkpoint has 20.
+const PICTURES_MAX: Duration = Duration::from_secs(2);
 
 /// What a drained pipeline leaves.
 struct Results {
@@ -75,9 +80,6 @@ impl Running {
         if let Err(panic) = self.pipeline.side_evaluator.ended().await {
             end = failed("side evaluator", &panic);
         }
-        if let Err(panic) = self.pipeline.illustrator.ended().await {
-            end = failed("illustrator", &panic);
-        }
         let shares = self.reporting.shares();
         let deadline = Instant::now() + GRACE;
         self.endpoint.farewells(deadline).await;
@@ -89,7 +91,12 @@ impl Running {
             end = failed("checkpointer", &panic);
             CheckpointReport::default()
         });
-        self.draw_last(policy.as_ref()).await;
+        let drawing = Instant::now();
+        if let Some(panic) = self.draw_last(policy.as_ref()).await {
+            end = failed("illustrator", &panic);
+        }
+        // No peer has a part in that.
+        let deadline = deadline + drawing.elapsed();
         Results { end, policy, model, shares, checkpoints, deadline }
     }
 
@@ -104,11 +111,23 @@ impl Running {
         VersionedPolicy { version, frames, parameters: step.parameters().into() }
     }
 
-    /// Keeps an episode of the policy that the run leaves, where others were kept.
-    async fn draw_last(&self, policy: Option<&VersionedPolicy>) {
-        let Some((sketch, policy)) = self.sketch.clone().zip(policy.cloned()) else { return };
-        // What breaks in it has been told on standard error, and the run is over.
-        let _ = tokio::task::spawn_blocking(move || sketch.keep(&policy)).await;
+    /// Keeps an episode of the policy that the run leaves, where others were kept, after the one that is being drawn. Whoever takes
+    /// longer is left to the end of the process.
+    async fn draw_last(&mut self, policy: Option<&VersionedPolicy>) -> Option<String> {
+        let (sketch, policy) = self.sketch.clone().zip(policy.cloned())?;
+        let illustrator = &mut self.pipeline.illustrator;
+        let drawn = async {
+            illustrator.ended().await?;
+            let last = tokio::task::spawn_blocking(move || sketch.keep_last(&policy));
+            last.await.map_err(|error| error.to_string())
+        };
+        match tokio::time::timeout(PICTURES_MAX, drawn).await {
+            Ok(drawn) => drawn.err(),
+            Err(_) => {
+                tracing::warn!("the last episode is not drawn: that takes longer than {PICTURES_MAX:?}");
+                None
+            }
+        }
     }
 
     /// Everything but the server, the publisher and the metrics comes to its end.

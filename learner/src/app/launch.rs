@@ -79,6 +79,7 @@ pub struct Launched {
 #[derive(Debug)]
 pub struct Telemetry {
     probes: Probes,
+    feed: Option<Feed>,
     _gpus: GpuWatch,
 }
 
@@ -86,6 +87,18 @@ impl Telemetry {
     /// Where metrics and probes are served.
     pub fn address(&self) -> SocketAddr {
         self.probes.address()
+    }
+}
+
+/// Time in which pages are told how the run ended, where there are any: its server ends with the process.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(feed) = self.feed.take().filter(Feed::is_watched) {
+            feed.end();
+            std::thread::sleep(LAST_WORDS);
+        }
     }
 }
 
@@ -191,7 +204,10 @@ impl Plan {
         for warning in run_dir.warnings().iter().cloned().chain(doubts).chain(skipped) {
             tracing::warn!("{warning}");
         }
-        for note in note.into_iter().chain(choice).chain(page) {
+        // Whoever did not choose the port cannot know it.
+        let is_free = learner.config().serving.listen.port() == 0;
+        let place = is_free.then(|| format!("learner at http://{} (for status, eval and render)", learner.address()));
+        for note in note.into_iter().chain(choice).chain(place).chain(page) {
             tracing::info!("{note}");
             if display.prints_notes {
                 console::note(&note);
@@ -226,8 +242,9 @@ impl Launched {
 const HELPERS: usize = 8;
 /// Time that they have to end with the program.
 const HELPERS_END: Duration = Duration::from_secs(1);
-/// Threads of a learner besides those of the network and of the step: its stages, metrics, GPUs, and those that wait for files.
-const THREADS: usize = 9;
+/// Threads of a learner besides those of the network and of the step: its stages, metrics, GPUs, MLflow with its resolver, and those that
+/// wait for files.
+const THREADS: usize = 12;
 
 /// Does the work of a program with a learner, on a runtime whose threads are those of the network. What helps it, such as a look-up of a
 /// name that hangs in the system's resolver, does not hold up its end.
@@ -261,5 +278,5 @@ fn serve_metrics(learner: &Learner, feed: Option<&Feed>) -> anyhow::Result<Telem
     let readiness = Arc::new(move || standing.readiness());
     let pages = feed.map_or_else(probes::no_pages, |feed| live::router(feed.clone()));
     let probes = probes::serve(learner.config().serving.metrics_listen, recorder, readiness, pages)?;
-    Ok(Telemetry { probes, _gpus: GpuWatch::start(prometheus::report_gpu) })
+    Ok(Telemetry { probes, feed: feed.cloned(), _gpus: GpuWatch::start(prometheus::report_gpu) })
 }

@@ -17,6 +17,7 @@ use crate::run::run_dir::{RENDERS_DIRECTORY, RunDir};
 use crate::stages::checkpointer;
 use crate::stages::illustrator::Sketch;
 use crate::stages::trainer::{Trained, TrainingEnd};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +90,7 @@ impl Running {
             network: config.network(),
             seed: config.task.seed,
             mode: config.goal.evaluation,
+            is_given_up: Arc::default(),
         });
         let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed, sketch.clone())?;
         let endpoint =

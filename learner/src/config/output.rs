@@ -25,7 +25,7 @@ section! {
         tensorboard: bool = true, "true", "IMPALA_TENSORBOARD",
             "Write event files for TensorBoard into the run's directory: scalars, histograms, hyperparameters, the configuration.";
         render_every: u64, "none", "IMPALA_RENDER_EVERY",
-            "Frames trained between two animated episodes of the newest policy, renders/frames-N.gif in the run's directory; the last is of the policy that the run leaves. Left out or 0, there are none.";
+            "Frames trained between two animated episodes of the newest policy, renders/frames-N.gif in the run's directory, with renders/last.gif of the policy that the run leaves. Left out or 0, there are none.";
         #[clap(value_name = "URL")]
         mlflow: TrackingServer, "none", "IMPALA_MLFLOW",
             "Tell an MLflow server of the run: http://HOST:PORT. Credentials come from the environment (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN). A server that is absent or slow does not hold up the training.";

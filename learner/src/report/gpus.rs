@@ -4,7 +4,8 @@
 //! A driver may take its time, or never answer: a thread of its own asks it, and whoever ends the thread waits for it only so long.
 
 use nvml_wrapper::Nvml;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// What a GPU says of itself; nothing of what it does not know.
@@ -33,7 +34,7 @@ const END_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct GpuWatch {
     /// Dropped, it ends the thread.
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
     end_max: Duration,
@@ -51,8 +52,9 @@ impl GpuWatch {
         interval: Duration,
         end_max: Duration,
     ) -> Self {
-        let (stop, stopped) = channel();
-        let (end, ended) = channel();
+        // Nothing is ever sent: what counts is that the other end is gone.
+        let (stop, stopped) = sync_channel(0);
+        let (end, ended) = sync_channel(0);
         let watching = move || {
             // Loading the library is the driver's too.
             if let Some(driver) = open() {
@@ -79,10 +81,12 @@ impl Drop for GpuWatch {
 }
 
 fn watch(driver: &impl Driver, record: impl Fn(u32, Reading), interval: Duration, stopped: &Receiver<()>) {
+    let mut readings = BTreeMap::new();
     loop {
-        for (index, reading) in driver.read() {
-            record(index, reading);
-        }
+        // One that is not told of any more is not known any more.
+        readings.values_mut().for_each(|reading| *reading = Reading::default());
+        readings.extend(driver.read());
+        readings.iter().for_each(|(index, reading)| record(*index, *reading));
         if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
             return;
         }
@@ -130,23 +134,27 @@ mod tests {
 
     #[test]
     fn readings_come_again_and_again_until_the_watch_is_dropped() {
-        let (answer, answers) = channel();
-        let (sender, readings) = channel();
+        let (answer, answers) = sync_channel(0);
+        let (sender, readings) = sync_channel(16);
         let record = move |index, reading| sender.send((index, reading)).unwrap();
         let watch = GpuWatch::of(move || Some(Slow(answers)), record, Duration::ZERO, Duration::MAX);
         for _ in 0..3 {
             answer.send(()).unwrap();
             assert_eq!(readings.recv().unwrap(), (3, Reading { power: Some(250.0), ..Reading::default() }));
         }
+        // From now on the driver knows of no GPU, and what it told is not left standing.
         drop(answer);
+        assert_eq!(readings.recv().unwrap(), (3, Reading::default()));
+        // The thread may be telling it: room for that.
+        let rest = std::thread::Builder::new().name("rest".into()).spawn(move || readings.iter().count()).unwrap();
         drop(watch);
-        assert!(readings.recv().is_err(), "the thread goes on");
+        rest.join().unwrap();
     }
 
     #[test]
     fn a_driver_that_hangs_does_not_keep_the_process() {
-        let (answer, answers) = channel();
-        let (asked, was_asked) = channel();
+        let (answer, answers) = sync_channel::<()>(0);
+        let (asked, was_asked) = sync_channel(0);
         let open = move || {
             asked.send(()).unwrap();
             Some(Slow(answers))

@@ -292,6 +292,9 @@ mod tests {
             updates: 18,
             loss: -4.5,
             in_flight: 3,
+            value_error: 5.5,
+            explained_variance: Some(0.75),
+            approximate_kl_nats: 0.125,
             has_update: true,
             ..Row::default()
         };

@@ -5,15 +5,17 @@ use crate::config;
 use crate::handover::progress::Solved;
 use crate::run::resume::{CONFIG_FILE, METRICS_FILE};
 use impala_policy::evaluate::Score;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Name of a finished run's summary for scripts.
 const SUMMARY_FILE: &str = "summary.json";
 
+/// Of a summary some thousands are read; what is longer is none.
+const SUMMARY_BYTES_MAX: u64 = 1 << 20;
 /// A row has some hundreds of bytes; the last one lies in the last so many of its table.
 const END_BYTES: u64 = 1 << 15;
 
@@ -21,6 +23,7 @@ const END_BYTES: u64 = 1 << 15;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArchivedRun {
     /// The directory.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// Its name.
     pub name: String,
@@ -130,8 +133,9 @@ pub fn run_named(directory: &Path, name: &str) -> Option<ArchivedRun> {
 pub fn run_at(path: &Path) -> Option<ArchivedRun> {
     let settings = config::read(&path.join(CONFIG_FILE)).ok();
     let last = last_row_of(path);
-    let ended = std::fs::read(path.join(SUMMARY_FILE)).ok();
-    let ended: Option<Ended> = ended.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut ended = ended_as(path);
+    // It is shown on terminals.
+    ended.iter_mut().for_each(|ended| ended.end = ended.end.replace(char::is_control, "\u{fffd}"));
     if settings.is_none() && last.is_none() && ended.is_none() {
         return None;
     }
@@ -162,6 +166,26 @@ pub fn run_at(path: &Path) -> Option<ArchivedRun> {
     })
 }
 
+/// What a run's summary says.
+fn ended_as(path: &Path) -> Option<Ended> {
+    let mut bytes = Vec::new();
+    regular(&path.join(SUMMARY_FILE)).ok()?.take(SUMMARY_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// A file that is one: whoever opens a pipe waits for who writes to it.
+fn regular(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no file", path.display()))),
+    }
+}
+
+/// Also of a path that is no Unicode.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
 /// The name of a run's directory, as it is shown on terminals and pages.
 fn name_of(path: &Path) -> String {
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
@@ -170,7 +194,7 @@ fn name_of(path: &Path) -> String {
 
 /// The last whole row of a run's table: of a long one, little more than that is read.
 fn last_row_of(path: &Path) -> Option<CurveRow> {
-    let mut file = File::open(path.join(METRICS_FILE)).ok()?;
+    let mut file = regular(&path.join(METRICS_FILE)).ok()?;
     let mut text = Vec::new();
     file.by_ref().take(END_BYTES).read_to_end(&mut text).ok()?;
     let len = file.metadata().ok()?.len();
@@ -182,7 +206,8 @@ fn last_row_of(path: &Path) -> Option<CurveRow> {
         file.read_to_end(&mut end).ok()?;
         text.extend_from_slice(&end[end.iter().position(|byte| *byte == b'\n')? + 1..]);
     }
-    rows_in(&text).ok()?.pop()
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    rows_in(&text[..whole]).ok()?.pop()
 }
 
 /// The rows of a run's table, without a part of one that a process is about to write.
@@ -190,13 +215,18 @@ fn last_row_of(path: &Path) -> Option<CurveRow> {
 /// # Errors
 /// There is no table, or none that has frames and returns.
 pub fn rows_of(path: &Path) -> Result<Vec<CurveRow>, csv::Error> {
-    rows_in(&std::fs::read(path.join(METRICS_FILE))?)
+    let mut file = regular(&path.join(METRICS_FILE))?;
+    let len = file.metadata()?.len();
+    let start = file.seek(SeekFrom::Start(len.saturating_sub(END_BYTES)))?;
+    let mut end = Vec::new();
+    file.by_ref().take(END_BYTES).read_to_end(&mut end)?;
+    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| start + place as u64 + 1);
+    file.seek(SeekFrom::Start(0))?;
+    rows_in(BufReader::new(file.take(whole)))
 }
 
-fn rows_in(text: &[u8]) -> Result<Vec<CurveRow>, csv::Error> {
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let mut reader = csv::Reader::from_reader(&text[..whole]);
-    reader.deserialize().collect()
+fn rows_in(text: impl Read) -> Result<Vec<CurveRow>, csv::Error> {
+    csv::Reader::from_reader(text).deserialize().collect()
 }
 
 /// When one of the files that a run writes to was last written to.
@@ -272,6 +302,13 @@ mod tests {
         std::fs::write(one.join(METRICS_FILE), ROWS).unwrap();
         let names: Vec<_> = runs_in(directory.path()).unwrap().into_iter().map(|run| run.name).collect();
         assert_eq!(names, ["one"]);
+        // What is read is a file, and not what waits for somebody to write.
+        let odd = directory.path().join("odd");
+        std::fs::create_dir(&odd).unwrap();
+        for name in [SUMMARY_FILE, METRICS_FILE] {
+            std::fs::create_dir(odd.join(name)).unwrap();
+        }
+        assert!(run_at(&odd).is_none() && rows_of(&odd).is_err());
         let named = |name: &str| run_named(directory.path(), name).map(|run| run.path);
         assert_eq!((named("one"), named(".."), named("one/../one")), (Some(one), None, None));
         assert!(runs_in(&directory.path().join("nothing")).is_err());

@@ -39,7 +39,7 @@ pub enum CheckpointStoreError {
     },
     /// A checkpoint that was named is not to be read.
     #[error(
-        "{location}/{name}: {reason}; --resume takes the directory of a run, its `#best`, or the file of a checkpoint"
+        "{location}/{name}: {reason}; name the directory of a run, its `#best` or `#last`, or the file of a checkpoint"
     )]
     Named {
         /// The store.

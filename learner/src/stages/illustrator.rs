@@ -1,6 +1,6 @@
 //! The illustrator's thread: keeps a picture of the training's progress, one episode of the newest policy every so many frames, as
-//! animations in the run's directory (`render_every`). It has the least priority, as the side evaluator's. What it cannot draw or
-//! write is told once, and training goes on.
+//! animations in the run's directory (`render_every`). It has the least priority, as the side evaluator's. The first picture that it
+//! cannot draw or write is told and is the last, and training goes on.
 
 use crate::handover::policy_request::PolicyRequest;
 use crate::handover::progress::{Progress, VersionedPolicy};
@@ -8,10 +8,12 @@ use impala_common::process::threads;
 use impala_env::EnvironmentKind;
 use impala_policy::evaluate::Mode;
 use impala_policy::network::NetworkSpec;
-use impala_render::record::{self, RecordPlan};
+use impala_render::record::{self, RecordError, RecordPlan};
 use impala_render::theme::Theme;
 use impala_render::{Animation, WIDTHS, gif};
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_millis(20);
 /// Steps after which an episode is cut: 20 seconds of CartPole.
 const STEPS_MAX: u32 = 1000;
+/// Name of the picture of the policy that the run leaves; it sorts after the others.
+const LAST: &str = "last.gif";
 
 /// The illustrator of one run.
 #[derive(Debug)]
@@ -46,6 +50,19 @@ pub struct Sketch {
     pub seed: u64,
     /// How the policy chooses its actions.
     pub mode: Mode,
+    /// Whether a picture could not be made.
+    pub is_given_up: Arc<AtomicBool>,
+}
+
+/// Why a picture cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum SketchError {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("cannot be encoded: {0}")]
+    Encode(#[from] gif::EncodingError),
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
 }
 
 impl Illustrator {
@@ -60,7 +77,8 @@ impl Illustrator {
                 }
             }
             let Some(policy) = self.policies.ask() else { return };
-            if !self.sketch.keep(&policy) {
+            // So that their names sort as they were made.
+            if !self.sketch.keep(&policy, &format!("frames-{:012}.gif", policy.frames)) {
                 return;
             }
             due = (policy.frames / self.every + 1).saturating_mul(self.every);
@@ -73,31 +91,37 @@ impl Illustrator {
 }
 
 impl Sketch {
-    /// Plays an episode and keeps its animation; says so where that fails, and gives whether it did not.
-    pub fn keep(&self, policy: &VersionedPolicy) -> bool {
-        match self.draw(policy) {
-            Ok(path) => {
-                tracing::debug!(frames = policy.frames, path = %path.display(), "an episode was drawn");
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no more episodes are drawn");
-                false
-            }
+    /// The same of the policy that the run leaves.
+    pub fn keep_last(&self, policy: &VersionedPolicy) {
+        if !self.is_given_up.load(Ordering::Relaxed) {
+            self.keep(policy, LAST);
         }
     }
 
-    fn draw(&self, policy: &VersionedPolicy) -> anyhow::Result<PathBuf> {
+    /// Plays an episode and keeps its animation; says so where that fails, and gives whether it did not.
+    fn keep(&self, policy: &VersionedPolicy, name: &str) -> bool {
+        let drawn = self.draw(policy, name);
+        match &drawn {
+            Ok(path) => tracing::debug!(frames = policy.frames, path = %path.display(), "an episode was drawn"),
+            Err(error) => {
+                self.is_given_up.store(true, Ordering::Relaxed);
+                tracing::warn!(%error, "an episode could not be drawn, and no more are");
+            }
+        }
+        drawn.is_ok()
+    }
+
+    fn draw(&self, policy: &VersionedPolicy, name: &str) -> Result<PathBuf, SketchError> {
         let plan = RecordPlan { seed: self.seed, mode: self.mode, steps_max: STEPS_MAX };
         let recording = record::record(&self.environment, &self.network, &policy.parameters, plan, &mut |_| {})?;
         let frames_per_second = recording.steps_per_second;
         // The smallest, since there may be many.
         let animation = Animation { theme: Theme::Light, width: *WIDTHS.start(), frames_per_second };
         let bytes = gif::encode(&recording, animation, &mut |_| {})?;
-        std::fs::create_dir_all(&self.directory)?;
-        // So that their names sort as they were made.
-        let path = self.directory.join(format!("frames-{:012}.gif", policy.frames));
-        impala_store::write_whole(&path, bytes)?;
+        let unwritable = |path: &PathBuf, source| SketchError::Write { path: path.clone(), source };
+        std::fs::create_dir_all(&self.directory).map_err(|error| unwritable(&self.directory, error))?;
+        let path = self.directory.join(name);
+        impala_store::write_whole(&path, bytes).map_err(|error| unwritable(&path, error))?;
         Ok(path)
     }
 }
@@ -111,7 +135,7 @@ mod tests {
     fn sketch(directory: PathBuf) -> Sketch {
         let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
         let environment = impala_env::builtin().kinds()[0].clone();
-        Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy }
+        Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy, is_given_up: Arc::default() }
     }
 
     fn policy(sketch: &Sketch, frames: u64) -> VersionedPolicy {
@@ -154,6 +178,9 @@ mod tests {
         let occupied = directory.path().join("renders");
         std::fs::write(&occupied, "a file").unwrap();
         let sketch = sketch(occupied);
-        assert!(!sketch.keep(&policy(&sketch, 80)));
+        assert!(!sketch.keep(&policy(&sketch, 80), "frames-80.gif"));
+        std::fs::remove_file(&sketch.directory).unwrap();
+        sketch.keep_last(&policy(&sketch, 80));
+        assert!(!sketch.directory.exists(), "it was given up");
     }
 }

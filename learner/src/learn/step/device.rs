@@ -145,7 +145,8 @@ impl DeviceStep {
             self.optimiser.forget_step();
             return Err(Diverged { gradient_norm, loss: *total });
         }
-        let ratios = RatioStatistics { effective: *effective, clipped: *clipped, approximate_kl: *approximate_kl };
+        let ratios =
+            RatioStatistics { effective: *effective, clipped: *clipped, approximate_kl: approximate_kl.max(0.0) };
         let moments = [*error, 2.0 * baseline, *target, *squared_target].map(f64::from);
         let values = ValueFit::of_moments(moments);
         Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios, values, noise: None }))

@@ -25,17 +25,25 @@ const CURVES: [RGBColor; 7] = [
 pub struct Series {
     /// What it is, for the legend.
     pub label: String,
-    /// From left to right.
-    pub points: Vec<(f64, f64)>,
+    /// From left to right, all within [`DRAWN_MAX`].
+    points: Vec<(f64, f64)>,
     /// Whether each point is marked: there are few, and between them is nothing known.
-    pub is_marked: bool,
+    is_marked: bool,
 }
 
+/// Beyond this, on either side of 0, nothing is drawn: differences would leave the range of numbers, and no axis has such marks.
+const DRAWN_MAX: f64 = 1e15;
+
 impl Series {
+    /// Of these points, from left to right; what cannot be drawn is left out.
+    pub fn new(label: &str, points: impl Iterator<Item = (f64, f64)>, is_marked: bool) -> Self {
+        let can_be_drawn = |(x, y): &(f64, f64)| x.abs() <= DRAWN_MAX && y.abs() <= DRAWN_MAX;
+        Self { label: label.to_owned(), points: points.filter(can_be_drawn).collect(), is_marked }
+    }
+
     /// Of these points, over frames.
     pub fn over_frames(label: &str, points: &[CurvePoint], is_marked: bool) -> Self {
-        let points = points.iter().map(|point| (point.frames as f64, point.mean_return)).collect();
-        Self { label: label.to_owned(), points, is_marked }
+        Self::new(label, points.iter().map(|point| (point.frames as f64, point.mean_return)), is_marked)
     }
 }
 
@@ -65,7 +73,8 @@ impl Chart<'_> {
 
     /// Draws it; whatever is drawn writes its end when it is dropped.
     fn draw(&self, root: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>) -> anyhow::Result<()> {
-        let Self { title, over, series, goal } = *self;
+        let Self { title, over, series, .. } = *self;
+        let goal = self.drawn_goal();
         let (right, lowest, highest) = self.extent();
         let margin = 0.08 * (highest - lowest).max(1e-3);
         let decimals = if highest - lowest > 10.0 { 0 } else { 1 };
@@ -119,10 +128,14 @@ impl Chart<'_> {
         Ok(())
     }
 
+    fn drawn_goal(&self) -> Option<f64> {
+        self.goal.filter(|goal| goal.abs() <= DRAWN_MAX)
+    }
+
     /// The right end, and the lowest and the highest return.
     fn extent(&self) -> (f64, f64, f64) {
         let points = || self.series.iter().flat_map(|series| &series.points);
-        let returns = || points().map(|(_, mean_return)| *mean_return).chain(self.goal);
+        let returns = || points().map(|(_, mean_return)| *mean_return).chain(self.drawn_goal());
         let right = points().map(|(at, _)| *at).fold(0.0, f64::max);
         let (lowest, highest) = (returns().fold(0.0, f64::min), returns().fold(f64::NEG_INFINITY, f64::max));
         // An axis needs a length.
@@ -162,6 +175,15 @@ mod tests {
             assert!(svg.contains("solved: 475") && svg.contains("<polyline") && !svg.contains("training"), "{svg}");
         }
         assert!(!svg(&[], None).contains("solved"));
+    }
+
+    #[test]
+    fn numbers_that_no_axis_can_have_are_left_out() {
+        let points =
+            [(1.0, f64::INFINITY), (2.0, 1e308), (f64::INFINITY, 1.0), (4.0, f64::NAN), (5.0, -1e308), (6.0, 9.5)];
+        let series = Series::new("odd", points.into_iter(), true);
+        assert_eq!(series.points, [(6.0, 9.5)]);
+        assert!(!svg(&[series], Some(f64::INFINITY)).contains("solved"));
     }
 
     #[test]

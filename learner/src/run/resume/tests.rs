@@ -162,7 +162,7 @@ fn a_named_checkpoint_that_is_not_there_or_damaged_is_refused_with_the_fix() {
         Beginning::find(GivenSettings::default(), Some(&named), &builtin()).unwrap_err().to_string()
     };
     let error = refusal("best.safetensors");
-    assert!(error.contains("best.safetensors: there is no such checkpoint; --resume takes"), "{error}");
+    assert!(error.contains("best.safetensors: there is no such checkpoint; name the directory"), "{error}");
     std::fs::write(run.join(CHECKPOINTS).join("update-000000000009.safetensors"), b"half").unwrap();
     let error = refusal("update-000000000009.safetensors");
     assert!(error.contains("it is damaged or no safetensors file"), "{error}");

@@ -35,7 +35,7 @@ pub(super) struct Outputs {
 pub(super) struct Constants {
     /// `[1, A]`: 0, 1, ..
     all_actions: Tensor<2>,
-    /// `[7]`, of each mean in the loss; 0 of what is only told.
+    /// `[3]`, of the policy's, the baseline's and the entropy's mean in the loss.
     loss_weights: Tensor<1>,
 }
 
@@ -54,10 +54,10 @@ pub(super) struct LossTensors {
 impl Constants {
     pub(super) fn new(action_count: usize, costs: LossCosts, device: &Device) -> Self {
         let actions: Vec<f32> = (0..action_count).map(|action| action as f32).collect();
-        let weights = vec![1.0, costs.baseline, -costs.entropy, 0.0, 0.0, 0.0, 0.0];
+        let weights = vec![1.0, costs.baseline, -costs.entropy];
         Self {
             all_actions: Tensor::from_data(TensorData::new(actions, [1, action_count]), device),
-            loss_weights: Tensor::from_data(TensorData::new(weights, [MEANS]), device),
+            loss_weights: Tensor::from_data(TensorData::new(weights, [3]), device),
         }
     }
 }
@@ -145,7 +145,8 @@ impl Outputs {
         let squares = targets.clone() * targets.clone();
         let terms = vec![policy, baseline, entropies.clone(), divergences, errors.clone(), targets, squares];
         let means = (Tensor::cat(terms, 1) * upload.weights.clone()).sum_dim(0).reshape([MEANS]);
-        let total = (means.clone() * constants.loss_weights.clone()).sum();
+        // What is only told must not make an update run away.
+        let total = (means.clone().narrow(0, 0, 3) * constants.loss_weights.clone()).sum();
 
         let is_taken = probs.zeros_like().mask_fill(upload.actions.clone().equal(constants.all_actions.clone()), 1.0);
         let bonus = probs.clone() * (self.log_probs + entropies);
