@@ -2,7 +2,8 @@
 
 use impala_store::write_whole;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Name of the file.
@@ -19,10 +20,29 @@ pub(crate) struct TrackedRun {
     pub(crate) run_id: String,
 }
 
+/// Of the file two hundred bytes are usual.
+const FILE_BYTES_MAX: u64 = 1 << 14;
+/// Longest URL of a server that is read.
+const URL_BYTES_MAX: usize = 1 << 12;
+/// Longest name that a server may have for a run or an experiment: MLflow's have up to 32 characters.
+const ID_BYTES_MAX: usize = 128;
+
+/// Whether a text is a name that a server may have given: it goes into logs, files and addresses.
+pub(crate) fn is_id(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.chars().all(is_plain) && !text.chars().all(|c| c == '.')
+}
+
 impl TrackedRun {
     /// What the file in `run_dir` says; nothing without one that can be read.
     pub(crate) fn read(run_dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(run_dir.join(NAME)).ok()?).ok()
+        let path = run_dir.join(NAME);
+        // Whoever opens a pipe waits for who writes to it.
+        let file = path.is_file().then(|| File::open(&path).ok()).flatten()?;
+        let run: Self = serde_json::from_reader(file.take(FILE_BYTES_MAX)).ok()?;
+        let is_sound = [&run.run_id, &run.experiment_id].into_iter().all(|id| is_id(id));
+        let is_url = run.server.len() <= URL_BYTES_MAX && !run.server.contains(char::is_control);
+        (is_sound && is_url).then_some(run)
     }
 
     /// Leaves the file in `run_dir`.
@@ -53,7 +73,15 @@ mod tests {
         run.write(directory.path()).unwrap();
         assert_eq!(TrackedRun::read(directory.path()), Some(run.clone()));
         assert_eq!(run.page(), "http://tracker:5000/#/experiments/3/runs/abc");
-        std::fs::write(directory.path().join(NAME), "{\"server\":").unwrap();
-        assert_eq!(TrackedRun::read(directory.path()), None);
+        let read = |text: &str| {
+            std::fs::write(directory.path().join(NAME), text).unwrap();
+            TrackedRun::read(directory.path())
+        };
+        assert_eq!(read("{\"server\":"), None);
+        let told = serde_json::to_string(&run).unwrap();
+        assert_eq!(read(&told), Some(run));
+        for odd in ["", "..", "a/b", "a\\u001bb", &"a".repeat(129)] {
+            assert_eq!(read(&told.replace("abc", odd)), None, "{odd}");
+        }
     }
 }

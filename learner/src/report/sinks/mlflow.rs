@@ -62,6 +62,7 @@ pub(crate) fn check_credentials() -> Result<(), Unusable> {
 pub(crate) struct MlflowSink {
     outbox: Arc<Outbox>,
     directory: PathBuf,
+    begun: Instant,
     sender: Option<Sender>,
 }
 
@@ -133,7 +134,12 @@ impl MlflowSink {
             runtime.shutdown_background();
         };
         thread::Builder::new().name("mlflow".into()).spawn(work)?;
-        Ok(Self { outbox, directory, sender: Some(Sender { settled, farewell: Some(farewell), ended, gives_up }) })
+        Ok(Self {
+            outbox,
+            directory,
+            begun: Instant::now(),
+            sender: Some(Sender { settled, farewell: Some(farewell), ended, gives_up }),
+        })
     }
 
     /// Puts a row into the outbox.
@@ -157,7 +163,7 @@ impl MlflowSink {
         let files = files_in(&self.directory);
         let conclusion = Conclusion { results: RESULTS.iter().filter_map(value).collect(), files: files.clone() };
         self.outbox.conclude(conclusion);
-        let deadline = Instant::now() + patience(&results.end, &self.account());
+        let deadline = Instant::now() + patience(&results.end, &self.account(), self.begun.elapsed());
         let (outbox, directory) = (self.outbox.clone(), self.directory.clone());
         Some(Remainder { outbox, directory, files, sender: Some(sender), deadline })
     }
@@ -217,6 +223,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_INTERRUPTED: Duration = Duration::from_secs(5);
 /// The same where the server was asked and never answered: there is little hope, and a short run is not to become a long one.
 const PATIENCE_WITH_A_STRANGER: Duration = Duration::from_secs(1);
+/// Time in which a server that is there has said something.
+const ANSWER_EXPECTED: Duration = Duration::from_secs(5);
 /// What a thread has to end that waits for nothing any more.
 const GIVING_UP: Duration = Duration::from_secs(1);
 /// What the last words have at least: the summary comes after the evaluation of the policy.
@@ -226,9 +234,10 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 const SHOWN_AS_RUNNING: &str = "the server shows it as running";
 
 /// How long a run that ended so waits for the server, after what was between them so far.
-fn patience(end: &RunEnd, account: &Delivered) -> Duration {
+fn patience(end: &RunEnd, account: &Delivered, since: Duration) -> Duration {
+    let was_asked_long_ago = account.requests_failed > 0 || since > ANSWER_EXPECTED;
     match end {
-        _ if account.page.is_none() && account.requests_failed > 0 => PATIENCE_WITH_A_STRANGER,
+        _ if account.page.is_none() && was_asked_long_ago => PATIENCE_WITH_A_STRANGER,
         RunEnd::Interrupted => PATIENCE_INTERRUPTED,
         _ => PATIENCE,
     }
@@ -262,7 +271,8 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
     let mut pictures: Vec<_> = beside.chain(entries(&renders)).filter(|path| path.is_file()).collect();
     pictures.sort_by_cached_key(|path| Reverse(path.metadata().and_then(|file| file.modified()).ok()));
     pictures.truncate(PICTURES_MAX);
-    pictures.sort();
+    // The small ones first, so that a large one takes no time from them.
+    pictures.sort_by_cached_key(|path| (path.metadata().map_or(u64::MAX, |file| file.len()), path.clone()));
     files.extend(pictures);
     files.retain(|path| path.is_file());
     files

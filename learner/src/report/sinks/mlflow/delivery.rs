@@ -1,7 +1,7 @@
 //! The thread's work: takes what the run has told out of the outbox and sends it, again and again until it is there or refused.
 
 use super::api::batch::{Batch, METRICS_MAX, Metric};
-use super::api::error::ApiError;
+use super::api::error::{ApiError, readable};
 use super::api::{Client, Status};
 use super::introduction::Introduction;
 use super::now;
@@ -188,7 +188,7 @@ impl Delivery {
                 return Err(error);
             }
             let longest = self.times.pause_max;
-            let wait = if error.may_pass() { error.wait().unwrap_or(pause) } else { longest };
+            let wait = if error.may_pass() { error.wait().unwrap_or(pause).max(pause) } else { longest };
             // So that learners that lost the same server do not return at once.
             let spread = rand::rng().random_range(0.5..=1.0);
             self.outbox.pause(wait.min(longest).mul_f64(spread)).await;
@@ -240,5 +240,5 @@ fn place(artifact_uri: &str) -> Result<&str, ApiError> {
     let place = artifact_uri.strip_prefix("mlflow-artifacts:");
     // One with a host is that of another server.
     let place = place.filter(|place| !place.starts_with("//") || place.starts_with("///"));
-    place.map(|place| place.trim_matches('/')).ok_or_else(|| ApiError::OutOfReach(artifact_uri.to_owned()))
+    place.map(|place| place.trim_matches('/')).ok_or_else(|| ApiError::OutOfReach(readable(artifact_uri)))
 }

@@ -2,11 +2,11 @@
 //! one came to.
 
 use super::api::batch::{Batch, ENTRIES_MAX, Entry, PARAM_CHARS_MAX};
-use super::api::error::ApiError;
+use super::api::error::{ApiError, readable};
 use super::api::{Client, Run, RunInfo, Status};
 use super::introduction::Introduction;
 use super::now;
-use crate::run::tracked_run::TrackedRun;
+use crate::run::tracked_run::{TrackedRun, is_id};
 
 /// The way to an open run.
 #[derive(Debug)]
@@ -46,6 +46,10 @@ impl Opening {
         }
         let run = self.run.clone().expect("it was just found or created");
         let RunInfo { run_id, experiment_id, artifact_uri, .. } = run.info.clone();
+        if let Some(odd) = [&run_id, &experiment_id].into_iter().find(|id| !is_id(id)) {
+            self.run = None;
+            return Err(ApiError::Stranger(readable(&format!("{odd:?} as the name of a run or an experiment"))));
+        }
         if !self.is_described {
             self.describe(client, &run).await?;
             self.is_described = true;

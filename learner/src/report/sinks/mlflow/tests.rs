@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use tempfile::TempDir;
 
+/// A run that has just begun.
+const SHORT: Duration = Duration::from_millis(200);
 /// Nothing takes long here, and no answer depends on how long it is.
 const TIMES: Times = Times {
     gather: Duration::from_millis(1),
@@ -213,10 +215,16 @@ async fn a_run_that_was_asked_to_stop_still_waits_within_its_bound() {
 fn a_run_waits_least_for_a_server_that_never_answered() {
     let known = Delivered { page: Some("http://tracker".into()), requests_failed: 3, ..Delivered::default() };
     let silent = Delivered { requests_failed: 1, ..Delivered::default() };
-    let times =
-        [patience(&RunEnd::Solved, &known), patience(&RunEnd::Interrupted, &known), patience(&RunEnd::Solved, &silent)];
+    let times = [
+        patience(&RunEnd::Solved, &known, SHORT),
+        patience(&RunEnd::Interrupted, &known, SHORT),
+        patience(&RunEnd::Solved, &silent, SHORT),
+    ];
     assert!(times.is_sorted_by(|one, next| one > next), "{times:?}");
-    assert_eq!(patience(&RunEnd::Solved, &Delivered::default()), times[0]);
+    assert_eq!(patience(&RunEnd::Solved, &Delivered::default(), SHORT), times[0]);
+    // One that takes connections and says nothing.
+    assert_eq!(patience(&RunEnd::Solved, &Delivered::default(), 2 * ANSWER_EXPECTED), times[2]);
+    assert_eq!(patience(&RunEnd::Solved, &known, 2 * ANSWER_EXPECTED), times[0]);
 }
 
 #[tokio::test]

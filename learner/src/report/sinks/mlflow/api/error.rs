@@ -114,7 +114,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// One line that a log can hold.
-fn readable(words: &str) -> String {
+pub(crate) fn readable(words: &str) -> String {
     let line: String = words.trim().chars().take(WORDS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let more = if words.trim().chars().count() > WORDS_MAX { " .." } else { "" };
     format!("{line}{more}")
