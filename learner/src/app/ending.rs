@@ -20,9 +20,10 @@ use impala_store::write_whole;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What the last pictures of a run have: one of CartPole takes some tenths of a second, and of the 30 s that orchestrators give, the last
-/// checkpoint has 20.
-const PICTURES_MAX: Duration = Duration::from_secs(2);
+/// What the last pictures of a run have: one of CartPole takes some tenths of a second.
+const PICTURES_MAX: Duration = Duration::from_secs(60);
+/// The same where somebody asked the run to stop: of the 30 s that orchestrators give, the last checkpoint has 20.
+const PICTURES_MAX_INTERRUPTED: Duration = Duration::from_secs(2);
 
 /// What a drained pipeline leaves.
 struct Results {
@@ -92,7 +93,7 @@ impl Running {
             CheckpointReport::default()
         });
         let drawing = Instant::now();
-        if let Some(panic) = self.draw_last(policy.as_ref()).await {
+        if let Some(panic) = self.draw_last(policy.as_ref(), &end).await {
             end = failed("illustrator", &panic);
         }
         // No peer has a part in that.
@@ -113,7 +114,8 @@ impl Running {
 
     /// Keeps an episode of the policy that the run leaves, where others were kept, after the one that is being drawn. Whoever takes
     /// longer is left to the end of the process.
-    async fn draw_last(&mut self, policy: Option<&VersionedPolicy>) -> Option<String> {
+    async fn draw_last(&mut self, policy: Option<&VersionedPolicy>, end: &RunEnd) -> Option<String> {
+        let most = if *end == RunEnd::Interrupted { PICTURES_MAX_INTERRUPTED } else { PICTURES_MAX };
         let (sketch, policy) = self.sketch.clone().zip(policy.cloned())?;
         let illustrator = &mut self.pipeline.illustrator;
         let drawn = async {
@@ -121,10 +123,10 @@ impl Running {
             let last = tokio::task::spawn_blocking(move || sketch.keep_last(&policy));
             last.await.map_err(|error| error.to_string())
         };
-        match tokio::time::timeout(PICTURES_MAX, drawn).await {
+        match tokio::time::timeout(most, drawn).await {
             Ok(drawn) => drawn.err(),
             Err(_) => {
-                tracing::warn!("the last episode is not drawn: that takes longer than {PICTURES_MAX:?}");
+                tracing::warn!("the last episode is not drawn: that takes longer than {most:?}");
                 None
             }
         }
