@@ -8,12 +8,20 @@ function pageColour(name) {
 }
 
 /** 12345678 as "12.3 M": short enough for an axis. */
-function shortNumber(x) {
+function shortNumber(x, digits = 3) {
   const size = Math.abs(x);
-  for (const [unit, scale] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
-    if (size >= scale) return `${+(x / scale).toPrecision(3)} ${unit}`;
+  for (const [unit, scale] of [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+    if (size >= scale) return `${+(x / scale).toPrecision(digits)} ${unit}`;
   }
-  return String(+x.toPrecision(3));
+  return String(+x.toPrecision(digits));
+}
+
+/** The numbers of an axis, with as many digits as tell them apart. */
+function axisLabels(numbers) {
+  const labels = (digits) => numbers.map((x) => shortNumber(x, digits));
+  let digits = 3;
+  while (digits < 8 && new Set(labels(digits)).size < numbers.length) digits += 1;
+  return labels(digits);
 }
 
 /**
@@ -37,7 +45,7 @@ function lineChart(element, series, { goal = null, fromZero = false, least = -In
       grid: { stroke: pageColour("--role-rule"), width: 1 },
       ticks: { show: false },
       font: "12px system-ui, sans-serif",
-      values: (_, splits) => splits.map(shortNumber),
+      values: (_, splits) => axisLabels(splits),
     };
     const { width, height } = element.getBoundingClientRect();
     return {
