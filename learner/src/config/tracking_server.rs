@@ -144,7 +144,7 @@ mod tests {
             assert!(server(text).validate("mlflow").is_ok(), "{text}");
             assert_eq!(server(text).to_string(), shown);
         }
-        for text in ["tracker:5000", "tracker", "file:///tmp/runs", "sqlite:///x.db", "http://"] {
+        for text in ["tracker:5000", "tracker", "file:///srv/runs", "sqlite:///x.db", "http://"] {
             assert_eq!((server(text).url(), server(text).is_none()), (None, false));
             assert_eq!(refusal(&server(text)), format!("mlflow = {text}: {NO_ADDRESS}"));
         }
