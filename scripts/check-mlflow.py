@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import struct
@@ -20,27 +19,13 @@ import time
 import tomllib
 import urllib.request
 
-root = pathlib.Path(__file__).resolve().parents[1]
+from checks import ROOT, columns_by_series, free_port, until
+
 impala, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
 pictures = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
 EXPERIMENT = "check"
 # Columns whose numbers are of single precision: the table has their shortest text.
 SINGLE = {"loss", "policy_loss", "baseline_loss", "entropy_nats", "gradient_norm", "learning_rate"}
-
-
-def until(what, is_so, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := is_so():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"waited in vain for {what}")
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Server:
@@ -91,7 +76,7 @@ def train(run, *arguments, url=None):
     tracking = ["--mlflow", url, "--mlflow-experiment", EXPERIMENT] if url else []
     # A server is slow to start; a training that takes every core would make it slower.
     command = ["nice", "-n", "15", impala, "train", "--quiet", "--run-dir", work / run, *tracking, *arguments]
-    process = subprocess.Popen(command, stdout=(work / f"{run}.txt").open("a"), stderr=subprocess.STDOUT, cwd=root)
+    process = subprocess.Popen(command, stdout=(work / f"{run}.txt").open("a"), stderr=subprocess.STDOUT, cwd=ROOT)
     started.append(process)
     return process
 
@@ -104,12 +89,6 @@ def ended(run, process, status):
 def rows(run):
     path = work / run / "metrics.csv"
     return list(csv.DictReader(path.open())) if path.exists() else []
-
-
-def columns_by_series():
-    """The series of the manual, each with its column of metrics.csv; the results have none."""
-    table = (root / "docs/how-to/tensorboard.md").read_text().split("<!-- generated: scalars -->")[1].split("<!-- end -->")[0]
-    return dict(re.findall(r"^\| `([^`]+)` \| (?:`([^`]+)`)? ?\|", table, re.MULTILINE))
 
 
 def number(column, text):
@@ -153,7 +132,7 @@ def check(client, run, status, rendered=(), starts=1):
     assert set(params) & set(settings) >= {"seed", "learning_rate", "hidden", "frames_max"}
 
     tags = found.data.tags
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     assert tags.get("mlflow.source.git.commit", "") == commit and tags["impala.host"] == socket.gethostname(), tags
 
     summary = json.loads((directory / "summary.json").read_text())

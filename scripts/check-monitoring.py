@@ -8,13 +8,11 @@ A real Prometheus on loopback scrapes them twice: as docker/prometheus.yml does,
 query of the dashboard must have an answer of numbers for either, and every alert rule must be loaded without an error.
 """
 
-import contextlib
 import json
 import math
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +21,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-PATIENCE = 60
+from checks import PATIENCE, free_port, until
+
 # Each is scraped once a second; rates are over this.
 RATE = "10s"
 # Without a limit of open files that is near there is no answer.
@@ -34,26 +33,9 @@ MAY_BE_NAN = ["impala_learner_gradient_noise_columns", "impala_learner_actors_en
 CHOICES = {"compose": ("", ".*"), "Kubernetes": ("impala", ".*")}
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def get(url):
     with urllib.request.urlopen(url, timeout=5) as answer:
         return answer.read().decode()
-
-
-def until(what, ask):
-    """The first answer that is not false; gives up after a minute."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            if answer := ask():
-                return answer
-        time.sleep(0.2)
-    sys.exit(f"error: waited in vain for {what}")
 
 
 class Processes:

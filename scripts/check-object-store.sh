@@ -4,12 +4,11 @@
 # training. Needs Python 3 and curl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/tools-lib.sh
 
-venv=${CARGO_TARGET_DIR:-target}/object-store-venv
-if [[ ! -x $venv/bin/moto_server ]]; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet 'moto[server]' safetensors numpy
-fi
+tools=${CARGO_TARGET_DIR:-target}/object-store
+python_tools "$tools" 'moto[server]' safetensors numpy
+venv=$tools/venv
 cargo build --release --bin impala
 impala=${CARGO_TARGET_DIR:-target}/release/impala
 

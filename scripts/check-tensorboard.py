@@ -22,15 +22,10 @@ from playwright.sync_api import sync_playwright
 from tensorboard.backend.event_processing import event_accumulator, event_file_loader
 from tensorboard.compat.proto import event_pb2
 
-root = pathlib.Path(__file__).resolve().parents[1]
+from checks import columns_by_series
+
 runs, killed_after = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 pictures = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
-
-
-def columns_by_tag():
-    """The tags of the manual, each with its column of metrics.csv; the results have none."""
-    table = (root / "docs/how-to/tensorboard.md").read_text().split("<!-- generated: scalars -->")[1].split("<!-- end -->")[0]
-    return dict(re.findall(r"^\| `([^`]+)` \| (?:`([^`]+)`)? ?\|", table, re.MULTILINE))
 
 
 def layers(run):
@@ -49,7 +44,7 @@ def check_scalars(run, events, resumed_at):
         row_at[point.wall_time] = by_key.pop((point.step, np.float32(point.value)))
     # At the frames that a run is resumed from, TensorBoard takes what the resumed run says.
     assert all(frames == resumed_at for frames, _ in by_key), f"rows without events: {list(by_key)}"
-    columns, count = columns_by_tag(), 0
+    columns, count = columns_by_series(), 0
     names = events.Tags()["scalars"]
     assert set(names) <= set(columns), set(names) - set(columns)
     for tag, column in columns.items():

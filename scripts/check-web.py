@@ -12,16 +12,15 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 
 from playwright.sync_api import sync_playwright
 
-PATIENCE = 60
+from checks import check, free_port, until
+
 # Without these the browser tells its memory in coarse steps, and rarely.
 CHROMIUM = ["--no-sandbox", "--enable-precise-memory-info", "--js-flags=--expose-gc"]
 # Of the page's own heap between two looks a minute of a busy run apart, bytes.
@@ -32,30 +31,6 @@ CROWD = 1000
 WORK_MAX = 0.5
 # Of the whole page with all that it loads, bytes.
 PAGE_MAX = 150_000
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(what, ask):
-    """The first answer that is not false; gives up after a minute."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            if answer := ask():
-                return answer
-        except (OSError, ValueError):
-            pass
-        time.sleep(0.1)
-    sys.exit(f"error: waited in vain for {what}")
-
-
-def check(what, holds):
-    if not holds:
-        sys.exit(f"error: {what}")
 
 
 class Run:

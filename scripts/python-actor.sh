@@ -11,14 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset_settings IMPALA_TOOLS_DIR
 tools=${IMPALA_TOOLS_DIR:-target/python-actor}
 # The actor's own, and what reads its model afterwards.
-requirements() { cat examples/python-actor/requirements.txt && echo safetensors; }
-if ! cmp --silent <(requirements) "$tools/stamp"; then
-    rm -rf "$tools"
-    mkdir -p "$tools"
-    python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check -r <(requirements)
-    requirements >"$tools/stamp"
-fi
+mapfile -t packages < <(sed 's/ *#.*//; /^$/d' examples/python-actor/requirements.txt)
+python_tools "$tools" "${packages[@]}" safetensors
 cargo build --release -p impala
 
 program=${CARGO_TARGET_DIR:-target}/release/impala
