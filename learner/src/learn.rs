@@ -15,5 +15,6 @@ pub mod optim;
 pub mod perceptron;
 pub mod ratios;
 pub mod step;
+mod sums;
 pub mod value_fit;
 pub mod vtrace;

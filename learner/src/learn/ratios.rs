@@ -14,22 +14,20 @@
 //! took: its mean is the divergence's, no term is negative but by rounding, and for policies that are near each other its variance is far less
 //! than that of `-log w_i` (Schulman 2020, "Approximating KL Divergence"). Sums of blocks add up to those of the batch.
 
+use super::sums::pair_sums;
 use impala_policy::activation::exp;
-use pulp::{Arch, Simd, WithSimd};
 
 /// A ratio counts as clipped from this much above its bound. Half of the ratios lie above the usual bound of 1 in any batch,
 /// by rounding alone where actor and learner have the same policy; clipping such changes nothing.
 pub(super) const CLIPPED_FROM: f32 = 1.01;
-/// Sums that are kept side by side, and so in vectors.
-const LANES: usize = 8;
 
-/// Sums over the ratios of a block or of several, in double precision: a ratio is at most e^88, and its square does not fit f32.
+/// Sums over the ratios of a block or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RatioSums {
     frames: usize,
     ratios: f64,
     squares: f64,
-    clipped: u32,
+    clipped: f64,
     divergences: f64,
 }
 
@@ -50,7 +48,15 @@ impl RatioSums {
     /// # Shapes
     /// - target, behaviour: `[M]`, log-probabilities of the actions that were taken
     pub fn of(target: &[f32], behaviour: &[f32], rho_bar: f32) -> Self {
-        Arch::new().dispatch(Sum { target, behaviour, bound: CLIPPED_FROM * rho_bar })
+        let bound = CLIPPED_FROM * rho_bar;
+        let [ratios, squares, clipped, divergences] = pair_sums(target, behaviour, |target, behaviour| {
+            let log_ratio = target - behaviour;
+            // Between e^-87 and e^88: its square does not fit f32.
+            let ratio = f64::from(exp(log_ratio));
+            let is_clipped = f64::from(u8::from(ratio > f64::from(bound)));
+            [ratio, ratio * ratio, is_clipped, ratio - 1.0 - f64::from(log_ratio)]
+        });
+        Self { frames: target.len(), ratios, squares, clipped, divergences }
     }
 
     /// As means over the frames; zeros without frames.
@@ -59,7 +65,7 @@ impl RatioSums {
         let effective = self.ratios * self.ratios / (frames * self.squares).max(f64::MIN_POSITIVE);
         RatioStatistics {
             effective: effective as f32,
-            clipped: (f64::from(self.clipped) / frames) as f32,
+            clipped: (self.clipped / frames) as f32,
             // Rounding of the exponential is larger than what policies that are nearly the same differ by.
             approximate_kl: (self.divergences / frames).max(0.0) as f32,
         }
@@ -74,55 +80,6 @@ impl std::ops::AddAssign for RatioSums {
         self.squares += other.squares;
         self.clipped += other.clipped;
         self.divergences += other.divergences;
-    }
-}
-
-struct Sum<'a> {
-    target: &'a [f32],
-    behaviour: &'a [f32],
-    bound: f32,
-}
-
-impl WithSimd for Sum<'_> {
-    type Output = RatioSums;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> RatioSums {
-        let Self { target, behaviour, bound } = self;
-        let frames = target.len().min(behaviour.len());
-        let (target, rest_t) = target[..frames].as_chunks::<LANES>();
-        let (behaviour, rest_b) = behaviour[..frames].as_chunks::<LANES>();
-        let [mut ratios, mut squares, mut divergences] = [[0.0_f64; LANES]; 3];
-        let mut clipped = [0_u32; LANES];
-        for (target, behaviour) in target.iter().zip(behaviour) {
-            for i in 0..LANES {
-                // Between e^-87 and e^88: no square leaves the range of f64.
-                let log_ratio = target[i] - behaviour[i];
-                let ratio = exp(log_ratio);
-                clipped[i] += u32::from(ratio > bound);
-                let ratio = f64::from(ratio);
-                ratios[i] += ratio;
-                squares[i] += ratio * ratio;
-                divergences[i] += ratio - 1.0 - f64::from(log_ratio);
-            }
-        }
-        let mut sums = RatioSums {
-            frames,
-            ratios: ratios.iter().sum(),
-            squares: squares.iter().sum(),
-            clipped: clipped.iter().sum(),
-            divergences: divergences.iter().sum(),
-        };
-        for (target, behaviour) in rest_t.iter().zip(rest_b) {
-            let log_ratio = target - behaviour;
-            let ratio = exp(log_ratio);
-            sums.clipped += u32::from(ratio > bound);
-            let ratio = f64::from(ratio);
-            sums.ratios += ratio;
-            sums.squares += ratio * ratio;
-            sums.divergences += ratio - 1.0 - f64::from(log_ratio);
-        }
-        sums
     }
 }
 

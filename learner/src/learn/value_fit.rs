@@ -10,12 +10,9 @@
 //! The second is 1 where the values tell all that differs between the targets, 0 where they tell no more than one number for
 //! all would, and below 0 where they tell less. Sums of blocks add up to those of the batch.
 
-use pulp::{Arch, Simd, WithSimd};
+use super::sums::pair_sums;
 
-/// Sums that are kept side by side, and so in vectors.
-const LANES: usize = 8;
-
-/// Sums over the frames of a block or of several, in double precision: that holds the variance of numbers far from 0 too.
+/// Sums over the frames of a block or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ValueSums {
     frames: usize,
@@ -42,7 +39,11 @@ impl ValueSums {
     /// # Shapes
     /// - values, vs: `[M]`
     pub fn of(values: &[f32], vs: &[f32]) -> Self {
-        Arch::new().dispatch(Sum { values, vs })
+        let [errors, squared_errors, targets, squared_targets] = pair_sums(values, vs, |value, vs| {
+            let (error, target) = (f64::from(value - vs), f64::from(vs));
+            [error, error * error, target, target * target]
+        });
+        Self { frames: vs.len(), errors, squared_errors, targets, squared_targets }
     }
 
     /// As means over the frames; zeros without frames.
@@ -83,47 +84,6 @@ impl std::ops::AddAssign for ValueSums {
         self.squared_errors += other.squared_errors;
         self.targets += other.targets;
         self.squared_targets += other.squared_targets;
-    }
-}
-
-struct Sum<'a> {
-    values: &'a [f32],
-    vs: &'a [f32],
-}
-
-impl WithSimd for Sum<'_> {
-    type Output = ValueSums;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> ValueSums {
-        let Self { values, vs } = self;
-        let frames = values.len().min(vs.len());
-        let (values, rest_values) = values[..frames].as_chunks::<LANES>();
-        let (vs, rest_vs) = vs[..frames].as_chunks::<LANES>();
-        let mut sums = [[0.0_f64; LANES]; 4];
-        let [errors, squared_errors, targets, squared_targets] = &mut sums;
-        for (values, vs) in values.iter().zip(vs) {
-            for i in 0..LANES {
-                let (error, target) = (f64::from(values[i] - vs[i]), f64::from(vs[i]));
-                errors[i] += error;
-                squared_errors[i] += error * error;
-                targets[i] += target;
-                squared_targets[i] += target * target;
-            }
-        }
-        let [errors, squared_errors, targets, squared_targets] = sums.map(|lanes| lanes.iter().sum());
-        let mut sums = ValueSums { frames, errors, squared_errors, targets, squared_targets };
-        for (value, target) in rest_values.iter().zip(rest_vs) {
-            let (error, target) = (f64::from(value - target), f64::from(*target));
-            sums += ValueSums {
-                frames: 0,
-                errors: error,
-                squared_errors: error * error,
-                targets: target,
-                squared_targets: target * target,
-            };
-        }
-        sums
     }
 }
 
