@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::builder::BoolishValueParser;
 use impala_common::channel::LearnerUrl;
 use impala_common::process::logs::{self, LogFormat};
-use impala_common::process::{errors, line, probes, signals};
+use impala_common::process::{errors, line, probes, signals, surroundings};
 use impala_env::Registry;
 use impala_env::spec::EnvironmentName;
 use std::io::{Read, Write};
@@ -170,8 +170,7 @@ fn log_report(report: &ActorReport) {
 
 /// Host and process: unique among the actors of a cluster, and telling where to look.
 fn default_name() -> String {
-    let from_system = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = std::env::var("HOSTNAME").ok().or_else(from_system).unwrap_or_default();
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| surroundings::host());
     let pid = std::process::id();
     match host.trim() {
         "" => format!("actor-{pid}"),

@@ -2,9 +2,9 @@
 
 use impala_common::ids::WeightsVersion;
 use impala_common::metric::{self, Metric};
+use impala_common::process::surroundings;
 use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Environment steps.
 pub const FRAMES: &str = "impala_actor_frames_total";
@@ -138,9 +138,7 @@ pub(crate) fn record_snapshot(version: WeightsVersion, is_delta: bool, bytes: us
     counter!(SNAPSHOTS, "kind" => kind).increment(1);
     counter!(SNAPSHOT_BYTES).increment(bytes as u64);
     gauge!(WEIGHTS_VERSION).set(version.0 as f64);
-    // A clock before 1970 tells no time.
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    gauge!(WEIGHTS_TIMESTAMP).set(since_1970.as_secs_f64());
+    gauge!(WEIGHTS_TIMESTAMP).set(surroundings::since_1970().as_secs_f64());
 }
 
 pub(crate) fn record_snapshot_error() {

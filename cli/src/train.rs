@@ -74,9 +74,9 @@ pub(crate) fn run(args: TrainArgs, registry: &Registry, started: Instant) -> any
         if let Some(possession) = trained.possession {
             possession.release().await;
         }
+        trained.probes.end().await;
         printed?;
         let outcome = outcome?;
-        drop(trained.probes);
         Ok(outcome.summary.end.exit_code(false))
     })
 }

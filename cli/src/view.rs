@@ -7,7 +7,7 @@ use impala_learner::run::archive::{self, CurveRow};
 use impala_web::archive::{Archive, router};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Points of a curve that a page is given: what a screen shows.
@@ -75,13 +75,8 @@ impl Archive for Directory {
             "seconds": curve(|row| Some(row.seconds)),
             "mean_return": curve(|row| row.mean_return),
             "solved_return": run.solved_return,
-            "summary": text(&run.path, "summary.txt"),
-            "settings": text(&run.path, "config.toml"),
+            "summary": archive::text_of(&run.path, "summary.txt"),
+            "settings": archive::text_of(&run.path, "config.toml"),
         }))
     }
-}
-
-/// A file of a run, if it has it.
-fn text(run: &Path, name: &str) -> Option<String> {
-    std::fs::read_to_string(run.join(name)).ok()
 }

@@ -10,4 +10,5 @@ pub(crate) mod network;
 pub mod panics;
 pub mod probes;
 pub mod signals;
+pub mod surroundings;
 pub mod threads;

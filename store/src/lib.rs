@@ -12,4 +12,4 @@ pub use hold::{Held, Hold, holder};
 pub use lease::Tenure;
 pub use location::{LocationError, StoreLocation, refuse_home};
 pub use store::{Possession, Store, StoreError, TakeError};
-pub use whole::{remove_halves, write_named, write_whole};
+pub use whole::{open_regular, remove_halves, write_named, write_whole};

@@ -51,6 +51,17 @@ pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Opens a file to be read, and refuses what has no end or is waited for in vain, such as a device or a pipe, perhaps behind a link.
+///
+/// # Errors
+/// There is none, or it is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
 /// Writes what a person asked for to the path that they named: a file as [`write_whole`] does, the one that a link leads to, and a device
 /// or a pipe as it is, which is not replaced.
 ///

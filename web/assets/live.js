@@ -85,7 +85,7 @@
       stride *= 2;
       const evaluated = history.evaluated;
       for (const name of Object.keys(history)) history[name] = history[name].filter((_, i) => i % 2 === 0);
-      history.evaluated = history.evaluated.map((mean, i) => mean ?? evaluated[2 * i + 1] ?? null);
+      history.evaluated = history.evaluated.map((mean, i) => mean ?? evaluated[2 * i - 1] ?? null);
     }
   }
 

@@ -20,7 +20,8 @@ use impala_store::write_whole;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What the last pictures of a run have: one of CartPole takes some tenths of a second.
+/// What the last pictures of a run have: one of CartPole takes some tenths of a second, one of an environment of one's own as long as that
+/// takes for a thousand steps, and nobody waits for the end.
 const PICTURES_MAX: Duration = Duration::from_secs(60);
 /// The same where somebody asked the run to stop: of the 30 s that orchestrators give, the last checkpoint has 20.
 const PICTURES_MAX_INTERRUPTED: Duration = Duration::from_secs(2);
@@ -116,10 +117,10 @@ impl Running {
     /// longer is left to the end of the process.
     async fn draw_last(&mut self, policy: Option<&VersionedPolicy>, end: &RunEnd) -> Option<String> {
         let most = if *end == RunEnd::Interrupted { PICTURES_MAX_INTERRUPTED } else { PICTURES_MAX };
-        let (sketch, policy) = self.sketch.clone().zip(policy.cloned())?;
+        let policy = policy.cloned()?;
         let illustrator = &mut self.pipeline.illustrator;
         let drawn = async {
-            illustrator.ended().await?;
+            let Some(Some(sketch)) = illustrator.ended().await? else { return Ok(()) };
             let last = tokio::task::spawn_blocking(move || sketch.keep_last(&policy));
             last.await.map_err(|error| error.to_string())
         };

@@ -88,19 +88,21 @@ impl Telemetry {
     pub fn address(&self) -> SocketAddr {
         self.probes.address()
     }
-}
 
-/// Time in which pages are told how the run ended, where there are any: its server ends with the process.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        if let Some(feed) = self.feed.take().filter(Feed::is_watched) {
+    /// Tells the pages that are open how the run ended, and ends.
+    pub async fn end(self) {
+        if let Some(feed) = self.feed.as_ref().filter(|feed| feed.is_watched()) {
             feed.end();
-            std::thread::sleep(LAST_WORDS);
+            tokio::time::sleep(LAST_WORDS).await;
         }
+        // It may wait for a thread that asks the driver of a GPU.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 }
+
+/// Time in which pages hear of the end, where there are any, before their server goes: a page at the other end of a continent is a tenth
+/// of a second away.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Plan {
     /// Completes what a person gave with the file, what a checkpoint of the run recorded, and the defaults; `registry` has
@@ -176,7 +178,7 @@ impl Plan {
         let learner = learner.with_feed(feed);
         let mut run_dir = RunDir::take(learner.config(), beginning.run_dir.as_deref())?;
         let log_file = display.logs_to_file.then(|| run_dir.file("learner.log"));
-        line::of_run(&run_dir.name());
+        line::of_run(run_dir.name());
         logs::init(learner.config().output.log_format, log_file.as_deref())?;
         tracing::info!("metrics at http://{}/metrics", probes.address());
         let page = learner.config().serving.is_web().then(|| format!("live view at http://{}/", probes.address()));
@@ -231,9 +233,9 @@ impl Launched {
         if let Some(possession) = possession {
             possession.release().await;
         }
+        probes.end().await;
         let outcome = outcome?;
         printed?;
-        drop(probes);
         Ok(outcome.summary.end.exit_code(stays))
     }
 }

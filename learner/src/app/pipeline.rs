@@ -31,6 +31,7 @@ use bytes::Bytes;
 use impala_common::ids::WeightsVersion;
 use impala_web::Feed;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -111,7 +112,7 @@ pub(super) struct Pipeline {
     /// Idle where nobody may look.
     pub(super) show: Stage<()>,
     /// Idle where no pictures are kept.
-    pub(super) illustrator: Stage<()>,
+    pub(super) illustrator: Stage<Option<Sketch>>,
     pub(super) outlet: WeightsOutlet,
     settings: RecordedSettings,
     /// Dropped when the last one is handed over.
@@ -126,7 +127,7 @@ impl Pipeline {
         training: Training,
         checkpointer: CheckpointWriter,
         feed: Option<Feed>,
-        sketch: Option<Sketch>,
+        renders: PathBuf,
     ) -> anyhow::Result<(Self, Ends)> {
         let Handover { ledger, gate, progress, wanted, verification, evaluated, shown, drawn, inspection, .. } =
             handover.clone();
@@ -149,7 +150,7 @@ impl Pipeline {
         };
         let side_evaluator = side_evaluator(config, &evaluated, &progress)?;
         let show = feed.map_or_else(|| Ok(Stage::none()), |feed| show(config, &shown, feed))?;
-        let illustrator = illustrator(config, &drawn, &progress, sketch)?;
+        let illustrator = illustrator(config, &drawn, &progress, renders)?;
         let trainer = Trainer {
             goal: config.goal.clone(),
             learning_rate: config.learning_rate(),
@@ -295,9 +296,11 @@ fn illustrator(
     config: &Config,
     policies: &PolicyRequest,
     progress: &Arc<Mutex<Progress>>,
-    sketch: Option<Sketch>,
-) -> anyhow::Result<Stage<()>> {
-    let Some((every, sketch)) = config.output.render_every.zip(sketch) else { return Ok(Stage::none()) };
+    directory: PathBuf,
+) -> anyhow::Result<Stage<Option<Sketch>>> {
+    let Some(every) = config.output.render_every else { return Ok(Stage::none()) };
+    let (environment, network) = (config.environment().clone(), config.network());
+    let sketch = Sketch { directory, environment, network, seed: config.task.seed, mode: config.goal.evaluation };
     let illustrator = Illustrator { policies: policies.clone(), progress: progress.clone(), every, sketch };
     stage::spawn("illustrator", move || illustrator.run())
 }

@@ -15,9 +15,7 @@ use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::recorded::RecordedSettings;
 use crate::run::run_dir::{RENDERS_DIRECTORY, RunDir};
 use crate::stages::checkpointer;
-use crate::stages::illustrator::Sketch;
 use crate::stages::trainer::{Trained, TrainingEnd};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +32,6 @@ pub(super) struct Running {
     pub(super) endpoint: Endpoint,
     pub(super) reporting: Reporting,
     checkpoints: CheckpointStore,
-    /// Of the last picture, where pictures are kept.
-    pub(super) sketch: Option<Sketch>,
 }
 
 /// Why watching ended, with the trainer's result if it ended by itself.
@@ -84,18 +80,18 @@ impl Running {
         });
         let reporting = reporting.with_web(web).with_mlflow(mlflow);
         let training = Training { step, actor_states: take_ups.states.clone(), episodes, checkpoints };
-        let sketch = config.output.render_every.is_some().then(|| Sketch {
-            directory: run_dir.file(RENDERS_DIRECTORY),
-            environment: config.environment().clone(),
-            network: config.network(),
-            seed: config.task.seed,
-            mode: config.goal.evaluation,
-            is_given_up: Arc::default(),
-        });
-        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed, sketch.clone())?;
-        let endpoint =
-            Endpoint::open(&config, &handover, take_ups, ends, standing, run_dir.name(), (listener, keepalive))?;
-        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store, sketch })
+        let renders = run_dir.file(RENDERS_DIRECTORY);
+        let (pipeline, ends) = Pipeline::start(&config, &handover, training, checkpointer, feed, renders)?;
+        let endpoint = Endpoint::open(
+            &config,
+            &handover,
+            take_ups,
+            ends,
+            standing,
+            run_dir.name().to_owned(),
+            (listener, keepalive),
+        )?;
+        Ok(Self { config, run_dir, handover, pipeline, endpoint, reporting, checkpoints: store })
     }
 
     /// Reports until something ends the run.

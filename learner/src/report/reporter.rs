@@ -6,7 +6,6 @@ use super::row::Row;
 use super::shares::{RecentShares, Shares, Totals};
 use super::sinks::console::Console;
 use super::sinks::csv::MetricsCsv;
-use super::sinks::mlflow::account::Delivered;
 use super::sinks::mlflow::{MlflowSink, Remainder};
 use super::sinks::prometheus;
 use super::sinks::tensorboard::{Preface, TensorBoard};
@@ -162,7 +161,7 @@ impl Reporter {
             time_left,
         };
         prometheus::report(&view, gate);
-        prometheus::report_tracker(&self.mlflow.as_ref().map_or_else(Delivered::default, MlflowSink::account));
+        self.mlflow.iter().for_each(|mlflow| mlflow.read(prometheus::report_tracker));
         if let Some(web) = &self.web {
             web.tell(&view);
         }

@@ -4,18 +4,19 @@
 use crate::config;
 use crate::handover::progress::Solved;
 use crate::run::resume::{CONFIG_FILE, METRICS_FILE};
+use crate::run::run_dir::shown_name;
 use impala_policy::evaluate::Score;
+use impala_store::open_regular;
 use serde::{Deserialize, Serialize, Serializer};
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Name of a finished run's summary for scripts.
 const SUMMARY_FILE: &str = "summary.json";
 
-/// Of a summary some thousands are read; what is longer is none.
-const SUMMARY_BYTES_MAX: u64 = 1 << 20;
+/// Texts have some thousands; more is not read of one.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// A row has some hundreds of bytes; the last one lies in the last so many of its table.
 const END_BYTES: u64 = 1 << 15;
 
@@ -126,12 +127,12 @@ pub fn runs_in(directory: &Path) -> io::Result<Vec<ArchivedRun>> {
 /// The run of this name in a directory: one that lies right in it.
 pub fn run_named(directory: &Path, name: &str) -> Option<ArchivedRun> {
     let mut paths = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    run_at(&paths.find(|path| name_of(path) == name)?)
+    run_at(&paths.find(|path| shown_name(path) == name)?)
 }
 
 /// The run in this directory, if it is one's.
 pub fn run_at(path: &Path) -> Option<ArchivedRun> {
-    let settings = config::read(&path.join(CONFIG_FILE)).ok();
+    let settings = text_of(path, CONFIG_FILE).and_then(|text| config::parse(&path.join(CONFIG_FILE), &text).ok());
     let last = last_row_of(path);
     let mut ended = ended_as(path);
     // It is shown on terminals.
@@ -151,7 +152,7 @@ pub fn run_at(path: &Path) -> Option<ArchivedRun> {
     let evaluated = ended.as_ref().and_then(|ended| ended.greedy.or(ended.sampled).or(ended.verification.last));
     let beside = last.and_then(|last| last.evaluation_mean_return);
     Some(ArchivedRun {
-        name: name_of(path),
+        name: shown_name(path),
         result,
         environment: settings.as_ref().and_then(|given| given.task.environment.as_ref().map(ToString::to_string)),
         seed: settings.as_ref().and_then(|given| given.task.seed),
@@ -168,17 +169,14 @@ pub fn run_at(path: &Path) -> Option<ArchivedRun> {
 
 /// What a run's summary says.
 fn ended_as(path: &Path) -> Option<Ended> {
-    let mut bytes = Vec::new();
-    regular(&path.join(SUMMARY_FILE)).ok()?.take(SUMMARY_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    serde_json::from_str(&text_of(path, SUMMARY_FILE)?).ok()
 }
 
-/// A file that is one: whoever opens a pipe waits for who writes to it.
-fn regular(path: &Path) -> io::Result<File> {
-    match std::fs::metadata(path)?.is_file() {
-        true => File::open(path),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no file", path.display()))),
-    }
+/// A text of a run, as far as one is read; nothing where it has none of this name.
+pub fn text_of(run: &Path, name: &str) -> Option<String> {
+    let mut text = String::new();
+    open_regular(&run.join(name)).ok()?.take(TEXT_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Also of a path that is no Unicode.
@@ -186,15 +184,9 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
     serializer.collect_str(&path.display())
 }
 
-/// The name of a run's directory, as it is shown on terminals and pages.
-fn name_of(path: &Path) -> String {
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    name.replace(char::is_control, "\u{fffd}")
-}
-
 /// The last whole row of a run's table: of a long one, little more than that is read.
 fn last_row_of(path: &Path) -> Option<CurveRow> {
-    let mut file = regular(&path.join(METRICS_FILE)).ok()?;
+    let mut file = open_regular(&path.join(METRICS_FILE)).ok()?;
     let mut text = Vec::new();
     file.by_ref().take(END_BYTES).read_to_end(&mut text).ok()?;
     let len = file.metadata().ok()?.len();
@@ -206,8 +198,7 @@ fn last_row_of(path: &Path) -> Option<CurveRow> {
         file.read_to_end(&mut end).ok()?;
         text.extend_from_slice(&end[end.iter().position(|byte| *byte == b'\n')? + 1..]);
     }
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    rows_in(&text[..whole]).ok()?.pop()
+    rows_in(&text).ok()?.pop()
 }
 
 /// The rows of a run's table, without a part of one that a process is about to write.
@@ -215,18 +206,15 @@ fn last_row_of(path: &Path) -> Option<CurveRow> {
 /// # Errors
 /// There is no table, or none that has frames and returns.
 pub fn rows_of(path: &Path) -> Result<Vec<CurveRow>, csv::Error> {
-    let mut file = regular(&path.join(METRICS_FILE))?;
-    let len = file.metadata()?.len();
-    let start = file.seek(SeekFrom::Start(len.saturating_sub(END_BYTES)))?;
-    let mut end = Vec::new();
-    file.by_ref().take(END_BYTES).read_to_end(&mut end)?;
-    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| start + place as u64 + 1);
-    file.seek(SeekFrom::Start(0))?;
-    rows_in(BufReader::new(file.take(whole)))
+    let mut text = Vec::new();
+    open_regular(&path.join(METRICS_FILE))?.read_to_end(&mut text)?;
+    rows_in(&text)
 }
 
-fn rows_in(text: impl Read) -> Result<Vec<CurveRow>, csv::Error> {
-    csv::Reader::from_reader(text).deserialize().collect()
+/// The rows of a table but for a last one without its end.
+fn rows_in(text: &[u8]) -> Result<Vec<CurveRow>, csv::Error> {
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    csv::Reader::from_reader(&text[..whole]).deserialize().collect()
 }
 
 /// When one of the files that a run writes to was last written to.
@@ -305,8 +293,9 @@ mod tests {
         // What is read is a file, and not what waits for somebody to write.
         let odd = directory.path().join("odd");
         std::fs::create_dir(&odd).unwrap();
-        for name in [SUMMARY_FILE, METRICS_FILE] {
-            std::fs::create_dir(odd.join(name)).unwrap();
+        for name in [CONFIG_FILE, SUMMARY_FILE, METRICS_FILE] {
+            let made = std::process::Command::new("mkfifo").arg(odd.join(name)).status().unwrap();
+            assert!(made.success());
         }
         assert!(run_at(&odd).is_none() && rows_of(&odd).is_err());
         let named = |name: &str| run_named(directory.path(), name).map(|run| run.path);

@@ -45,6 +45,7 @@ pub struct RunDirError {
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    name: String,
     warnings: Vec<String>,
     /// No other process works in it.
     hold: Arc<Hold>,
@@ -66,7 +67,9 @@ impl RunDir {
         };
         let hold = Hold::take(&path).map_err(io::Error::other).map_err(error("use", &path, "--run-dir"))?;
         let warnings = hold.doubt().map(str::to_owned).into_iter().collect();
-        Ok(Self { path, warnings, hold: Arc::new(hold) })
+        // What ends in `.` or `..` has no name of its own.
+        let name = shown_name(path.canonicalize().as_ref().unwrap_or(&path));
+        Ok(Self { path, name, warnings, hold: Arc::new(hold) })
     }
 
     /// Writes the resolved configuration into it, and where the checkpoints lie.
@@ -93,11 +96,8 @@ impl RunDir {
     }
 
     /// The run's name, that of its directory.
-    pub fn name(&self) -> String {
-        // What ends in `.` or `..` has none of its own.
-        let whole = self.path.canonicalize();
-        let name = whole.as_ref().unwrap_or(&self.path).file_name();
-        name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// No other process works in it as long as this lives.
@@ -114,6 +114,12 @@ impl RunDir {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// The name of a run's directory, as it is shown in logs, on terminals and pages.
+pub(crate) fn shown_name(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    name.replace(char::is_control, "\u{fffd}")
 }
 
 fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {

@@ -1,8 +1,7 @@
 //! Under which name an experiment tracker knows a run: a file in the run's directory, so that a later process goes on in the same place.
 
-use impala_store::write_whole;
+use impala_store::{open_regular, write_whole};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -36,9 +35,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 impl TrackedRun {
     /// What the file in `run_dir` says; nothing without one that can be read.
     pub(crate) fn read(run_dir: &Path) -> Option<Self> {
-        let path = run_dir.join(NAME);
-        // Whoever opens a pipe waits for who writes to it.
-        let file = path.is_file().then(|| File::open(&path).ok()).flatten()?;
+        let file = open_regular(&run_dir.join(NAME)).ok()?;
         let run: Self = serde_json::from_reader(file.take(FILE_BYTES_MAX)).ok()?;
         let is_sound = [&run.run_id, &run.experiment_id].into_iter().all(|id| is_id(id));
         let is_url = run.server.len() <= URL_BYTES_MAX && !run.server.contains(char::is_control);

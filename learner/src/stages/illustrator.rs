@@ -13,11 +13,10 @@ use impala_render::theme::Theme;
 use impala_render::{Animation, WIDTHS, gif};
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Time between two looks at how far training has come.
+/// Time between two looks at how far training has come: whole runs take some tenths of a second.
 const IDLE: Duration = Duration::from_millis(20);
 /// Steps after which an episode is cut: 20 seconds of CartPole.
 const STEPS_MAX: u32 = 1000;
@@ -38,7 +37,7 @@ pub struct Illustrator {
 }
 
 /// What a picture is of.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sketch {
     /// Where pictures go; made with the first.
     pub directory: PathBuf,
@@ -50,8 +49,6 @@ pub struct Sketch {
     pub seed: u64,
     /// How the policy chooses its actions.
     pub mode: Mode,
-    /// Whether a picture could not be made.
-    pub is_given_up: Arc<AtomicBool>,
 }
 
 /// Why a picture cannot be made.
@@ -66,20 +63,20 @@ enum SketchError {
 }
 
 impl Illustrator {
-    /// Works until it is stopped, or until a picture could not be made.
-    pub fn run(self) {
+    /// Works until it is stopped, and gives what draws the last picture; nothing where a picture could not be made.
+    pub fn run(self) -> Option<Sketch> {
         threads::give_way();
         let mut due = self.frames();
         loop {
             while self.frames() < due {
                 if !self.policies.rest(IDLE) {
-                    return;
+                    return Some(self.sketch);
                 }
             }
-            let Some(policy) = self.policies.ask() else { return };
+            let Some(policy) = self.policies.ask() else { return Some(self.sketch) };
             // So that their names sort as they were made.
             if !self.sketch.keep(&policy, &format!("frames-{:012}.gif", policy.frames)) {
-                return;
+                return None;
             }
             due = (policy.frames / self.every + 1).saturating_mul(self.every);
         }
@@ -93,9 +90,7 @@ impl Illustrator {
 impl Sketch {
     /// The same of the policy that the run leaves.
     pub fn keep_last(&self, policy: &VersionedPolicy) {
-        if !self.is_given_up.load(Ordering::Relaxed) {
-            self.keep(policy, LAST);
-        }
+        self.keep(policy, LAST);
     }
 
     /// Plays an episode and keeps its animation; says so where that fails, and gives whether it did not.
@@ -104,7 +99,6 @@ impl Sketch {
         match &drawn {
             Ok(path) => tracing::debug!(frames = policy.frames, path = %path.display(), "an episode was drawn"),
             Err(error) => {
-                self.is_given_up.store(true, Ordering::Relaxed);
                 tracing::warn!(%error, "an episode could not be drawn, and no more are");
             }
         }
@@ -131,11 +125,12 @@ mod tests {
     use super::*;
     use impala_common::ids::WeightsVersion;
     use impala_policy::activation::Activation;
+    use std::thread::JoinHandle;
 
     fn sketch(directory: PathBuf) -> Sketch {
         let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
         let environment = impala_env::builtin().kinds()[0].clone();
-        Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy, is_given_up: Arc::default() }
+        Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy }
     }
 
     fn policy(sketch: &Sketch, frames: u64) -> VersionedPolicy {
@@ -143,32 +138,42 @@ mod tests {
         VersionedPolicy { version: WeightsVersion(frames / 80), frames, parameters }
     }
 
-    #[test]
-    fn a_picture_is_kept_at_the_beginning_and_whenever_so_many_frames_have_gone_by() {
-        let directory = tempfile::tempdir().unwrap();
+    /// An illustrator at work, with both ends of what it sees.
+    fn at_work(directory: PathBuf) -> (PolicyRequest, Arc<Mutex<Progress>>, JoinHandle<Option<Sketch>>) {
         let (policies, progress) = (PolicyRequest::default(), Arc::new(Mutex::new(Progress::new(475.0))));
-        let sketch = sketch(directory.path().join("renders"));
-        let illustrator =
-            Illustrator { policies: policies.clone(), progress: progress.clone(), every: 1000, sketch: sketch.clone() };
+        let sketch = sketch(directory);
+        let illustrator = Illustrator { policies: policies.clone(), progress: progress.clone(), every: 1000, sketch };
         let thread = std::thread::Builder::new().name("illustrator".into()).spawn(move || illustrator.run()).unwrap();
-        for frames in [80, 1040, 3920] {
-            progress.lock().unwrap().frames = frames;
-            while !policies.is_asked() {
-                std::thread::yield_now();
-            }
-            policies.answer(policy(&sketch, frames));
-        }
-        // It asks again only after its last picture.
-        progress.lock().unwrap().frames = 4000;
+        (policies, progress, thread)
+    }
+
+    fn wait_for_question(policies: &PolicyRequest) {
         while !policies.is_asked() {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_picture_is_kept_at_the_beginning_and_whenever_so_many_frames_have_gone_by() {
+        let directory = tempfile::tempdir().unwrap();
+        let renders = directory.path().join("renders");
+        let (policies, progress, thread) = at_work(renders.clone());
+        for frames in [80, 1040, 3920] {
+            progress.lock().unwrap().frames = frames;
+            wait_for_question(&policies);
+            policies.answer(policy(&sketch(renders.clone()), frames));
+        }
+        // It asks again only after its last picture.
+        progress.lock().unwrap().frames = 4000;
+        wait_for_question(&policies);
         policies.stop();
-        thread.join().unwrap();
-        let mut kept: Vec<_> = std::fs::read_dir(&sketch.directory).unwrap().map(|entry| entry.unwrap()).collect();
+        let sketch = thread.join().unwrap().expect("every picture could be made");
+        sketch.keep_last(&policy(&sketch, 4000));
+        let mut kept: Vec<_> = std::fs::read_dir(&renders).unwrap().map(|entry| entry.unwrap()).collect();
         kept.sort_by_key(std::fs::DirEntry::file_name);
         let names: Vec<_> = kept.iter().map(|entry| entry.file_name().into_string().unwrap()).collect();
-        assert_eq!(names, ["frames-000000000080.gif", "frames-000000001040.gif", "frames-000000003920.gif"]);
+        let of_frames = [80, 1040, 3920].map(|frames| format!("frames-{frames:012}.gif"));
+        assert_eq!(names, of_frames.into_iter().chain([LAST.to_owned()]).collect::<Vec<_>>());
         assert!(kept.iter().all(|entry| std::fs::read(entry.path()).unwrap().starts_with(b"GIF89a")));
     }
 
@@ -177,10 +182,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let occupied = directory.path().join("renders");
         std::fs::write(&occupied, "a file").unwrap();
-        let sketch = sketch(occupied);
-        assert!(!sketch.keep(&policy(&sketch, 80), "frames-80.gif"));
-        std::fs::remove_file(&sketch.directory).unwrap();
-        sketch.keep_last(&policy(&sketch, 80));
-        assert!(!sketch.directory.exists(), "it was given up");
+        let (policies, _, thread) = at_work(occupied.clone());
+        wait_for_question(&policies);
+        policies.answer(policy(&sketch(occupied), 80));
+        assert!(thread.join().unwrap().is_none(), "the last picture would fail as well");
     }
 }

@@ -4,8 +4,8 @@ use super::StoreError;
 use crate::hold::FileId;
 use crate::whole::{self, TEMPORARY_SUFFIX};
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
@@ -13,14 +13,6 @@ pub(super) struct Directory {
     /// The lock in it, where this process has one: what is written goes to the directory with this lock and to no other that somebody
     /// has put in its place. Without one it is made when a file is written.
     pub(super) held: Option<FileId>,
-}
-
-/// Refuses what has no end or is waited for in vain, such as a device or a pipe, perhaps behind a link.
-fn regular(path: &Path) -> io::Result<()> {
-    match fs::metadata(path)?.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
-    }
 }
 
 impl Directory {
@@ -45,11 +37,9 @@ impl Directory {
 
     pub(super) fn read(&self, name: &str) -> Result<Vec<u8>, StoreError> {
         let path = self.path.join(name);
-        regular(&path).and_then(|()| fs::read(&path)).map_err(|reason| StoreError::File {
-            action: "read",
-            path,
-            reason,
-        })
+        let mut bytes = Vec::new();
+        let read = whole::open_regular(&path).and_then(|mut file| file.read_to_end(&mut bytes));
+        read.map(|_| bytes).map_err(|reason| StoreError::File { action: "read", path, reason })
     }
 
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

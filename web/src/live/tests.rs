@@ -82,6 +82,9 @@ async fn whoever_looks_gets_the_newest_at_once_and_then_what_changes() {
     }
     let told = next().await;
     assert!(told.contains("\"frames\":240"), "{told}");
+    feed.end();
+    let told = next().await;
+    assert!(told.starts_with("event: end\n") && told.contains("\"frames\":240"), "{told}");
     drop(body);
     assert!(!feed.is_watched());
 }

@@ -133,11 +133,23 @@ impl DeviceStep {
     pub(super) fn finish(&mut self) -> Result<Option<StepReport>, Diverged> {
         let Some(pending) = self.pending.take() else { return Ok(None) };
         let data = pending.into_data();
-        let [means @ .., total, squares, accepted, change, effective, clipped] = floats(&data) else {
-            unreachable!("`begin` leaves more than six numbers")
-        };
-        let [policy, baseline, entropy, approximate_kl, error, target, squared_target] = means else {
-            unreachable!("`loss` leaves seven means")
+        let [
+            policy,
+            baseline,
+            entropy,
+            approximate_kl,
+            error,
+            target,
+            squared_target,
+            total,
+            squares,
+            accepted,
+            change,
+            effective,
+            clipped,
+        ] = floats(&data)
+        else {
+            unreachable!("`begin` leaves thirteen numbers")
         };
         let losses = Losses { total: *total, policy: *policy, baseline: *baseline, entropy: *entropy };
         let gradient_norm = squares.sqrt();

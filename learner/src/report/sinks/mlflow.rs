@@ -16,16 +16,16 @@ mod troubles;
 use crate::config::Config;
 use crate::learn::compute::ComputeDevice;
 use crate::report::row::Row;
-use crate::report::series::{RESULTS, ROWS, Scalar};
+use crate::report::series::{RESULTS, ROWS};
 use crate::report::summary::{RunEnd, Summary};
 use crate::run::resume::CONFIG_FILE;
 use crate::run::run_dir::{MODEL_FILE, RENDERS_DIRECTORY, RunDir};
 use account::Delivered;
-use api::batch::{METRICS_MAX, Metric};
+use api::batch::METRICS_MAX;
 use api::credentials::{Credentials, Unusable};
 use api::{Client, Status};
-use delivery::{Delivery, Farewell, Times, name_of};
-use impala_common::process::threads;
+use delivery::{Delivery, Farewell, Times, metrics, name_of};
+use impala_common::process::{surroundings, threads};
 use introduction::Introduction;
 use outbox::{Conclusion, Outbox, ROWS_MAX, Told};
 use std::cmp::Reverse;
@@ -33,7 +33,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -147,23 +147,18 @@ impl MlflowSink {
         self.outbox.put(Told { timestamp: now(), row: row.clone() });
     }
 
-    /// What became of everything so far.
-    pub(crate) fn account(&self) -> Delivered {
-        self.outbox.account()
+    /// Looks at what became of everything so far.
+    pub(crate) fn read(&self, look: impl FnOnce(&Delivered)) {
+        self.outbox.read(look);
     }
 
     /// The run is over and came to this: no row follows. Gives what is to be done before the process ends, once.
     pub(crate) fn conclude(&mut self, results: &Summary) -> Option<Remainder> {
         let sender = self.sender.take()?;
-        let (timestamp, step) = (now(), i64::try_from(results.frames).unwrap_or(i64::MAX));
-        let value = |series: &Scalar<Summary>| {
-            let value = (series.value)(results).filter(|value| value.is_finite())?;
-            Some(Metric { key: series.tag.name, value, timestamp, step })
-        };
         let files = files_in(&self.directory);
-        let conclusion = Conclusion { results: RESULTS.iter().filter_map(value).collect(), files: files.clone() };
-        self.outbox.conclude(conclusion);
-        let deadline = Instant::now() + patience(&results.end, &self.account(), self.begun.elapsed());
+        let results_told = metrics(RESULTS, results, results.frames, now());
+        self.outbox.conclude(Conclusion { results: results_told, files: files.clone() });
+        let deadline = Instant::now() + patience(&results.end, &self.outbox.account(), self.begun.elapsed());
         let (outbox, directory) = (self.outbox.clone(), self.directory.clone());
         Some(Remainder { outbox, directory, files, sender: Some(sender), deadline })
     }
@@ -284,8 +279,7 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Milliseconds since 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(surroundings::since_1970().as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

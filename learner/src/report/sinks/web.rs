@@ -87,7 +87,7 @@ pub(crate) fn about(config: &Config, run_dir: &RunDir, device: &ComputeDevice) -
     let hidden: Vec<_> = network.hidden.iter().map(ToString::to_string).collect();
     let drawn = environment.make(vec![seed::rng(config.task.seed, Purpose::Evaluation { environment: 0 })]);
     About {
-        run: run_dir.name(),
+        run: run_dir.name().to_owned(),
         environment: config.task.environment.to_string(),
         goal: config.solved_return(),
         seed: config.task.seed,

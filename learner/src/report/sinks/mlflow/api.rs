@@ -134,7 +134,7 @@ impl Client {
 
     /// Creates an experiment, unless somebody was faster.
     pub(super) async fn create_experiment(&self, name: &str) -> Result<(), ApiError> {
-        match self.post::<serde_json::Value>("experiments/create", &json!({ "name": name })).await {
+        match self.post::<Nothing>("experiments/create", &json!({ "name": name })).await {
             Err(error) if error.is("RESOURCE_ALREADY_EXISTS") => Ok(()),
             posted => posted.map(drop),
         }
@@ -175,7 +175,7 @@ impl Client {
         if let Some(end_time) = end_time {
             update["end_time"] = end_time.into();
         }
-        self.post::<serde_json::Value>("runs/update", &update).await.map(drop)
+        self.post::<Nothing>("runs/update", &update).await.map(drop)
     }
 
     /// Adds a batch to a run.

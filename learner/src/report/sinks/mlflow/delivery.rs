@@ -8,7 +8,7 @@ use super::now;
 use super::opening::{OpenRun, Opening};
 use super::outbox::{Conclusion, Outbox, Told};
 use super::troubles::Troubles;
-use crate::report::series::ROWS;
+use crate::report::series::{ROWS, Scalar};
 use crate::run::resume::CONFIG_FILE;
 use rand::RngExt;
 use std::path::{Path, PathBuf};
@@ -89,15 +89,13 @@ impl Delivery {
         let end = now();
         let update =
             async |client: &Client, run: &OpenRun| client.update_run(&run.tracked.run_id, status, Some(end)).await;
-        if let Err(error) = self.persist("tell the end of the run", u32::MAX, update).await {
+        if let Err(error) = self.persist("tell the end of the run", None, update).await {
             self.outbox.note(|account| account.end_lost = Some(error.to_string()));
         }
     }
 
     /// A run is there, with its configuration, before it has anything to tell. The configuration has another chance at the end.
     async fn begin(&mut self) {
-        let opened = self.persist("begin the run", u32::MAX, async |_, _| Ok(())).await;
-        opened.expect("it is tried until it succeeds");
         self.try_file(&self.directory.join(CONFIG_FILE), 1).await;
     }
 
@@ -111,7 +109,8 @@ impl Delivery {
                 return;
             }
             let count = rows.len() as u64;
-            let metrics = rows.iter().flat_map(metrics).collect();
+            let of_row = |Told { timestamp, row }: &Told| metrics(ROWS, row, row.frames, *timestamp);
+            let metrics = rows.iter().flat_map(of_row).collect();
             let sent = self.send_metrics("send rows", metrics).await;
             self.outbox.note(|account| match sent {
                 true => account.rows_sent += count,
@@ -128,7 +127,7 @@ impl Delivery {
         }
         let batch = Batch { metrics, ..Batch::default() };
         let log = async |client: &Client, run: &OpenRun| client.log(&run.tracked.run_id, &batch).await;
-        self.persist(what, u32::MAX, log).await.is_ok()
+        self.persist(what, None, log).await.is_ok()
     }
 
     /// Sends a file unless it was sent before. One that cannot be does not keep others from being sent.
@@ -145,7 +144,7 @@ impl Delivery {
             let place = place(&run.artifact_uri)?;
             client.upload(&place.split('/').chain(name.split('/')).collect::<Vec<_>>(), path).await
         };
-        let sent = self.persist(&format!("send {name}"), tries, upload).await.is_ok();
+        let sent = self.persist(&format!("send {name}"), Some(tries), upload).await.is_ok();
         if sent {
             self.outbox.note(|account| account.files_sent.push(name));
         }
@@ -156,7 +155,7 @@ impl Delivery {
     async fn persist(
         &mut self,
         what: &str,
-        tries: u32,
+        tries: Option<u32>,
         attempt: impl AsyncFn(&Client, &OpenRun) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
         let mut pause = self.times.pause_first;
@@ -183,8 +182,8 @@ impl Delivery {
                 false => self.troubles.failed(if is_open { what } else { "begin the run" }, &error),
             };
             line.iter().for_each(|line| tracing::warn!("{line}"));
-            left -= u32::from(is_open && tries < u32::MAX);
-            if is_refused || left == 0 {
+            left = left.map(|left| left - u32::from(is_open));
+            if is_refused || left == Some(0) {
                 return Err(error);
             }
             let longest = self.times.pause_max;
@@ -220,13 +219,14 @@ impl Delivery {
     }
 }
 
-/// The series of a row that have a number.
-fn metrics(Told { timestamp, row }: &Told) -> impl Iterator<Item = Metric> {
-    let step = i64::try_from(row.frames).unwrap_or(i64::MAX);
-    ROWS.iter().filter_map(move |series| {
-        let value = (series.value)(row).filter(|value| value.is_finite())?;
-        Some(Metric { key: series.tag.name, value, timestamp: *timestamp, step })
-    })
+/// The series that have a number after so many frames.
+pub(super) fn metrics<T>(series: &[Scalar<T>], of: &T, frames: u64, timestamp: i64) -> Vec<Metric> {
+    let step = i64::try_from(frames).unwrap_or(i64::MAX);
+    let metric = |series: &Scalar<T>| {
+        let value = (series.value)(of).filter(|value| value.is_finite())?;
+        Some(Metric { key: series.tag.name, value, timestamp, step })
+    };
+    series.iter().filter_map(metric).collect()
 }
 
 /// The name under which a file of the run's directory is known there.

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::learn::compute::ComputeDevice;
 use crate::run::run_dir::RunDir;
 use crate::run::tracked_run::TrackedRun;
+use impala_common::process::surroundings;
 use rand::RngExt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -33,13 +34,12 @@ impl Introduction {
         let directory = run_dir.path().to_owned();
         let params = config.hyperparameters();
         let params = params.iter().filter_map(|param| Some(Entry::new(param.setting.key, param.text()?)));
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
         let mut tags = vec![
             Entry::tag("mlflow.source.type", "LOCAL"),
             Entry::tag("mlflow.source.name", &program()),
             Entry::tag("impala.version", env!("CARGO_PKG_VERSION")),
-            Entry::tag("impala.host", host.trim()),
+            Entry::tag("impala.host", &surroundings::host()),
             Entry::tag("impala.system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
             Entry::tag("impala.cpus", &cpus.to_string()),
             Entry::tag("impala.device", if device.is_cpu() { "cpu" } else { "gpu" }),
@@ -49,7 +49,7 @@ impl Introduction {
         tags.retain(|tag| !tag.value.is_empty());
         Self {
             experiment: config.output.mlflow_experiment.clone(),
-            name: run_dir.name(),
+            name: run_dir.name().to_owned(),
             params: params.collect(),
             tags,
             key: Entry::new(KEY, format!("{:032x}", rand::rng().random::<u128>())),

@@ -16,8 +16,6 @@ pub(super) struct Opening {
     /// A run was asked for, and may be there though no answer said so.
     may_be_created: bool,
     run: Option<Run>,
-    /// Settings that the server has.
-    is_described: bool,
 }
 
 /// What came of it.
@@ -30,10 +28,10 @@ pub(super) struct OpenRun {
 
 impl Opening {
     pub(super) fn new(introduction: Introduction) -> Self {
-        Self { introduction, experiment_id: None, may_be_created: false, run: None, is_described: false }
+        Self { introduction, experiment_id: None, may_be_created: false, run: None }
     }
 
-    /// Goes on towards an open run, and where it is there already gives it.
+    /// Goes on towards an open run, and gives it when its settings are there too.
     ///
     /// # Errors
     /// A request failed.
@@ -44,16 +42,13 @@ impl Opening {
                 None => Some(self.begin(client).await?),
             };
         }
-        let run = self.run.clone().expect("it was just found or created");
+        let run = self.run.as_ref().expect("it was just found or created");
         let RunInfo { run_id, experiment_id, artifact_uri, .. } = run.info.clone();
         if let Some(odd) = [&run_id, &experiment_id].into_iter().find(|id| !is_id(id)) {
             self.run = None;
             return Err(ApiError::Stranger(readable(&format!("{odd:?} as the name of a run or an experiment"))));
         }
-        if !self.is_described {
-            self.describe(client, &run).await?;
-            self.is_described = true;
-        }
+        self.describe(client, run).await?;
         Ok(OpenRun { tracked: TrackedRun { server: client.server().to_owned(), experiment_id, run_id }, artifact_uri })
     }
 

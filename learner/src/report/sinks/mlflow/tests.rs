@@ -169,7 +169,7 @@ async fn what_is_told_while_the_server_is_away_is_sent_when_it_is_back() {
     server.disappear();
     // Connections of before are closed with their next answer.
     server.fail(|_| Some(Fault::Status(503)));
-    let failed = sink.account().requests_failed;
+    let failed = sink.outbox.account().requests_failed;
     (2..=300).for_each(|frames| sink.append(&row(frames)));
     sink.outbox.until(|account| account.requests_failed > failed + 1).await;
     server.fail(|_| None);
@@ -342,22 +342,24 @@ async fn an_end_that_the_server_refuses_is_said() {
 }
 
 #[test]
-fn of_many_pictures_the_newest_are_sent_in_the_order_of_their_names() {
+fn of_many_pictures_the_newest_are_sent_the_smallest_first() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join(RENDERS_DIRECTORY);
     std::fs::create_dir(&kept).unwrap();
     let write = |path: &Path, second: u64| {
-        let file = std::fs::File::create(path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        std::fs::write(path, "x".repeat(second as usize)).unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
     };
-    // Names and times go opposite ways.
+    // Names and times go opposite ways; the newer, the larger.
     (0..50).for_each(|number| write(&kept.join(format!("frames-{number:02}.gif")), 100 - number));
     write(&directory.path().join("old.png"), 1);
     write(&directory.path().join("new.png"), 1000);
     write(&directory.path().join(CONFIG_FILE), 0);
     let names: Vec<_> = files_in(directory.path()).iter().map(|file| name_of(directory.path(), file)).collect();
-    let pictures = (0..PICTURES_MAX - 1).map(|number| format!("{RENDERS_DIRECTORY}/frames-{number:02}.gif"));
-    let expected: Vec<_> = [CONFIG_FILE, "new.png"].map(str::to_owned).into_iter().chain(pictures).collect();
+    let pictures = (0..PICTURES_MAX - 1).rev().map(|number| format!("{RENDERS_DIRECTORY}/frames-{number:02}.gif"));
+    let [first, last] = [CONFIG_FILE, "new.png"].map(|name| std::iter::once(name.to_owned()));
+    let expected: Vec<_> = first.chain(pictures).chain(last).collect();
     assert_eq!(names, expected);
 }
 

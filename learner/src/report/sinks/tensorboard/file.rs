@@ -2,11 +2,11 @@
 
 use super::messages::{Event, FILE_VERSION, What};
 use super::records;
+use impala_common::process::surroundings;
 use prost::Message;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::SystemTime;
 
 /// What every name begins with; then come the time in seconds, the machine, the process and a number.
 const PREFIX: &str = "events.out.tfevents.";
@@ -28,8 +28,8 @@ impl EventFile {
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
         let newest = std::fs::read_dir(directory)?.filter_map(|entry| time_of(entry.ok()?.file_name().to_str()?)).max();
         let time = newest.map_or(0, |newest| newest.saturating_add(1)).max(now() as u64);
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = match host.trim() {
+        let host = surroundings::host();
+        let host = match host.as_str() {
             "" => "localhost",
             host => host,
         };
@@ -57,7 +57,7 @@ impl EventFile {
 
 /// Seconds since 1970.
 pub(super) fn now() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    surroundings::since_1970().as_secs_f64()
 }
 
 /// The time in the name of an event file.
