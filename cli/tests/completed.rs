@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
-use impala_harness::processes::{Program, Run, address, asked, get, line_with, signal, start, wait_for_end};
+use impala_harness::processes::{ENDLESS, Program, Run, address, asked, get, line_with, signal, start, wait_for_end};
 use std::net::TcpListener;
 use std::process::Output;
 use std::sync::mpsc::Receiver;
@@ -84,8 +84,8 @@ fn a_completed_run_is_served_until_a_signal_and_its_actors_work_for_the_next_lea
 #[test]
 fn a_stopped_learner_that_keeps_serving_leaves_its_actors_waiting() {
     let run = Run::of(IMPALA);
-    let endless = ["learner", "--keep-serving", "--solved-return", "501", "--listen", "127.0.0.1:0", "--runs-dir"];
-    let (mut learner, log) = start(IMPALA.command(&endless).arg(run.path()));
+    let arguments = ["learner", "--keep-serving", "--listen", "127.0.0.1:0", "--runs-dir"];
+    let (mut learner, log) = start(IMPALA.command(&arguments).arg(run.path()).args(ENDLESS));
     let learner_address = address(&log, "address=", " ");
     let (mut actor, actor_log) = start(&mut IMPALA.command(&["actor", "--learner", &learner_address]));
     run.wait_for_training();

@@ -4,7 +4,8 @@
 #![cfg(target_os = "linux")]
 
 use impala_harness::processes::{
-    Ending, Program, Run, asked, children, file_with, find_line, is_running, line_with, signal, start, wait_for_end,
+    ENDLESS, Ending, Program, Run, asked, children, file_with, find_line, is_running, line_with, signal, start,
+    wait_for_end,
 };
 use std::fs;
 use std::io::Read;
@@ -112,8 +113,8 @@ fn an_actor_outlives_its_learner_and_works_for_the_next_one() {
     let run = Run::of(IMPALA);
     // The first learner takes a free port; the second one takes the same.
     let learner = |listen: &str| {
-        let mut command = IMPALA.command(&["learner", "--solved-return", "501", "--listen", listen, "--runs-dir"]);
-        start(command.arg(run.path()))
+        let mut command = IMPALA.command(&["learner", "--listen", listen, "--runs-dir"]);
+        start(command.arg(run.path()).args(ENDLESS))
     };
     let (mut first, log) = learner("127.0.0.1:0");
     let ready = line_with(&log, "learner ready");

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use impala_harness::processes::{Program, Run, signal, until, wait_for_end};
+use impala_harness::processes::{ENDLESS, Program, Run, signal, until, wait_for_end};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -93,17 +93,8 @@ fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() 
 #[test]
 fn a_run_that_was_killed_goes_on_and_its_account_closes() {
     let run = Run::of(IMPALA);
-    let endless = [
-        "--solved-return",
-        "501",
-        "--frames-max",
-        "1000000000",
-        "--checkpoint-every",
-        "50",
-        "--checkpoint-interval",
-        "0.01",
-    ];
-    let directory = killed(&run, &[&endless[..], &["--actors", "2"]].concat());
+    let arguments = ["--checkpoint-every", "50", "--checkpoint-interval", "0.01", "--actors", "2"];
+    let directory = killed(&run, &[&ENDLESS[..], &arguments].concat());
     let output = resume(&directory, &["--solved-return", "475", "--frames-max", "2000000"]);
     let text = text(&output);
     assert!(output.status.success(), "{text}");
@@ -169,7 +160,7 @@ fn an_interrupted_run_goes_on_from_its_last_update() {
     let run = Run::of(IMPALA);
     // No checkpoints but the last.
     let mut child = run
-        .train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000", "--checkpoint-every", "0"])
+        .train(&[&ENDLESS[..], &["--actors", "2", "--checkpoint-every", "0"]].concat())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use impala_harness::processes::{Program, Run};
 #[cfg(target_os = "linux")]
-use impala_harness::processes::{address, file_with, get, signal, start, start_printing_to, wait_for_end};
+use impala_harness::processes::{ENDLESS, address, file_with, get, signal, start, start_printing_to, wait_for_end};
+use impala_harness::processes::{Program, Run};
 use impala_policy::model_file;
 use safetensors::SafeTensors;
 use std::fs;
@@ -126,9 +126,8 @@ fn probes_answer_to_the_last_after_an_interrupt() {
         let fill = fill.spawn(move || filling.write_all(&vec![b'\n'; 4 << 20])).unwrap();
         let directory = run.path().join("run");
         fs::create_dir_all(&directory).unwrap();
-        let mut command =
-            IMPALA.command(&[program, "--quiet", "--listen", "127.0.0.1:0", "--solved-return", "501", "--run-dir"]);
-        let (mut child, log) = start_printing_to(output, command.arg(&directory));
+        let mut command = IMPALA.command(&[program, "--quiet", "--listen", "127.0.0.1:0", "--run-dir"]);
+        let (mut child, log) = start_printing_to(output, command.arg(&directory).args(ENDLESS));
         drop(command);
         let metrics = match program {
             "learner" => address(&log, "metrics at http://", "/metrics"),
@@ -208,8 +207,7 @@ fn what_is_wrong_with_the_command_line_is_a_line_of_json_where_the_log_is() {
 fn a_directory_or_store_that_another_process_works_in_is_refused() {
     let run = Run::of(IMPALA);
     let directory = run.path().join("first");
-    let endless = ["--actors", "1", "--solved-return", "501", "--frames-max", "1000000000000", "--run-dir"];
-    let (mut training, _log) = start(run.train(&endless).arg(&directory));
+    let (mut training, _log) = start(run.train(&ENDLESS).args(["--actors", "1", "--run-dir"]).arg(&directory));
     run.wait_for_training();
     let second = |arguments: &[&str]| {
         let output = IMPALA.command(&["train", "--quiet"]).args(arguments).output().unwrap();

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use impala_harness::processes::{Program, Run, asked, get};
+use impala_harness::processes::{ENDLESS, Program, Run, asked, get};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -76,8 +76,7 @@ fn the_page_is_served_only_where_that_is_wanted() {
         (&["--metrics-listen", "0.0.0.0:0", "--web"], true),
     ] {
         let run = Run::of(IMPALA);
-        let endless = ["--solved-return", "501", "--frames-max", "1000000000000"];
-        let mut command = run.train(&[&endless[..], arguments].concat());
+        let mut command = run.train(&[&ENDLESS[..], arguments].concat());
         let training = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let address = metrics(&run).replace("0.0.0.0", "127.0.0.1");
         let status = if is_served { "HTTP/1.1 200" } else { "HTTP/1.1 404" };

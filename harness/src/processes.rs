@@ -58,6 +58,9 @@ impl Drop for Process {
     }
 }
 
+/// Settings of a run that ends when it is told to: no policy reaches its goal, and no machine uses up its frames.
+pub const ENDLESS: [&str; 4] = ["--solved-return", "501", "--frames-max", "1000000000000"];
+
 /// Starts a program; gives its log line by line.
 pub fn start(command: &mut Command) -> (Process, Receiver<String>) {
     start_printing_to(Stdio::null(), command)
@@ -167,7 +170,7 @@ impl Run {
 
     /// The same, by a shell that does something before.
     pub fn endless_after(&self, before: &str) -> Process {
-        let training = self.train(&["--actors", "2", "--solved-return", "501", "--frames-max", "1000000000000"]);
+        let training = self.train(&[&ENDLESS[..], &["--actors", "2"]].concat());
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{before}; exec \"$0\" \"$@\"")]);
         command.arg(training.get_program()).args(training.get_args());

@@ -6,6 +6,7 @@ use super::row::Row;
 use super::shares::{RecentShares, Shares, Totals};
 use super::sinks::console::Console;
 use super::sinks::csv::MetricsCsv;
+use super::sinks::mlflow::account::Delivered;
 use super::sinks::mlflow::{MlflowSink, Remainder};
 use super::sinks::prometheus;
 use super::sinks::tensorboard::{Preface, TensorBoard};
@@ -161,7 +162,10 @@ impl Reporter {
             time_left,
         };
         prometheus::report(&view, gate);
-        self.mlflow.iter().for_each(|mlflow| mlflow.read(prometheus::report_tracker));
+        match &self.mlflow {
+            Some(mlflow) => mlflow.read(prometheus::report_tracker),
+            None => prometheus::report_tracker(&Delivered::default()),
+        }
         if let Some(web) = &self.web {
             web.tell(&view);
         }
