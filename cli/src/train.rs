@@ -55,7 +55,10 @@ pub(crate) fn run(args: TrainArgs, registry: &Registry, started: Instant) -> any
     let seconds_before = plan.seconds_before();
     let serving = plan.config.serving.clone();
     launch::block_on(&serving, async {
-        let launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
+        let mut launched = plan.bring_up(display, move |learner| settle_split(learner, open)).await?;
+        if let Some(results) = launched.results.take() {
+            return launched.tell_again(&results).await;
+        }
         if opens_page {
             browser::open(launched.probes.address());
         }
@@ -126,7 +129,7 @@ struct Marks {
 
 /// Runs learner and actors to the end of the run.
 async fn train(launched: Launched, process_started: Instant, seconds_before: f64) -> anyhow::Result<Trained> {
-    let Launched { learner, run_dir, store, stop, shows_progress, probes, possession } = launched;
+    let Launched { learner, run_dir, store, stop, shows_progress, probes, possession, .. } = launched;
     let count = if learner.is_over() { 0 } else { learner.config().rollout.actors };
     let mut actors = ActorProcesses::start(count, learner.config(), learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ViewArgs) -> anyhow::Result<()> {
             browser::open(address);
         }
         let archive = Arc::new(Directory(args.directory.clone()));
-        axum::serve(listener, router(archive)).await.context("the page cannot be served any more")
+        axum::serve(listener, router(archive, address.ip())).await.context("the page cannot be served any more")
     })
 }
 

@@ -111,10 +111,15 @@ fn a_run_that_is_over_stays_over() {
     assert!(output.status.success(), "{}", text(&output));
     let directory = run.directory();
     let model = fs::read(directory.join("model.safetensors")).unwrap();
-    let again = resume(&directory, &[]);
+    let files = ["summary.txt", "summary.json", "metrics.csv", "config.toml"];
+    let read = || files.map(|file| fs::read_to_string(directory.join(file)).unwrap());
+    let results = read();
+    let again = resume(&directory, &["--seed", "9"]);
     assert!(again.status.success(), "{}", text(&again));
     assert!(text(&again).contains("result        solved"), "{}", text(&again));
     assert!(fs::read(directory.join("model.safetensors")).unwrap() == model, "it trained on");
+    assert_eq!(String::from_utf8_lossy(&again.stdout), results[0]);
+    assert_eq!(read(), results, "of a process that did nothing");
     // Nor are actors started for it, which append to their logs.
     let logs = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     let logs: Vec<_> = logs.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("actor-")).collect();

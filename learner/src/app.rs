@@ -17,7 +17,7 @@ use crate::handover::run_state::Standing;
 use crate::learn::compute::ComputeDevice;
 use crate::report::sinks::console;
 use crate::report::sinks::mlflow::Remainder;
-use crate::report::summary::{self, RunEnd, Summary};
+use crate::report::summary::{self, RunEnd, StoredSummary, Summary};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::run_dir::RunDir;
@@ -154,6 +154,15 @@ impl Learner {
             let is_out_of_time = progress.before() >= goal.time_max.duration();
             is_out_of_time || progress.has_reached(goal.frames_max, goal.frames_after_solved)
         })
+    }
+
+    /// The results of its run, where it is over and they lie in its directory. To run it again would only write them anew, with the
+    /// times and counts of a process that did nothing. A learner that is to serve the model of such a run does run.
+    pub fn results(&self, run_dir: &RunDir) -> Option<StoredSummary> {
+        let frames = self.checkpoint.as_ref()?.progress.frames;
+        let is_repetition = self.is_over() && !self.config.serving.keep_serving;
+        let stored = is_repetition.then(|| StoredSummary::read(run_dir)).flatten()?;
+        (stored.end.is_completion() && stored.frames == frames).then_some(stored)
     }
 
     /// Settles how the machine is split between this learner and its actors.

@@ -1,12 +1,14 @@
 //! A page of runs that are over, or under way elsewhere: which there are, their curves beside each other, and what each left.
 
 use crate::assets;
+use crate::hosts::guarded;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Gives what there is. It is asked on a thread that may wait for files.
@@ -21,10 +23,10 @@ pub trait Archive: Send + Sync + 'static {
     fn run(&self, name: &str) -> Option<Value>;
 }
 
-/// Serves an archive.
-pub fn router(archive: Arc<dyn Archive>) -> Router {
+/// Serves an archive. Where it listens on loopback, it answers to names of this machine only.
+pub fn router(archive: Arc<dyn Archive>, listens_on: IpAddr) -> Router {
     let api = Router::new().route("/api/runs", get(runs)).route("/api/runs/{name}", get(run)).with_state(archive);
-    assets::archive_router().merge(api)
+    guarded(assets::archive_router().merge(api), listens_on)
 }
 
 async fn runs(State(archive): State<Arc<dyn Archive>>) -> Response {
@@ -67,7 +69,7 @@ mod tests {
     async fn runs_are_listed_and_found_by_name_alone() {
         let status = async |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            router(Arc::new(One)).oneshot(request).await.unwrap().status().as_u16()
+            router(Arc::new(One), IpAddr::from([127, 0, 0, 1])).oneshot(request).await.unwrap().status().as_u16()
         };
         let paths = ["/", "/api/runs", "/api/runs/one", "/api/runs/two", "/api/runs/..%2fone", "/live.js"];
         let mut told = Vec::new();

@@ -7,6 +7,7 @@ pub mod archive;
 mod assets;
 pub mod feed;
 pub mod history;
+mod hosts;
 pub mod live;
 pub mod snapshot;
 

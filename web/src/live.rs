@@ -2,6 +2,7 @@
 
 use crate::assets;
 use crate::feed::Feed;
+use crate::hosts::guarded;
 use crate::snapshot::Actor;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
@@ -12,6 +13,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_stream::wrappers::WatchStream;
@@ -24,15 +26,15 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Most actors in one answer.
 const ACTORS_MAX: usize = 100;
 
-/// Serves the run that tells the feed.
-pub fn router(feed: Feed) -> Router {
+/// Serves the run that tells the feed. Where it listens on loopback, it answers to names of this machine only.
+pub fn router(feed: Feed, listens_on: IpAddr) -> Router {
     let api = Router::new()
         .route("/api/about", get(about))
         .route("/api/history", get(history))
         .route("/api/fleet", get(fleet))
         .route("/events", get(events))
         .with_state(feed);
-    assets::live_router().merge(api)
+    guarded(assets::live_router().merge(api), listens_on)
 }
 
 async fn about(State(feed): State<Feed>) -> impl IntoResponse {

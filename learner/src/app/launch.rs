@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::handover::metrics;
 use crate::report::gpus::GpuWatch;
 use crate::report::sinks::{console, mlflow, prometheus};
-use crate::report::summary;
+use crate::report::summary::{self, StoredSummary};
 use crate::run::checkpoint_store::CheckpointStore;
 use crate::run::initial_model;
 use crate::run::policy_source::NamedPolicy;
@@ -73,6 +73,8 @@ pub struct Launched {
     pub probes: Telemetry,
     /// No other process works with the checkpoints; nothing where the directory of the run sees to that.
     pub possession: Option<Possession>,
+    /// What the run came to, where an earlier process ended it: there is nothing to run.
+    pub results: Option<StoredSummary>,
 }
 
 /// Metrics and probes, and what is measured for them beside the run. They end when it is dropped.
@@ -200,7 +202,10 @@ impl Plan {
             return Err(overtaken.into());
         }
         store.begin(update).await?;
-        run_dir.record(learner.config())?;
+        let results = learner.results(&run_dir);
+        if results.is_none() {
+            run_dir.record(learner.config())?;
+        }
         let doubts = possession.iter().filter_map(Possession::doubt);
         let skipped = skipped.into_iter().map(|skipped| format!("passed over a newer checkpoint: {skipped}"));
         for warning in run_dir.warnings().iter().cloned().chain(doubts).chain(skipped) {
@@ -216,7 +221,7 @@ impl Plan {
             }
         }
         let shows_progress = display.shows_progress;
-        Ok(Launched { learner, run_dir, store, stop, shows_progress, probes, possession })
+        Ok(Launched { learner, run_dir, store, stop, shows_progress, probes, possession, results })
     }
 }
 
@@ -225,8 +230,11 @@ impl Launched {
     ///
     /// # Errors
     /// See [`Learner::run`].
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { learner, run_dir, store, stop, shows_progress, probes, possession } = self;
+    pub async fn run(mut self) -> anyhow::Result<ExitCode> {
+        if let Some(results) = self.results.take() {
+            return self.tell_again(&results).await;
+        }
+        let Self { learner, run_dir, store, stop, shows_progress, probes, possession, .. } = self;
         let stays = learner.config().serving.keep_serving;
         let outcome = learner.run(run_dir.clone(), store, shows_progress, stop).await;
         let printed = outcome.as_ref().map_or(Ok(()), |outcome| summary::print(&run_dir, &outcome.summary));
@@ -237,6 +245,26 @@ impl Launched {
         let outcome = outcome?;
         printed?;
         Ok(outcome.summary.end.exit_code(stays))
+    }
+
+    /// Ends without a run, because an earlier process ended it: prints what it came to, and changes nothing. Gives the exit code of that
+    /// result.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub async fn tell_again(self, results: &StoredSummary) -> anyhow::Result<ExitCode> {
+        let text = format!("the run is over, these are its results; {} lets it go on", results.end.goes_on_by());
+        tracing::info!("{text}");
+        if self.shows_progress {
+            console::note(&text);
+        }
+        let printed = results.print(&self.run_dir);
+        if let Some(possession) = self.possession {
+            possession.release().await;
+        }
+        self.probes.end().await;
+        printed?;
+        Ok(results.end.exit_code(false))
     }
 }
 
@@ -278,7 +306,8 @@ fn serve_metrics(learner: &Learner, feed: Option<&Feed>) -> anyhow::Result<Telem
     metrics::describe();
     let standing = learner.standing().clone();
     let readiness = Arc::new(move || standing.readiness());
-    let pages = feed.map_or_else(probes::no_pages, |feed| live::router(feed.clone()));
-    let probes = probes::serve(learner.config().serving.metrics_listen, recorder, readiness, pages)?;
+    let listen = learner.config().serving.metrics_listen;
+    let pages = feed.map_or_else(probes::no_pages, |feed| live::router(feed.clone(), listen.ip()));
+    let probes = probes::serve(listen, recorder, readiness, pages)?;
     Ok(Telemetry { probes, feed: feed.cloned(), _gpus: GpuWatch::start(prometheus::report_gpu) })
 }

@@ -1,5 +1,7 @@
 //! The result of a run, for people and for scripts.
 
+mod stored;
+
 use super::doctor::{Circumstances, Diagnosis, Limit, diagnose};
 use super::shares::Shares;
 use crate::handover::ledger::Account;
@@ -13,10 +15,11 @@ use anyhow::Context;
 use impala_common::process::errors::{self, Level};
 use impala_policy::evaluate::{Mode, Score};
 use impala_store::write_whole;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fmt::{self, Display};
 use std::process::ExitCode;
+pub use stored::StoredSummary;
 
 /// Exit code of a run that failed.
 pub const EXIT_FAILED: u8 = 1;
@@ -26,7 +29,7 @@ pub const EXIT_UNSOLVED: u8 = 3;
 pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Why a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "end", content = "detail")]
 pub enum RunEnd {
     /// The task is solved.
@@ -58,6 +61,15 @@ impl RunEnd {
             Self::TimeBudget => "not solved: the time budget ended".into(),
             Self::Interrupted => "interrupted".into(),
             Self::Failed(reason) => format!("failed: {reason}"),
+        }
+    }
+
+    /// The setting by which a run that came to this end goes on.
+    pub fn goes_on_by(&self) -> &'static str {
+        match self {
+            Self::Solved => "--frames-after-solved",
+            Self::SolvedTimeBudget | Self::TimeBudget => "--time-max",
+            Self::FramesBudget | Self::Interrupted | Self::Failed(_) => "--frames-max",
         }
     }
 

@@ -5,6 +5,7 @@ use crate::snapshot::{About, Snapshot};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use std::net::Ipv4Addr;
 use tower::ServiceExt;
 
 fn feed() -> Feed {
@@ -21,7 +22,7 @@ fn actor(index: u32, lag: Option<f64>) -> Actor {
 
 async fn get(feed: &Feed, path: &str) -> (StatusCode, serde_json::Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let response = router(feed.clone()).oneshot(request).await.unwrap();
+    let response = router(feed.clone(), Ipv4Addr::LOCALHOST.into()).oneshot(request).await.unwrap();
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (status, serde_json::from_slice(&bytes).unwrap_or_default())
@@ -41,7 +42,7 @@ async fn a_page_that_is_opened_late_has_the_run_so_far() {
 #[tokio::test]
 async fn a_browser_is_told_to_load_nothing_from_elsewhere() {
     let request = Request::get("/").body(Body::empty()).unwrap();
-    let response = router(feed()).oneshot(request).await.unwrap();
+    let response = router(feed(), Ipv4Addr::LOCALHOST.into()).oneshot(request).await.unwrap();
     let policy = response.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'self';") && !policy.contains("http"), "{policy}");
 }
@@ -67,7 +68,7 @@ async fn whoever_looks_gets_the_newest_at_once_and_then_what_changes() {
     feed.tell(&Snapshot { frames: 80, ..Snapshot::default() });
     assert!(!feed.is_watched());
     let request = Request::get("/events").body(Body::empty()).unwrap();
-    let response = router(feed.clone()).oneshot(request).await.unwrap();
+    let response = router(feed.clone(), Ipv4Addr::LOCALHOST.into()).oneshot(request).await.unwrap();
     assert!(feed.is_watched());
     let mut body = response.into_body();
     let mut next = async || {
