@@ -214,7 +214,9 @@ impl Plan {
         // Whoever did not choose the port cannot know it.
         let is_free = learner.config().serving.listen.port() == 0;
         let place = is_free.then(|| format!("learner at http://{} (for status, eval and render)", learner.address()));
-        for note in note.into_iter().chain(choice).chain(place).chain(page) {
+        // Nobody is to go there where there is nothing to run.
+        let places = place.into_iter().chain(page).filter(|_| results.is_none());
+        for note in note.into_iter().chain(choice).chain(places) {
             tracing::info!("{note}");
             if display.prints_notes {
                 console::note(&note);
