@@ -210,6 +210,8 @@ def look(run, browser, pictures):
     until("the loss of the learner", lambda: "gone" in page.text_content("#state-name"))
     run.start()
     until("training again", lambda: page.text_content("#state-name") == "training")
+    # They come back one after the other.
+    until("both actors again", lambda: number(page, "actors") == 2)
     again = until("the run that goes on", lambda: number(page, "frames") and compare(run, page))
     print(f"frames before the kill {first['frames']:.0f}, after the restart {again['frames']:.0f}; page {total} bytes")
 
