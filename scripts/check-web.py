@@ -253,9 +253,10 @@ def look_at_crowd(run, browser, pictures):
     until("the crowd in the table", lambda: page.text_content("#fleet-page") == f"1 to 20 {of_all}")
     page.click("#fleet-head th:nth-child(5) button")
     until("a sorted fleet", lambda: page.get_attribute("#fleet-head th:nth-child(5)", "aria-sort") == "descending")
-    lags = lambda: [float(cell.text_content()) for cell in page.query_selector_all("#fleet td:nth-child(5)") if cell.text_content() != "–"]
-    until("lags", lags)
-    check(f"the oldest policies come first: {lags()}", lags() == sorted(lags(), reverse=True))
+    # In one go: the table is filled anew meanwhile.
+    column = lambda: page.evaluate("[...document.querySelectorAll('#fleet td:nth-child(5)')].map((cell) => cell.textContent)")
+    lags = until("lags", lambda: [float(told) for told in column() if told != "–"])
+    check(f"the oldest policies come first: {lags}", lags == sorted(lags, reverse=True))
 
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
