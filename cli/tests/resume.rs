@@ -124,7 +124,10 @@ fn a_run_that_is_over_stays_over() {
     let logs = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     let logs: Vec<_> = logs.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("actor-")).collect();
     logs.iter().for_each(|log| fs::remove_file(log).unwrap());
+    // A summary that is lost is written anew.
+    fs::write(directory.join("summary.json"), "{").unwrap();
     assert!(resume(&directory, &[]).status.success());
+    assert!(fs::read_to_string(directory.join("summary.json")).unwrap().contains("\"end\": \"solved\""));
     assert!(!logs.is_empty() && logs.iter().all(|log| !log.exists()), "{logs:?}");
 }
 

@@ -255,7 +255,8 @@ impl Launched {
     /// # Errors
     /// Standard output cannot be written.
     pub async fn tell_again(self, results: &StoredSummary) -> anyhow::Result<ExitCode> {
-        let text = format!("the run is over, these are its results; {} lets it go on", results.end.goes_on_by());
+        let more = results.end.budget().unwrap_or("--frames-after-solved");
+        let text = format!("the run is over, these are its results; a higher {more} lets it go on");
         tracing::info!("{text}");
         if self.shows_progress {
             console::note(&text);

@@ -64,20 +64,11 @@ impl RunEnd {
         }
     }
 
-    /// The setting by which a run that came to this end goes on.
-    pub fn goes_on_by(&self) -> &'static str {
+    /// The setting of the budget that ended; raised, it lets the run go further, as long as its policy learns.
+    pub fn budget(&self) -> Option<&'static str> {
         match self {
-            Self::Solved => "--frames-after-solved",
-            Self::SolvedTimeBudget | Self::TimeBudget => "--time-max",
-            Self::FramesBudget | Self::Interrupted | Self::Failed(_) => "--frames-max",
-        }
-    }
-
-    /// What would let the run go further, as long as its policy learns.
-    fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::FramesBudget => Some("raise --frames-max"),
-            Self::TimeBudget | Self::SolvedTimeBudget => Some("raise --time-max"),
+            Self::FramesBudget => Some("--frames-max"),
+            Self::TimeBudget | Self::SolvedTimeBudget => Some("--time-max"),
             Self::Solved | Self::Interrupted | Self::Failed(_) => None,
         }
     }
@@ -98,7 +89,7 @@ impl RunEnd {
 impl Display for RunEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.verdict())?;
-        self.remedy().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
+        self.budget().map_or(Ok(()), |budget| write!(f, " (raise {budget})"))
     }
 }
 
@@ -318,10 +309,15 @@ pub fn text(run_dir: &RunDir, report: &impl Display) -> String {
 /// # Errors
 /// Standard output cannot be written.
 pub fn print(run_dir: &RunDir, report: &(impl Serialize + Display)) -> anyhow::Result<()> {
+    print_either(run_dir, &text(run_dir, report), report)
+}
+
+/// Prints the one or the other.
+fn print_either(run_dir: &RunDir, text: &str, json: &impl Serialize) -> anyhow::Result<()> {
     if !errors::is_json() {
-        return console::print(&text(run_dir, report));
+        return console::print(text);
     }
-    let rest = json!({ "run_dir": run_dir.path().display().to_string(), "summary": report });
+    let rest = json!({ "run_dir": run_dir.path().display().to_string(), "summary": json });
     console::print(&format!("{}\n", errors::json(Level::Info, "the run is over", rest)))
 }
 
