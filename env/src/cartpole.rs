@@ -7,6 +7,7 @@ mod scene;
 
 use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
+use crate::array::{ArrayMut, ArrayRef};
 use crate::scene::Scene;
 use crate::seed::Rng;
 use crate::state;
@@ -107,13 +108,13 @@ impl CartPole {
     /// Ends the episodes that are over: keeps the final observation of the truncated ones, starts the next.
     #[cold]
     fn reset_ended(&mut self, step: &mut Step<'_>) {
-        let rows = step.observations.chunks_exact_mut(OBSERVATION_LEN);
+        let rows = step.observations.reborrow().f32().chunks_exact_mut(OBSERVATION_LEN);
         for (i, (row, outcome)) in rows.zip(step.outcomes.iter()).enumerate() {
             if *outcome == Outcome::Continues {
                 continue;
             }
             if *outcome == Outcome::Truncated {
-                step.final_observations.extend_from_slice(row);
+                step.final_observations.extend(ArrayRef::F32(row));
             }
             self.ends[i] = Some([self.poles.position[i], self.poles.angle[i]]);
             self.reset(i);
@@ -127,16 +128,16 @@ impl VectorEnvironment for CartPole {
         self.rngs.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        self.poles.observe(observations);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        self.poles.observe(observations.f32());
     }
 
-    fn step(&mut self, actions: &[u8], mut step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, mut step: Step<'_>) {
         let integration = Integration {
             poles: &mut self.poles,
             steps_max: self.steps_max,
-            actions,
-            observations: step.observations,
+            actions: actions.u8(),
+            observations: step.observations.reborrow().f32(),
             outcomes: step.outcomes,
         };
         let any_ended = self.arch.dispatch(integration);

@@ -5,6 +5,7 @@ mod scene;
 
 use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
+use crate::array::{ArrayMut, ArrayRef};
 use crate::scene::Scene;
 use crate::seed::Rng;
 use crate::state;
@@ -95,14 +96,15 @@ impl VectorEnvironment for Catch {
         self.rngs.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        for (i, row) in observations.chunks_exact_mut(ROWS * COLUMNS).enumerate() {
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        for (i, row) in observations.f32().chunks_exact_mut(ROWS * COLUMNS).enumerate() {
             self.observe_board(i, row);
         }
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
-        for (i, row) in step.observations.chunks_exact_mut(ROWS * COLUMNS).enumerate() {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let actions = actions.u8();
+        for (i, row) in step.observations.f32().chunks_exact_mut(ROWS * COLUMNS).enumerate() {
             (step.rewards[i], step.outcomes[i]) = match self.advance(i, actions[i]) {
                 None => (0.0, Outcome::Continues),
                 Some(true) => (1.0, Outcome::Terminated),
@@ -142,34 +144,29 @@ impl VectorEnvironment for Catch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rngs;
+    use crate::{StepBuffer, rngs};
 
     /// Plays one episode from its first observation with actions chosen by column of ball and paddle.
     fn play(environment: &mut Catch, choose: fn(usize, usize) -> u8) -> (f32, u32) {
-        let (mut rewards, mut outcomes) = ([0.0], [Outcome::Continues]);
-        let mut observations = [0.0; ROWS * COLUMNS];
+        let spec = crate::builtin().get(&"catch".parse().unwrap()).unwrap().spec().clone();
+        let mut buffer = StepBuffer::new(&spec, 1);
         let mut length = 0;
-        while outcomes[0] == Outcome::Continues {
-            assert_eq!(rewards, [0.0], "no reward before the last row");
+        while buffer.outcomes[0] == Outcome::Continues {
+            assert_eq!(buffer.rewards, [0.0], "no reward before the last row");
             let (ball_row, ball_column) = (environment.ball_rows[0], environment.ball_columns[0]);
             let paddle_column = environment.paddle_columns[0];
-            environment.observe(&mut observations);
+            buffer.observe(environment);
+            let observations = buffer.observations.view().f32();
             assert_eq!(observations[ball_row * COLUMNS + ball_column], 1.0);
             assert_eq!(observations[(ROWS - 1) * COLUMNS + paddle_column], 1.0);
             assert_eq!(observations.iter().sum::<f32>(), 2.0);
-            let step = Step {
-                observations: &mut observations,
-                rewards: &mut rewards,
-                outcomes: &mut outcomes,
-                final_observations: &mut Vec::new(),
-            };
-            environment.step(&[choose(ball_column, paddle_column)], step);
+            buffer.step(environment, ArrayRef::U8(&[choose(ball_column, paddle_column)]));
             length += 1;
         }
-        assert_eq!(outcomes, [Outcome::Terminated]);
+        assert_eq!(buffer.outcomes, [Outcome::Terminated]);
         let places = (environment.ball_rows[0], environment.paddle_columns[0]);
         assert_eq!(places, (0, 2), "the next episode has begun");
-        (rewards[0], length)
+        (buffer.rewards[0], length)
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What an environment is: N of one kind that are stepped in one call, as structures of arrays.
 //!
-//! O, the numbers in an observation, and A, the number of actions, are those of its [`EnvironmentKind`](crate::EnvironmentKind); N is
-//! the number of random sources that its constructor is given.
+//! O, the numbers in an observation, D, the components of an action, and M, the choices of all components, are those of its
+//! [`EnvironmentSpec`]; N is the number of random sources that its constructor is given.
 
+use crate::array::{Array, ArrayMut, ArrayRef};
 use crate::scene::Scene;
+use crate::spec::EnvironmentSpec;
 
 /// How a step left its episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,18 +32,69 @@ impl Outcome {
     }
 }
 
-/// Where one step of N environments is written. A step overwrites every number of the first three arrays; observations and
+/// Where one step of N environments is written. A step overwrites every number of all arrays but the last; observations and
 /// rewards are finite and at most 1e9 in magnitude, and so are the sums of an episode's rewards: the actor ends otherwise.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// `[N, O]`: what the next action is chosen from; after an episode's end the first observation of the next one.
-    pub observations: &'a mut [f32],
+    /// `[N, O]` of the spec's kind of numbers: what the next action is chosen from; after an episode's end the first observation of the
+    /// next one.
+    pub observations: ArrayMut<'a>,
+    /// `[N, M]`, empty where the spec has no masks: 1 for every choice that the next action may make, 0 for the others. Each component
+    /// has one at least.
+    pub masks: &'a mut [u8],
     /// `[N]`
     pub rewards: &'a mut [f32],
     /// `[N]`: where an environment comes to its own end in the very step of its limit, it has terminated.
     pub outcomes: &'a mut [Outcome],
     /// `[K, O]`: the true final observation of every truncated environment is appended, in the environments' order.
-    pub final_observations: &'a mut Vec<f32>,
+    pub final_observations: &'a mut Array,
+}
+
+/// Memory of the steps of N environments, for whoever steps them outside an unroll.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepBuffer {
+    /// `[N, O]`
+    pub observations: Array,
+    /// `[N, M]`
+    pub masks: Vec<u8>,
+    /// `[N]`
+    pub rewards: Vec<f32>,
+    /// `[N]`
+    pub outcomes: Vec<Outcome>,
+    /// `[K, O]`, of the newest step.
+    pub final_observations: Array,
+}
+
+impl StepBuffer {
+    /// Zeros for so many environments of this spec.
+    pub fn new(spec: &EnvironmentSpec, environments: usize) -> Self {
+        let observations = &spec.observations;
+        Self {
+            observations: Array::zeros(observations.dtype, environments * observations.len()),
+            masks: vec![0; environments * spec.mask_len()],
+            rewards: vec![0.0; environments],
+            outcomes: vec![Outcome::Continues; environments],
+            final_observations: Array::zeros(observations.dtype, 0),
+        }
+    }
+
+    /// What the environments show now.
+    pub fn observe(&mut self, environments: &dyn VectorEnvironment) {
+        environments.observe(self.observations.view_mut(), &mut self.masks);
+    }
+
+    /// One step of the environments.
+    pub fn step(&mut self, environments: &mut dyn VectorEnvironment, actions: ArrayRef<'_>) {
+        self.final_observations.clear();
+        let step = Step {
+            observations: self.observations.view_mut(),
+            masks: &mut self.masks,
+            rewards: &mut self.rewards,
+            outcomes: &mut self.outcomes,
+            final_observations: &mut self.final_observations,
+        };
+        environments.step(actions, step);
+    }
 }
 
 /// N environments of one kind that are stepped together. Those whose episode ended begin the next one within the step. Each keeps
@@ -50,17 +103,18 @@ pub trait VectorEnvironment: Send {
     /// N
     fn environments(&self) -> usize;
 
-    /// Writes the current observations.
+    /// Writes the current observations and masks.
     ///
     /// # Shapes
-    /// `observations`: `[N, O]`
-    fn observe(&self, observations: &mut [f32]);
+    /// `observations`: `[N, O]`, `masks`: `[N, M]`, as in a [`Step`]
+    fn observe(&self, observations: ArrayMut<'_>, masks: &mut [u8]);
 
     /// Takes one action in every environment. It computes and never waits: the actor's socket may be served by the same thread.
     ///
     /// # Shapes
-    /// `actions`: `[N]`, each below the environment's action count; `step`: see [`Step`].
-    fn step(&mut self, actions: &[u8], step: Step<'_>);
+    /// `actions`: `[N, D]`, of a discrete space bytes below the component's choices that the masks allow, of a box numbers within its
+    /// bounds; `step`: see [`Step`].
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>);
 
     /// Everything that the next steps depend on, the random sources among it, in the environments' own format. Only
     /// environments of the same kind and number read it; it travels and lies in checkpoints as bytes. With what the actor itself
@@ -72,6 +126,12 @@ pub trait VectorEnvironment: Send {
     /// # Errors
     /// It is another kind's or number's state, or no step leads to it; the environments are unchanged.
     fn restore(&mut self, state: &[u8]) -> Result<(), StateError>;
+
+    /// Why the newest call did not do what was asked, in a sentence that names environment and value; None as long as all is well. Only
+    /// environments that live elsewhere, in a process of their own, say anything here: a step that failed leaves zeros.
+    fn fault(&self) -> Option<String> {
+        None
+    }
 
     /// What one of them (`index` below N) looks like now, for people who watch. Nothing is learned from it: without it an
     /// environment trains as well, but there are no pictures of it. Every scene of an environment has the same size.

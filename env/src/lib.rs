@@ -6,6 +6,7 @@
 //! An environment draws its resets from a random source of its own and knows nothing of policies, trajectories or the
 //! wire. The rollout steps it; the unroll buffer lends the memory that a [`Step`] is written to.
 
+pub mod array;
 mod cartpole;
 mod catch;
 mod environment;
@@ -13,10 +14,11 @@ mod named;
 mod registry;
 pub mod scene;
 pub mod seed;
+pub mod space;
 pub mod spec;
 mod state;
 
-pub use environment::{Outcome, StateError, Step, VectorEnvironment};
+pub use environment::{Outcome, StateError, Step, StepBuffer, VectorEnvironment};
 pub use registry::{
     EnvironmentKind, GOAL_EPISODES, KindError, Registry, STEPS_PER_SECOND_MAX, UnknownEnvironment, builtin,
 };

@@ -3,6 +3,7 @@
 
 use crate::environment::VectorEnvironment;
 use crate::seed::Rng;
+use crate::space::{ActionSpace, ObservationSpace, SpaceError};
 use crate::spec::{EnvironmentName, EnvironmentSpec};
 use crate::{cartpole, catch};
 use std::fmt;
@@ -25,14 +26,15 @@ pub struct EnvironmentKind {
     spec: EnvironmentSpec,
     solved_return: f64,
     rewards: RangeInclusive<f32>,
-    actions: Arc<[String]>,
+    action_names: Arc<[String]>,
     steps_per_second: u32,
+    is_resumable: bool,
     make: Arc<Make>,
 }
 
 impl EnvironmentKind {
-    /// An environment with flat observations of `observation_len` numbers and `action_count` discrete actions, which counts as
-    /// solved from a mean of `solved_return` over [`GOAL_EPISODES`] episodes. `make` gets a random source for each environment
+    /// An environment with these observations and actions, which counts as solved from a mean of `solved_return` over
+    /// [`GOAL_EPISODES`] episodes. `make` gets a random source for each environment
     /// wanted and makes exactly so many, each of which draws from its own source only. A learner calls it too, to verify policies: for 100
     /// environments, and for 900 more where the goal is close.
     ///
@@ -40,27 +42,23 @@ impl EnvironmentKind {
     /// The name or one of the numbers is out of bounds.
     pub fn new(
         name: &str,
-        observation_len: usize,
-        action_count: usize,
+        observations: ObservationSpace,
+        actions: ActionSpace,
         solved_return: f64,
         make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
     ) -> Result<Self, KindError> {
         let name: EnvironmentName = name.parse()?;
-        let out_of_bounds =
-            |field, value: String, bounds| Err(KindError::Bounds { name: name.clone(), field, value, bounds });
-        if observation_len == 0 {
-            return out_of_bounds("observation_len", observation_len.to_string(), "1 or more");
-        }
-        if !(1..=256).contains(&action_count) {
-            return out_of_bounds("action_count", action_count.to_string(), "1 to 256");
+        let spec = EnvironmentSpec::new(name.as_str(), observations, actions);
+        if let Err(SpaceError { field, value, bounds }) = spec.validate() {
+            return Err(KindError::Bounds { name, field, value, bounds });
         }
         if !solved_return.is_finite() {
-            return out_of_bounds("solved_return", solved_return.to_string(), "a finite number");
+            let (field, value) = ("solved_return", solved_return.to_string());
+            return Err(KindError::Bounds { name, field, value, bounds: "a finite number" });
         }
-        let spec = EnvironmentSpec { name: name.to_string(), observation_len, action_count };
-        let (rewards, actions) = (f32::MIN..=f32::MAX, (0..action_count).map(|action| action.to_string()).collect());
-        let (steps_per_second, make) = (STEPS_PER_SECOND_MAX, Arc::new(make));
-        Ok(Self { name, spec, solved_return, rewards, actions, steps_per_second, make })
+        let action_names = (0..named_actions(&spec.actions)).map(|action| action.to_string()).collect();
+        let (rewards, steps_per_second, make) = (f32::MIN..=f32::MAX, STEPS_PER_SECOND_MAX, Arc::new(make));
+        Ok(Self { name, spec, solved_return, rewards, action_names, steps_per_second, is_resumable: true, make })
     }
 
     /// The same, whose steps give rewards in this range and no others: a learner refuses what claims to come from it and is
@@ -78,13 +76,28 @@ impl EnvironmentKind {
         }
     }
 
-    /// The same, whose actions have these names for people, in their order; by default they are numbers.
+    /// The same, which says with each observation what choices the next action has.
     ///
     /// # Errors
-    /// There are more or fewer than actions.
-    pub fn with_actions(self, names: &[&str]) -> Result<Self, KindError> {
-        match names.len() == self.spec.action_count {
-            true => Ok(Self { actions: names.iter().map(ToString::to_string).collect(), ..self }),
+    /// Its actions are no choices.
+    pub fn with_masks(mut self) -> Result<Self, KindError> {
+        self.spec.masked = true;
+        match self.spec.validate() {
+            Ok(()) => Ok(self),
+            Err(SpaceError { field, value, bounds }) => {
+                Err(KindError::Bounds { name: self.name, field, value, bounds })
+            }
+        }
+    }
+
+    /// The same, whose actions have these names for people, in their order: the choices of a discrete space, the components of any
+    /// other. By default they are numbers.
+    ///
+    /// # Errors
+    /// There are more or fewer.
+    pub fn with_action_names(self, names: &[&str]) -> Result<Self, KindError> {
+        match names.len() == self.action_names.len() {
+            true => Ok(Self { action_names: names.iter().map(ToString::to_string).collect(), ..self }),
             false => {
                 let (name, value) = (self.name, names.len().to_string());
                 Err(KindError::Bounds { name, field: "names of actions", value, bounds: "one for each action" })
@@ -104,6 +117,13 @@ impl EnvironmentKind {
                 Err(KindError::Bounds { name, field: "steps_per_second", value, bounds: "1 to 50" })
             }
         }
+    }
+
+    /// The same, whose state cannot be saved: [`VectorEnvironment::state`] is empty, and a deterministic run on it is refused before
+    /// it starts.
+    #[must_use]
+    pub fn without_state(self) -> Self {
+        Self { is_resumable: false, ..self }
     }
 
     /// What it is looked up by.
@@ -126,14 +146,19 @@ impl EnvironmentKind {
         &self.rewards
     }
 
-    /// The names of its actions for people.
-    pub fn actions(&self) -> &[String] {
-        &self.actions
+    /// The names for people of the choices of a discrete space, or of the components of any other.
+    pub fn action_names(&self) -> &[String] {
+        &self.action_names
     }
 
     /// The pace at which people watch it.
     pub fn steps_per_second(&self) -> u32 {
         self.steps_per_second
+    }
+
+    /// Whether its state can be saved.
+    pub fn is_resumable(&self) -> bool {
+        self.is_resumable
     }
 
     /// One environment for each random source, all at the start of an episode.
@@ -146,6 +171,14 @@ impl EnvironmentKind {
         let made = environments.environments();
         assert_eq!(made, wanted, "environment {}: one for each random source must be made", self.name);
         environments
+    }
+}
+
+/// How many names the actions of a space have.
+fn named_actions(actions: &ActionSpace) -> usize {
+    match actions {
+        ActionSpace::Discrete(choices) => *choices,
+        ActionSpace::MultiDiscrete(_) | ActionSpace::Box(_) => actions.components(),
     }
 }
 
@@ -246,21 +279,23 @@ impl Registry {
 /// The environments of this project: `cartpole-v1`, `cartpole-v0`, `catch`. Register your own beside them.
 pub fn builtin() -> Registry {
     // Solved: gymnasium's reward thresholds; for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
-    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", 4, 2, 475.0, |rngs| {
+    let numbers = ObservationSpace::vector;
+    let choices = ActionSpace::Discrete;
+    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", numbers(4), choices(2), 475.0, |rngs| {
         Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
     });
-    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", 4, 2, 195.0, |rngs| {
+    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", numbers(4), choices(2), 195.0, |rngs| {
         Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
     });
-    let catch = EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
+    let catch = EnvironmentKind::new("catch", numbers(50), choices(3), 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
     let as_cartpole = |kind: EnvironmentKind| {
         kind.with_rewards(1.0..=1.0)?
-            .with_actions(&["left", "right"])?
+            .with_action_names(&["left", "right"])?
             .with_steps_per_second(cartpole::STEPS_PER_SECOND)
     };
     // Catch gives nothing before the last step of an episode, which gives -1 or 1.
     let as_catch = |kind: EnvironmentKind| {
-        let kind = kind.with_rewards(-1.0..=1.0)?.with_actions(&["left", "stay", "right"])?;
+        let kind = kind.with_rewards(-1.0..=1.0)?.with_action_names(&["left", "stay", "right"])?;
         kind.with_steps_per_second(catch::STEPS_PER_SECOND)
     };
     let kinds = [cartpole_v1.and_then(as_cartpole), cartpole_v0.and_then(as_cartpole), catch.and_then(as_catch)];
@@ -270,7 +305,24 @@ pub fn builtin() -> Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Outcome, Step, rngs};
+    use crate::array::{Array, ArrayMut, ArrayRef};
+    use crate::{Outcome, StepBuffer, rngs};
+
+    /// Every action of an environment, or a spread of them, as one component each.
+    fn some_actions(spec: &EnvironmentSpec, environments: usize) -> Vec<Array> {
+        match &spec.actions {
+            ActionSpace::Box(bounds) => {
+                let ends = [&bounds.low, &bounds.high];
+                ends.map(|end| Array::F32(end.repeat(environments))).into()
+            }
+            actions => {
+                let most = *actions.choices().iter().max().unwrap();
+                let of = |action: usize| actions.choices().iter().map(move |choices| action.min(choices - 1) as u8);
+                let of = |action| of(action).collect::<Vec<_>>().repeat(environments);
+                (0..most).map(|action| Array::U8(of(action))).collect()
+            }
+        }
+    }
 
     #[test]
     fn every_environment_keeps_its_spec() {
@@ -279,19 +331,36 @@ mod tests {
             let name = kind.name();
             let mut environment = kind.make(rngs(1, 0, environments));
             assert_eq!(environment.environments(), environments);
-            let mut observations = vec![f32::NAN; environments * spec.observation_len];
-            environment.observe(&mut observations);
-            assert!(observations.iter().all(|x| x.is_finite()), "{name} leaves observations unwritten");
-            for action in 0..spec.action_count {
-                observations.fill(f32::NAN);
-                let step = Step {
-                    observations: &mut observations,
-                    rewards: &mut [0.0; 3],
-                    outcomes: &mut [Outcome::Continues; 3],
-                    final_observations: &mut Vec::new(),
-                };
-                environment.step(&[u8::try_from(action).unwrap(); 3], step);
-                assert!(observations.iter().all(|x| x.is_finite()), "{name} leaves observations unwritten");
+            let mut buffer = StepBuffer::new(spec, environments);
+            // What an array held before shows where it was left unwritten.
+            let spoil = |buffer: &mut StepBuffer, mark: u8| {
+                match buffer.observations.view_mut() {
+                    ArrayMut::F32(numbers) => numbers.fill(f32::NAN),
+                    ArrayMut::U8(numbers) => numbers.fill(mark),
+                }
+                buffer.masks.fill(2);
+            };
+            let mut observed = [1, 2].map(|mark| {
+                spoil(&mut buffer, mark);
+                buffer.observe(&*environment);
+                buffer.observations.clone()
+            });
+            let is_written = |buffer: &StepBuffer| match buffer.observations.view() {
+                ArrayRef::F32(numbers) => numbers.iter().all(|x| x.is_finite()),
+                ArrayRef::U8(_) => true,
+            };
+            assert!(is_written(&buffer) && observed[0] == observed[1], "{name} leaves observations unwritten");
+            for actions in some_actions(spec, environments) {
+                spoil(&mut buffer, 7);
+                buffer.step(&mut *environment, actions.view());
+                observed = [buffer.observations.clone(), {
+                    buffer.observe(&*environment);
+                    buffer.observations.clone()
+                }];
+                assert!(is_written(&buffer), "{name} leaves observations unwritten");
+                assert_eq!(observed[0], observed[1], "{name} shows something else after a step than it is asked for");
+                assert!(buffer.masks.iter().all(|mask| *mask <= 1), "{name} leaves masks unwritten");
+                assert!(buffer.rewards.iter().all(|reward| kind.rewards().contains(reward)), "{name}");
             }
         }
     }
@@ -299,18 +368,17 @@ mod tests {
     #[test]
     fn every_environment_of_the_project_draws_itself_and_how_its_episode_ended() {
         for kind in builtin().kinds() {
-            let (name, len) = (kind.name(), kind.spec().observation_len);
+            let name = kind.name();
             let mut environment = kind.make(rngs(1, 0, 2));
             let first = environment.scene(1).unwrap();
             assert_eq!(environment.final_scene(1), None, "{name}: no episode has ended");
-            let mut outcomes = [Outcome::Continues; 2];
+            let mut buffer = StepBuffer::new(kind.spec(), 2);
             let mut before = first.clone();
-            while outcomes[1] == Outcome::Continues {
+            let actions = &some_actions(kind.spec(), 2)[0];
+            while buffer.outcomes[1] == Outcome::Continues {
                 before = environment.scene(1).unwrap();
                 assert_eq!(before.size(), first.size());
-                let (observations, rewards) = (&mut vec![0.0; 2 * len], &mut [0.0; 2]);
-                let final_observations = &mut Vec::new();
-                environment.step(&[0; 2], Step { observations, rewards, outcomes: &mut outcomes, final_observations });
+                buffer.step(&mut *environment, actions.view());
             }
             let (end, next) = (environment.final_scene(1).unwrap(), environment.scene(1).unwrap());
             assert!(end != before && end != next && end.size() == first.size(), "{name}");
@@ -324,7 +392,9 @@ mod tests {
     #[should_panic = "environment few: one for each random source must be made"]
     fn a_constructor_that_makes_fewer_is_named() {
         let one = |rngs: Vec<Rng>| -> Box<dyn VectorEnvironment> { Box::new(catch::Catch::new(rngs[..1].to_vec())) };
-        EnvironmentKind::new("few", 50, 3, 1.0, one).unwrap().make(rngs(1, 0, 2));
+        EnvironmentKind::new("few", ObservationSpace::vector(50), ActionSpace::Discrete(3), 1.0, one)
+            .unwrap()
+            .make(rngs(1, 0, 2));
     }
 
     #[test]
@@ -338,20 +408,20 @@ mod tests {
     #[test]
     fn what_cannot_be_trained_on_is_refused_when_it_is_registered() {
         let kind = |name, observation_len, action_count, solved_return| {
-            EnvironmentKind::new(name, observation_len, action_count, solved_return, |rngs| {
-                Box::new(catch::Catch::new(rngs))
-            })
+            let (observations, actions) =
+                (ObservationSpace::vector(observation_len), ActionSpace::Discrete(action_count));
+            EnvironmentKind::new(name, observations, actions, solved_return, |rngs| Box::new(catch::Catch::new(rngs)))
         };
         let refusal = |result: Result<EnvironmentKind, KindError>| result.unwrap_err().to_string();
         assert!(refusal(kind("my env", 1, 1, 0.0)).contains("`my env` is no name"));
-        assert_eq!(refusal(kind("mine", 0, 1, 0.0)), "environment mine: observation_len = 0, it must be 1 or more");
+        assert_eq!(refusal(kind("mine", 0, 1, 0.0)), "environment mine: observation_len = 0, it must be 1 to 4194304");
         assert!(refusal(kind("mine", 1, 257, 0.0)).contains("action_count = 257, it must be 1 to 256"));
         assert!(refusal(kind("mine", 1, 1, f64::NAN)).contains("solved_return = NaN"));
         for none in [f32::NAN..=1.0, 0.0..=f32::NAN, 1.0..=-1.0] {
             let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_rewards(none));
             assert!(refused.contains("from the least to the most"), "{refused}");
         }
-        let refused = refusal(kind("mine", 1, 2, 1.0).unwrap().with_actions(&["left"]));
+        let refused = refusal(kind("mine", 1, 2, 1.0).unwrap().with_action_names(&["left"]));
         assert_eq!(refused, "environment mine: names of actions = 1, it must be one for each action");
         for none in [0, 51] {
             let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_steps_per_second(none));
@@ -361,7 +431,7 @@ mod tests {
         registry.register(kind("mine", 50, 3, 1.0).unwrap()).unwrap();
         assert_eq!(
             registry.get(&"mine".parse().unwrap()).unwrap().spec().to_string(),
-            "mine (observation length 50, 3 actions)"
+            "mine (observations f32[50], 3 actions)"
         );
         let error = registry.register(kind("catch", 50, 3, 1.0).unwrap()).unwrap_err().to_string();
         assert!(error.starts_with("environment catch is registered already"), "{error}");

@@ -1,5 +1,6 @@
 //! What an environment is called and what shape it has, as both sides of a run must see it.
 
+use crate::space::{ActionSpace, ObservationSpace, SpaceError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -68,16 +69,52 @@ impl fmt::Display for EnvironmentName {
 pub struct EnvironmentSpec {
     /// Name with version, e.g. `cartpole-v1`.
     pub name: String,
-    /// Length of the flat observation.
-    pub observation_len: usize,
-    /// Number of discrete actions, at most 256.
-    pub action_count: usize,
+    /// What it shows.
+    pub observations: ObservationSpace,
+    /// What it is told to do.
+    pub actions: ActionSpace,
+    /// Whether it says with each observation which choices are allowed.
+    pub masked: bool,
+}
+
+impl EnvironmentSpec {
+    /// The spec without masks.
+    pub fn new(name: &str, observations: ObservationSpace, actions: ActionSpace) -> Self {
+        Self { name: name.into(), observations, actions, masked: false }
+    }
+
+    /// O: numbers in one observation.
+    pub fn observation_len(&self) -> usize {
+        self.observations.len()
+    }
+
+    /// M: choices of all components of an action, where the environment masks them; else 0.
+    pub fn mask_len(&self) -> usize {
+        if self.masked { self.actions.choices().iter().sum() } else { 0 }
+    }
+
+    /// Bounds every number before anything is allocated from it.
+    ///
+    /// # Errors
+    /// Names what is out of bounds.
+    pub fn validate(&self) -> Result<(), SpaceError> {
+        self.observations.validate()?;
+        self.actions.validate()?;
+        match self.masked && self.actions.choices().is_empty() {
+            false => Ok(()),
+            true => {
+                let (field, value) = ("masks", self.actions.to_string());
+                Err(SpaceError { field, value, bounds: "of actions with choices" })
+            }
+        }
+    }
 }
 
 impl fmt::Display for EnvironmentSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, observation_len, action_count } = self;
-        write!(f, "{name} (observation length {observation_len}, {action_count} actions)")
+        let Self { name, observations, actions, masked } = self;
+        let masked = if *masked { ", masked" } else { "" };
+        write!(f, "{name} (observations {observations}, {actions}{masked})")
     }
 }
 

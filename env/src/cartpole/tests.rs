@@ -1,5 +1,5 @@
 use super::*;
-use crate::rngs;
+use crate::{StepBuffer, rngs};
 use serde::Deserialize;
 
 /// Episodes that gymnasium recorded.
@@ -40,17 +40,12 @@ fn step_from(steps_max: u32, state: [f64; 4], steps: u32, action: u8) -> ([f64; 
     let after = [poles.position[0], poles.velocity[0], poles.angle[0], poles.angular_velocity[0]];
 
     environment.poles.set(0, state, steps);
-    let (mut rewards, mut final_observations) = ([0.0], Vec::new());
-    let mut reset_observations = [0.0; 4];
-    let mut full_outcomes = [Outcome::Continues];
-    let step = Step {
-        observations: &mut reset_observations,
-        rewards: &mut rewards,
-        outcomes: &mut full_outcomes,
-        final_observations: &mut final_observations,
-    };
-    environment.step(&[action], step);
-    assert_eq!(full_outcomes, outcomes);
+    let spec = crate::builtin().get(&"cartpole-v1".parse().unwrap()).unwrap().spec().clone();
+    let mut buffer = StepBuffer::new(&spec, 1);
+    buffer.step(&mut environment, ArrayRef::U8(&[action]));
+    let reset_observations = buffer.observations.view().f32();
+    let final_observations = buffer.final_observations.view().f32();
+    assert_eq!(buffer.outcomes, outcomes);
     match outcomes[0] {
         Outcome::Continues => assert_eq!(reset_observations, observations),
         Outcome::Terminated => assert!(final_observations.is_empty()),
@@ -59,7 +54,7 @@ fn step_from(steps_max: u32, state: [f64; 4], steps: u32, action: u8) -> ([f64; 
     if outcomes[0] != Outcome::Continues {
         assert!(reset_observations.iter().all(|x| x.abs() <= 0.05), "the next episode has begun");
     }
-    (after, observations, rewards[0], outcomes[0])
+    (after, observations, buffer.rewards[0], outcomes[0])
 }
 
 fn check(steps_max: u32, episode: &Episode) {
