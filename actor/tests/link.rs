@@ -19,12 +19,7 @@ use impala_harness::test_actor::TestActor;
 use tonic::{Code, Status};
 
 fn shape(agreement: &Agreement) -> TrajectoryShape {
-    TrajectoryShape {
-        unroll_length: agreement.unroll_length,
-        environments: agreement.environments_per_actor,
-        observation_len: agreement.environment.observation_len,
-        action_count: agreement.environment.action_count,
-    }
+    agreement.trajectory_shape()
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use impala_learner::run::run_dir::RunDir;
 use impala_policy::activation::Activation;
 use impala_policy::evaluate::{self, EvaluationPlan};
 use impala_policy::model_file;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use rand::RngExt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,7 @@ async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_lea
 #[test]
 fn a_roller_steps_saves_and_takes_up_an_environment_of_its_own() {
     let environment = registry().get(&"guess-v0".parse().unwrap()).unwrap().clone();
-    let network = NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+    let network = NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
     // The second logit is ten times the observation: always the right action, or nearly so.
     let parameters = vec![0.0, 10.0, 0.0, 0.0, 0.0, 0.0];
     let plan = RollPlan {

@@ -33,7 +33,8 @@ pub struct EnvironmentKind {
 }
 
 impl EnvironmentKind {
-    /// An environment with these observations and actions, which counts as solved from a mean of `solved_return` over
+    /// An environment with these observations (a number O stands for O numbers in single precision) and actions (a number A stands for
+    /// one of A choices), which counts as solved from a mean of `solved_return` over
     /// [`GOAL_EPISODES`] episodes. `make` gets a random source for each environment
     /// wanted and makes exactly so many, each of which draws from its own source only. A learner calls it too, to verify policies: for 100
     /// environments, and for 900 more where the goal is close.
@@ -42,13 +43,13 @@ impl EnvironmentKind {
     /// The name or one of the numbers is out of bounds.
     pub fn new(
         name: &str,
-        observations: ObservationSpace,
-        actions: ActionSpace,
+        observations: impl Into<ObservationSpace>,
+        actions: impl Into<ActionSpace>,
         solved_return: f64,
         make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
     ) -> Result<Self, KindError> {
         let name: EnvironmentName = name.parse()?;
-        let spec = EnvironmentSpec::new(name.as_str(), observations, actions);
+        let spec = EnvironmentSpec::new(name.as_str(), observations.into(), actions.into());
         if let Err(SpaceError { field, value, bounds }) = spec.validate() {
             return Err(KindError::Bounds { name, field, value, bounds });
         }
@@ -279,15 +280,13 @@ impl Registry {
 /// The environments of this project: `cartpole-v1`, `cartpole-v0`, `catch`. Register your own beside them.
 pub fn builtin() -> Registry {
     // Solved: gymnasium's reward thresholds; for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
-    let numbers = ObservationSpace::vector;
-    let choices = ActionSpace::Discrete;
-    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", numbers(4), choices(2), 475.0, |rngs| {
+    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", 4, 2, 475.0, |rngs| {
         Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
     });
-    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", numbers(4), choices(2), 195.0, |rngs| {
+    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", 4, 2, 195.0, |rngs| {
         Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
     });
-    let catch = EnvironmentKind::new("catch", numbers(50), choices(3), 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
+    let catch = EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
     let as_cartpole = |kind: EnvironmentKind| {
         kind.with_rewards(1.0..=1.0)?
             .with_action_names(&["left", "right"])?
@@ -392,7 +391,7 @@ mod tests {
     #[should_panic = "environment few: one for each random source must be made"]
     fn a_constructor_that_makes_fewer_is_named() {
         let one = |rngs: Vec<Rng>| -> Box<dyn VectorEnvironment> { Box::new(catch::Catch::new(rngs[..1].to_vec())) };
-        EnvironmentKind::new("few", ObservationSpace::vector(50), ActionSpace::Discrete(3), 1.0, one)
+        EnvironmentKind::new("few", 50, 3, 1.0, one)
             .unwrap()
             .make(rngs(1, 0, 2));
     }

@@ -2,11 +2,11 @@ use super::*;
 use impala_common::ids::ActorIndex;
 use impala_env::{EnvironmentKind, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::Duration;
 
 fn plan() -> RollPlan {
-    let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, action_count: 3 };
+    let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, head: PolicyHead::single(3) };
     RollPlan {
         environment: impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone(),
         network,

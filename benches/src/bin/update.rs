@@ -14,7 +14,7 @@ use impala_learner::learn::objective::ObjectiveMemory;
 use impala_learner::learn::perceptron::{Perceptron, PerceptronPass};
 use impala_learner::learn::step::{LearnerStep, StepConfig};
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::{Duration, Instant};
 
 // As in the program that is measured.
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         observation_len: 4,
         hidden: vec![*width; 2],
         activation: args.activation,
-        action_count: 2,
+        head: PolicyHead::single(2),
     };
     let limit = Duration::from_secs_f64(args.time);
     line(&format!("One update, {} threads, microseconds\n", rayon::current_num_threads()));

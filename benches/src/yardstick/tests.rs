@@ -48,7 +48,7 @@ fn the_gradient_is_that_of_finite_differences() {
         observation_len: 4,
         hidden: hidden.to_vec(),
         activation,
-        action_count: 2,
+        head: PolicyHead::single(2),
     };
     let specs = [
         (spec(&[16, 7], Activation::Tanh), BLOCK_ROWS + 11),

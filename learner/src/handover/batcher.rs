@@ -253,7 +253,7 @@ pub(crate) mod tests {
         ledger: &Arc<Ledger>,
         replies: &mpsc::Sender<Reply>,
     ) -> Admitted {
-        let shape = TrajectoryShape { unroll_length: 1, environments: 1, observation_len: 1, action_count: 2 };
+        let shape = TrajectoryShape::plain(1, 1, 1, 2);
         let parts = TrajectoryParts {
             sequence: Sequence(sequence),
             weights_version: WeightsVersion(version),

@@ -1,5 +1,6 @@
 //! Where the learner computes: the CPU, or a GPU through wgpu where the binary has that backend and the machine an adapter.
 
+use impala_policy::network::PolicyHead;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -68,6 +69,14 @@ pub enum DeviceError {
     /// The binary was built without the GPU backend.
     #[error("--device {0}: this binary has no GPU backend; build it with `--features wgpu`, or use --device cpu")]
     NotBuilt(DeviceChoice),
+    /// The GPU's passes are of policies that are one choice.
+    #[error("--device {choice}: a GPU does not train a policy of {head} yet; use --device cpu")]
+    Head {
+        /// What was asked for.
+        choice: DeviceChoice,
+        /// What the policy's head gives.
+        head: PolicyHead,
+    },
     /// No adapter, or not as many.
     #[error("--device {choice}: {reason}; use --device cpu, or install a Vulkan driver for the GPU")]
     NoAdapter {
@@ -109,6 +118,7 @@ impl ComputeDevice {
             DeviceChoice::Auto => Ok(open_gpu(choice).unwrap_or_else(|reason| {
                 Self::cpu_because(match reason {
                     DeviceError::NotBuilt(_) => "device: cpu (this binary has no GPU backend)".into(),
+                    reason @ DeviceError::Head { .. } => format!("device: cpu ({reason})"),
                     DeviceError::NoAdapter { reason, .. } => format!("device: cpu ({reason})"),
                 })
             })),
@@ -189,8 +199,10 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
 
 #[cfg(feature = "wgpu")]
 fn open_anew(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
-    use burn::tensor::DeviceKind;
-    use burn::tensor::wgpu::WgpuBackend;
+    use impala_policy::network::PolicyHead;
+use burn::tensor::DeviceKind;
+    use impala_policy::network::PolicyHead;
+use burn::tensor::wgpu::WgpuBackend;
     let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
     let kind = match choice {
         DeviceChoice::Wgpu(Some(index)) => DeviceKind::DiscreteGpu(index),

@@ -315,14 +315,14 @@ mod tests {
     use super::*;
     use impala_common::ids::Sequence;
     use impala_policy::activation::Activation;
-    use impala_policy::network::NetworkSpec;
+    use impala_policy::network::{NetworkSpec, PolicyHead};
 
     fn registry(lockstep: Option<Lockstep>) -> Registry {
         let environment = impala_env::builtin().kinds()[0].spec().clone();
         let template = Agreement {
             session: Session(0),
             actor_index: ActorIndex(0),
-            network: NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, action_count: 2 },
+            network: NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, head: PolicyHead::single(2) },
             environment,
             unroll_length: 5,
             environments_per_actor: 2,

@@ -18,7 +18,7 @@ async fn an_actor_is_told_everything_it_needs() {
     let reply = learner.register(registration("a", 1)).await.unwrap();
     let environment = impala_env::builtin().kinds()[0].spec().clone();
     assert_eq!(reply.environment, Some(environment.into()));
-    let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), action_count: 2 };
+    let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), head: PolicyHead::single(2) };
     assert_eq!(reply.network, Some(network));
     assert_eq!((reply.unroll_length, reply.environments_per_actor, reply.in_flight_max), (3, 2, 5));
     assert_eq!((reply.actor_index, reply.seed, reply.lockstep), (0, 77, None));

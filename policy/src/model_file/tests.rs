@@ -9,7 +9,7 @@ fn description() -> ModelDescription {
 }
 
 fn model(hidden: Vec<usize>) -> Model {
-    let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Relu, action_count: 2 };
+    let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Relu, head: PolicyHead::single(2) };
     let parameters = (0..network.parameter_count()).map(|i| i as f32 * 0.37 - 1.0).collect();
     Model { description: description(), network, parameters }
 }

@@ -10,7 +10,7 @@ pub(super) fn trajectory(sequence: u64, rewards: Vec<f32>, outcomes: Vec<Outcome
     let frames = rewards.len();
     let truncated = outcomes.iter().filter(|outcome| **outcome == Outcome::Truncated).count();
     let shape =
-        TrajectoryShape { unroll_length: frames / environments, environments, observation_len: 1, action_count: 2 };
+        TrajectoryShape::plain(frames / environments, environments, 1, 2);
     let parts = TrajectoryParts {
         sequence: Sequence(sequence),
         weights_version: WeightsVersion(0),

@@ -7,7 +7,7 @@ use impala_env::Outcome;
 use impala_policy::activation::Activation;
 
 fn spec(activation: Activation) -> NetworkSpec {
-    NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, action_count: 2 }
+    NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, head: PolicyHead::single(2) }
 }
 
 pub(super) fn config() -> StepConfig {

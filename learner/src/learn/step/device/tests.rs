@@ -24,7 +24,7 @@ pub(super) fn device() -> ComputeDevice {
 }
 
 fn spec(hidden: &[usize], activation: Activation) -> NetworkSpec {
-    NetworkSpec { observation_len: 3, hidden: hidden.to_vec(), activation, action_count: 2 }
+    NetworkSpec { observation_len: 3, hidden: hidden.to_vec(), activation, head: PolicyHead::single(2) }
 }
 
 fn parameters(spec: &NetworkSpec) -> Vec<f32> {
