@@ -2,6 +2,7 @@
 //! files, and the evaluation over whole episodes. It knows environments and nothing of runs, the wire or tensors.
 
 pub mod activation;
+pub mod distribution;
 pub mod evaluate;
 pub mod linear;
 pub mod model_file;
