@@ -41,8 +41,11 @@ def gradient(of, parameters):
     return rows
 
 
+def flat(numbers):
+    return [float(f"{x:.12g}") for x in numbers.detach().reshape(-1).tolist()]
+
+
 def case(name, space, parameters, actions, log_probs, entropies, masks=None, squash="none"):
-    flat = lambda numbers: [float(f"{x:.12g}") for x in torch.as_tensor(numbers).detach().reshape(-1).tolist()]
     values, tensor = parameters
     return {
         "name": name,
@@ -120,7 +123,7 @@ def main():
         numbers(random, "box, squashed, one number", [-2.0], [2.0], "tanh"),
     ]
     file = pathlib.Path(__file__).resolve().parents[1] / "policy/tests/data/distribution-cases.json"
-    lines = ",\n".join(json.dumps(case) for case in cases)
+    lines = ",\n".join(map(json.dumps, cases))
     file.write_text(f'{{"torch": "{torch.__version__}", "cases": [\n{lines}\n]}}\n')
 
 

@@ -75,11 +75,10 @@ impl Categorical {
         buffers.points.resize(self.components() * n, 0.0);
         buffers.picked.resize(n, 0);
         buffers.picked_logits.resize(n, 0.0);
-        for i in 0..n {
+        for (i, row) in rows.outputs.chunks(rows.stride).take(n).enumerate() {
             // A row's draws lie side by side in the random source: more rows do not change those of the first.
-            (0..self.components()).for_each(|component| buffers.points[component * n + i] = rng.random());
-            let row = &rows.outputs[i * rows.stride..][..self.parameters()];
-            row.iter().enumerate().for_each(|(choice, logit)| buffers.logits[choice * n + i] = *logit);
+            buffers.points.chunks_exact_mut(n).for_each(|column| column[i] = rng.random());
+            buffers.logits.chunks_exact_mut(n).zip(row).for_each(|(column, logit)| column[i] = *logit);
         }
         self.forbid(rows.masks, n, &mut buffers.logits);
         Arch::new().dispatch(Draw { choices: &self.choices, buffers, actions, log_probs });

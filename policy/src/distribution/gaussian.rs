@@ -124,18 +124,17 @@ impl Gaussian {
         let Buffers { parameters, terms } = buffers;
         self.resize(terms, n);
         parameters.resize(2 * d * n, 0.0);
-        for i in 0..n {
+        for (i, row) in rows.outputs.chunks(rows.stride).take(n).enumerate() {
             // A row's draws lie side by side in the random source: more rows do not change those of the first.
-            (0..d).for_each(|component| terms.actions[component * n + i] = rng.random());
-            let row = &rows.outputs[i * rows.stride..][..2 * d];
-            row.iter().enumerate().for_each(|(column, number)| parameters[column * n + i] = *number);
+            terms.actions.chunks_exact_mut(n).for_each(|column| column[i] = rng.random());
+            parameters.chunks_exact_mut(n).zip(row).for_each(|(column, number)| column[i] = *number);
         }
         let arch = Arch::new();
         arch.dispatch(Draw { parameters, actions: &mut terms.actions, action_max: self.action_max() });
         // Of u as it travels, which was rounded: the learner sees the same deviation.
         arch.dispatch(Densities { gaussian: self, parameters, rows: n, terms, log_probs });
         for (i, row) in actions.chunks_exact_mut(d).enumerate() {
-            row.iter_mut().enumerate().for_each(|(component, u)| *u = terms.actions[component * n + i]);
+            row.iter_mut().zip(terms.actions.chunks_exact(n)).for_each(|(u, column)| *u = column[i]);
         }
     }
 
@@ -172,7 +171,7 @@ impl Gaussian {
         let (d, n, terms) = (self.components(), log_probs.len(), &mut buffers.terms);
         self.resize(terms, n);
         for (i, row) in frames.actions.f32().chunks_exact(d).enumerate() {
-            row.iter().enumerate().for_each(|(component, u)| terms.actions[component * n + i] = *u);
+            terms.actions.chunks_exact_mut(n).zip(row).for_each(|(column, u)| column[i] = *u);
         }
         let Frames { outputs: parameters, rows, .. } = *frames;
         Arch::new().dispatch(Densities { gaussian: self, parameters, rows, terms: &mut *terms, log_probs });

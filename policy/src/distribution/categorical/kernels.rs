@@ -64,13 +64,15 @@ impl WithSimd for Draw<'_> {
             picked_logits.copy_from_slice(&logits[block.start..][..n]);
             let columns = weights[block.clone()].chunks_exact(n).zip(logits[block].chunks_exact(n));
             for (choice, (weights, logits)) in (0..=u8::MAX).zip(columns) {
-                for i in 0..n {
+                let picks = picked.iter_mut().zip(picked_logits.iter_mut());
+                let places = points.iter_mut().zip(weights.iter().zip(logits));
+                for ((point, (weight, logit)), (picked, picked_logit)) in places.zip(picks) {
                     // The last choice with a weight that the point does not lie before: rounding of the sum cannot lead outside or
                     // to what is forbidden. The point moves down instead of the sum moving up: one buffer less.
-                    let here = (points[i] >= 0.0) & (weights[i] > 0.0);
-                    picked[i] = if here { choice } else { picked[i] };
-                    picked_logits[i] = if here { logits[i] } else { picked_logits[i] };
-                    points[i] -= weights[i];
+                    let here = (*point >= 0.0) & (*weight > 0.0);
+                    *picked = if here { choice } else { *picked };
+                    *picked_logit = if here { *logit } else { *picked_logit };
+                    *point -= weight;
                 }
             }
             // At most 0: the largest weight is 1, so the total is at least that.
@@ -145,5 +147,29 @@ impl WithSimd for Gradient<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::Arch;
+
+    #[test]
+    fn a_point_that_rounding_brings_to_the_end_picks_the_last_choice_that_is_allowed() {
+        let forbidden = f32::NEG_INFINITY;
+        let mut buffers = Buffers {
+            logits: vec![forbidden, 0.0, 0.0, forbidden],
+            weights: vec![0.0; 4],
+            totals: vec![0.0],
+            points: vec![1.0],
+            picked: vec![0],
+            picked_logits: vec![0.0],
+        };
+        let (mut actions, mut log_probs) = ([9], [0.0]);
+        let choices = &[4];
+        Arch::new().dispatch(Draw { choices, buffers: &mut buffers, actions: &mut actions, log_probs: &mut log_probs });
+        assert_eq!(actions, [2]);
+        assert!((log_probs[0] + std::f32::consts::LN_2).abs() < 1e-6);
     }
 }
