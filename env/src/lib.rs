@@ -6,17 +6,22 @@
 //! An environment draws its resets from a random source of its own and knows nothing of policies, trajectories or the
 //! wire. The rollout steps it; the unroll buffer lends the memory that a [`Step`] is written to.
 
+mod acrobot;
 pub mod array;
 mod cartpole;
 mod catch;
 mod environment;
+mod motion;
+mod mountain_car;
 mod named;
+mod pendulum;
 mod registry;
 pub mod scene;
 pub mod seed;
 pub mod space;
 pub mod spec;
 mod state;
+mod trig;
 
 pub use environment::{Outcome, StateError, Step, StepBuffer, VectorEnvironment};
 pub use registry::{
