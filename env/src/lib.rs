@@ -24,6 +24,7 @@ pub mod spec;
 mod state;
 mod trig;
 mod vectorised;
+pub mod wrap;
 
 pub use environment::{Outcome, StateError, Step, StepBuffer, VectorEnvironment};
 pub use registry::{

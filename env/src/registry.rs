@@ -126,6 +126,23 @@ impl EnvironmentKind {
         Self { is_resumable: false, ..self }
     }
 
+    /// The same under another name, with other observations and made otherwise.
+    ///
+    /// # Errors
+    /// The name is none, or the observations are out of bounds.
+    pub(crate) fn derived(
+        &self,
+        name: &str,
+        observations: ObservationSpace,
+        make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
+    ) -> Result<Self, KindError> {
+        let Self { solved_return, steps_per_second, is_resumable, .. } = *self;
+        let mut kind = Self::new(name, observations, self.spec.actions.clone(), solved_return, make)?;
+        kind.spec.masked = self.spec.masked;
+        let (rewards, action_names) = (self.rewards.clone(), Arc::clone(&self.action_names));
+        Ok(Self { rewards, action_names, steps_per_second, is_resumable, ..kind })
+    }
+
     /// What it is looked up by.
     pub fn name(&self) -> &EnvironmentName {
         &self.name
@@ -278,7 +295,13 @@ impl Registry {
 
 /// The environments of this project. Register your own beside them.
 pub fn builtin() -> Registry {
-    let kinds = [cartpole::kinds(), catch::kinds(), acrobot::kinds(), mountain_car::kinds(), pendulum::kinds()];
+    let kinds = [
+        cartpole::kinds(),
+        catch::kinds(),
+        acrobot::kinds(),
+        mountain_car::kinds(),
+        pendulum::kinds(),
+    ];
     let in_bounds = "the project's own names and numbers are in bounds";
     Registry { kinds: kinds.into_iter().flat_map(|kinds| kinds.expect(in_bounds)).collect() }
 }
