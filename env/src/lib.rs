@@ -9,6 +9,7 @@
 
 mod acrobot;
 pub mod array;
+mod breakout;
 mod cartpole;
 mod catch;
 mod environment;

@@ -5,7 +5,7 @@ use crate::environment::VectorEnvironment;
 use crate::seed::Rng;
 use crate::space::{ActionSpace, ObservationSpace, SpaceError};
 use crate::spec::{EnvironmentName, EnvironmentSpec};
-use crate::{acrobot, cartpole, catch, mountain_car, pendulum};
+use crate::{acrobot, breakout, cartpole, catch, mountain_car, pendulum};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -301,6 +301,7 @@ pub fn builtin() -> Registry {
         acrobot::kinds(),
         mountain_car::kinds(),
         pendulum::kinds(),
+        breakout::kinds(),
     ];
     let in_bounds = "the project's own names and numbers are in bounds";
     Registry { kinds: kinds.into_iter().flat_map(|kinds| kinds.expect(in_bounds)).collect() }

@@ -99,7 +99,7 @@ fn a_name_that_nobody_registered_is_told_with_those_that_are() {
     assert_eq!(
         error,
         "unknown environment `pong`: use one of cartpole-v1, cartpole-v0, stateless-cartpole-v1, catch, acrobot-v1, \
-         mountain-car-v0, mountain-car-continuous-v0, pendulum-v1"
+         mountain-car-v0, mountain-car-continuous-v0, pendulum-v1, breakout-minatar"
     );
     let error = Registry::new().get(&"catch".parse().unwrap()).unwrap_err().to_string();
     assert!(error.contains("none is registered"), "{error}");
