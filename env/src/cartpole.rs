@@ -159,11 +159,12 @@ impl CartPole {
     /// Ends the episodes that are over: keeps the final observation of the truncated ones, starts the next.
     #[cold]
     fn reset_ended(&mut self, step: &mut Step<'_>) {
-        let rows = step.observations.reborrow().f32().chunks_exact_mut(self.view.len());
-        for (i, (row, outcome)) in rows.zip(step.outcomes.iter()).enumerate() {
+        let (observations, len) = (step.observations.reborrow().f32(), self.view.len());
+        for (i, outcome) in step.outcomes.iter().enumerate() {
             if *outcome == Outcome::Continues {
                 continue;
             }
+            let row = &mut observations[len * i..][..len];
             if *outcome == Outcome::Truncated {
                 step.final_observations.extend(ArrayRef::F32(row));
             }
@@ -282,13 +283,13 @@ impl Poles {
         let (angle, angular_velocity) = (&self.angle[..n], &self.angular_velocity[..n]);
         match view {
             View::All => {
-                for (i, row) in observations.as_chunks_mut::<OBSERVATION_LEN>().0.iter_mut().take(n).enumerate() {
-                    *row = [position[i], velocity[i], angle[i], angular_velocity[i]].map(|x| x as f32);
+                for (i, row) in observations.chunks_exact_mut(OBSERVATION_LEN).take(n).enumerate() {
+                    row.copy_from_slice(&[position[i], velocity[i], angle[i], angular_velocity[i]].map(|x| x as f32));
                 }
             }
             View::Places => {
-                for (i, row) in observations.as_chunks_mut::<PLACES_LEN>().0.iter_mut().take(n).enumerate() {
-                    *row = [position[i], angle[i]].map(|x| x as f32);
+                for (i, row) in observations.chunks_exact_mut(PLACES_LEN).take(n).enumerate() {
+                    row.copy_from_slice(&[position[i], angle[i]].map(|x| x as f32));
                 }
             }
         }
