@@ -38,7 +38,7 @@ const VELOCITY_2_MAX: f64 = 9.0 * PI;
 const GOAL_HEIGHT: f64 = 1.0;
 /// A new episode draws each of its four numbers uniformly from `-RESET_MAX..RESET_MAX`.
 const RESET_MAX: f64 = 0.1;
-/// The pace at which it is watched: three times that of its time, in which a swing takes some four seconds.
+/// The pace at which it is watched: three times that of its time, as gymnasium shows it.
 const STEPS_PER_SECOND: u32 = 15;
 
 /// `acrobot-v1`.
