@@ -5,7 +5,7 @@ use crate::environment::VectorEnvironment;
 use crate::seed::Rng;
 use crate::space::{ActionSpace, ObservationSpace, SpaceError};
 use crate::spec::{EnvironmentName, EnvironmentSpec};
-use crate::{cartpole, catch};
+use crate::{acrobot, breakout, cartpole, catch, mountain_car, pendulum};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -125,6 +125,23 @@ impl EnvironmentKind {
     #[must_use]
     pub fn without_state(self) -> Self {
         Self { is_resumable: false, ..self }
+    }
+
+    /// The same under another name, with other observations and made otherwise.
+    ///
+    /// # Errors
+    /// The name is none, or the observations are out of bounds.
+    pub(crate) fn derived(
+        &self,
+        name: &str,
+        observations: ObservationSpace,
+        make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
+    ) -> Result<Self, KindError> {
+        let Self { solved_return, steps_per_second, is_resumable, .. } = *self;
+        let mut kind = Self::new(name, observations, self.spec.actions.clone(), solved_return, make)?;
+        kind.spec.masked = self.spec.masked;
+        let (rewards, action_names) = (self.rewards.clone(), Arc::clone(&self.action_names));
+        Ok(Self { rewards, action_names, steps_per_second, is_resumable, ..kind })
     }
 
     /// What it is looked up by.
@@ -277,162 +294,19 @@ impl Registry {
     }
 }
 
-/// The environments of this project: `cartpole-v1`, `cartpole-v0`, `catch`. Register your own beside them.
+/// The environments of this project. Register your own beside them.
 pub fn builtin() -> Registry {
-    // Solved: gymnasium's reward thresholds; for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
-    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", 4, 2, 475.0, |rngs| {
-        Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
-    });
-    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", 4, 2, 195.0, |rngs| {
-        Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
-    });
-    let catch = EnvironmentKind::new("catch", 50, 3, 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
-    let as_cartpole = |kind: EnvironmentKind| {
-        kind.with_rewards(1.0..=1.0)?
-            .with_action_names(&["left", "right"])?
-            .with_steps_per_second(cartpole::STEPS_PER_SECOND)
-    };
-    // Catch gives nothing before the last step of an episode, which gives -1 or 1.
-    let as_catch = |kind: EnvironmentKind| {
-        let kind = kind.with_rewards(-1.0..=1.0)?.with_action_names(&["left", "stay", "right"])?;
-        kind.with_steps_per_second(catch::STEPS_PER_SECOND)
-    };
-    let kinds = [cartpole_v1.and_then(as_cartpole), cartpole_v0.and_then(as_cartpole), catch.and_then(as_catch)];
-    Registry { kinds: kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds")).into() }
+    let kinds = [
+        cartpole::kinds(),
+        catch::kinds(),
+        acrobot::kinds(),
+        mountain_car::kinds(),
+        pendulum::kinds(),
+        breakout::kinds(),
+    ];
+    let in_bounds = "the project's own names and numbers are in bounds";
+    Registry { kinds: kinds.into_iter().flat_map(|kinds| kinds.expect(in_bounds)).collect() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::array::{Array, ArrayMut, ArrayRef};
-    use crate::{Outcome, StepBuffer, rngs};
-
-    /// Every action of an environment, or a spread of them, as one component each.
-    fn some_actions(spec: &EnvironmentSpec, environments: usize) -> Vec<Array> {
-        match &spec.actions {
-            ActionSpace::Box(bounds) => {
-                let ends = [&bounds.low, &bounds.high];
-                ends.map(|end| Array::F32(end.repeat(environments))).into()
-            }
-            actions => {
-                let most = *actions.choices().iter().max().unwrap();
-                let of = |action: usize| actions.choices().iter().map(move |choices| action.min(choices - 1) as u8);
-                let of = |action| of(action).collect::<Vec<_>>().repeat(environments);
-                (0..most).map(|action| Array::U8(of(action))).collect()
-            }
-        }
-    }
-
-    #[test]
-    fn every_environment_keeps_its_spec() {
-        for kind in builtin().kinds() {
-            let (spec, environments) = (kind.spec(), 3);
-            let name = kind.name();
-            let mut environment = kind.make(rngs(1, 0, environments));
-            assert_eq!(environment.environments(), environments);
-            let mut buffer = StepBuffer::new(spec, environments);
-            // What an array held before shows where it was left unwritten.
-            let spoil = |buffer: &mut StepBuffer, mark: u8| {
-                match buffer.observations.view_mut() {
-                    ArrayMut::F32(numbers) => numbers.fill(f32::NAN),
-                    ArrayMut::U8(numbers) => numbers.fill(mark),
-                }
-                buffer.masks.fill(2);
-            };
-            let mut observed = [1, 2].map(|mark| {
-                spoil(&mut buffer, mark);
-                buffer.observe(&*environment);
-                buffer.observations.clone()
-            });
-            let is_written = |buffer: &StepBuffer| match buffer.observations.view() {
-                ArrayRef::F32(numbers) => numbers.iter().all(|x| x.is_finite()),
-                ArrayRef::U8(_) => true,
-            };
-            assert!(is_written(&buffer) && observed[0] == observed[1], "{name} leaves observations unwritten");
-            for actions in some_actions(spec, environments) {
-                spoil(&mut buffer, 7);
-                buffer.step(&mut *environment, actions.view());
-                observed = [buffer.observations.clone(), {
-                    buffer.observe(&*environment);
-                    buffer.observations.clone()
-                }];
-                assert!(is_written(&buffer), "{name} leaves observations unwritten");
-                assert_eq!(observed[0], observed[1], "{name} shows something else after a step than it is asked for");
-                assert!(buffer.masks.iter().all(|mask| *mask <= 1), "{name} leaves masks unwritten");
-                assert!(buffer.rewards.iter().all(|reward| kind.rewards().contains(reward)), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_environment_of_the_project_draws_itself_and_how_its_episode_ended() {
-        for kind in builtin().kinds() {
-            let name = kind.name();
-            let mut environment = kind.make(rngs(1, 0, 2));
-            let first = environment.scene(1).unwrap();
-            assert_eq!(environment.final_scene(1), None, "{name}: no episode has ended");
-            let mut buffer = StepBuffer::new(kind.spec(), 2);
-            let mut before = first.clone();
-            let actions = &some_actions(kind.spec(), 2)[0];
-            while buffer.outcomes[1] == Outcome::Continues {
-                before = environment.scene(1).unwrap();
-                assert_eq!(before.size(), first.size());
-                buffer.step(&mut *environment, actions.view());
-            }
-            let (end, next) = (environment.final_scene(1).unwrap(), environment.scene(1).unwrap());
-            assert!(end != before && end != next && end.size() == first.size(), "{name}");
-            let state = environment.state();
-            environment.restore(&state).unwrap();
-            assert_eq!((environment.scene(1), environment.final_scene(1)), (Some(next), None), "{name}");
-        }
-    }
-
-    #[test]
-    #[should_panic = "environment few: one for each random source must be made"]
-    fn a_constructor_that_makes_fewer_is_named() {
-        let one = |rngs: Vec<Rng>| -> Box<dyn VectorEnvironment> { Box::new(catch::Catch::new(rngs[..1].to_vec())) };
-        EnvironmentKind::new("few", 50, 3, 1.0, one)
-            .unwrap()
-            .make(rngs(1, 0, 2));
-    }
-
-    #[test]
-    fn a_name_that_nobody_registered_is_told_with_those_that_are() {
-        let error = builtin().get(&"pong".parse().unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "unknown environment `pong`: use one of cartpole-v1, cartpole-v0, catch");
-        let error = Registry::new().get(&"catch".parse().unwrap()).unwrap_err().to_string();
-        assert!(error.contains("none is registered"), "{error}");
-    }
-
-    #[test]
-    fn what_cannot_be_trained_on_is_refused_when_it_is_registered() {
-        let kind = |name, observation_len, action_count, solved_return| {
-            let (observations, actions) =
-                (ObservationSpace::vector(observation_len), ActionSpace::Discrete(action_count));
-            EnvironmentKind::new(name, observations, actions, solved_return, |rngs| Box::new(catch::Catch::new(rngs)))
-        };
-        let refusal = |result: Result<EnvironmentKind, KindError>| result.unwrap_err().to_string();
-        assert!(refusal(kind("my env", 1, 1, 0.0)).contains("`my env` is no name"));
-        assert_eq!(refusal(kind("mine", 0, 1, 0.0)), "environment mine: observation_len = 0, it must be 1 to 4194304");
-        assert!(refusal(kind("mine", 1, 257, 0.0)).contains("action_count = 257, it must be 1 to 256"));
-        assert!(refusal(kind("mine", 1, 1, f64::NAN)).contains("solved_return = NaN"));
-        for none in [f32::NAN..=1.0, 0.0..=f32::NAN, 1.0..=-1.0] {
-            let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_rewards(none));
-            assert!(refused.contains("from the least to the most"), "{refused}");
-        }
-        let refused = refusal(kind("mine", 1, 2, 1.0).unwrap().with_action_names(&["left"]));
-        assert_eq!(refused, "environment mine: names of actions = 1, it must be one for each action");
-        for none in [0, 51] {
-            let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_steps_per_second(none));
-            assert_eq!(refused, format!("environment mine: steps_per_second = {none}, it must be 1 to 50"));
-        }
-        let mut registry = builtin();
-        registry.register(kind("mine", 50, 3, 1.0).unwrap()).unwrap();
-        assert_eq!(
-            registry.get(&"mine".parse().unwrap()).unwrap().spec().to_string(),
-            "mine (observations f32[50], 3 actions)"
-        );
-        let error = registry.register(kind("catch", 50, 3, 1.0).unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("environment catch is registered already"), "{error}");
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@
 
 mod categorical;
 mod gaussian;
+mod head;
 mod normal;
 
 use categorical::Categorical;
