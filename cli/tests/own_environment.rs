@@ -5,6 +5,7 @@
 use impala_actor::app::ActorConfig;
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use impala_env::{EnvironmentKind, Outcome, Registry, StateError, Step, VectorEnvironment};
 use impala_harness::patience::within;
@@ -55,17 +56,18 @@ impl VectorEnvironment for Guess {
         self.signs.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.copy_from_slice(&self.signs);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().copy_from_slice(&self.signs);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let actions = actions.u8();
         for (i, action) in actions.iter().enumerate() {
             step.rewards[i] = if (*action == 1) == (self.signs[i] > 0.0) { 1.0 } else { 0.0 };
             step.outcomes[i] = Outcome::Terminated;
             self.reset(i);
         }
-        step.observations.copy_from_slice(&self.signs);
+        step.observations.f32().copy_from_slice(&self.signs);
     }
 
     fn state(&self) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The actor's own forward pass and the learner's, on the CPU and as a burn module, are the same function.
 
 use burn::tensor::{Tensor, TensorData};
+use impala_env::array::ArrayRef;
 use impala_env::seed::{Purpose, rng};
 use impala_learner::learn::compute::ComputeDevice;
 use impala_learner::learn::initialise::initial_parameters;
@@ -25,11 +26,11 @@ fn logits_and_values_agree_to_1e_5() {
 
                 let mut policy = Policy::new(&spec);
                 policy.set_parameters(&parameters);
-                let actor = policy.forward(&observations, rows);
+                let actor = policy.forward(ArrayRef::F32(&observations), rows);
                 let device = ComputeDevice::cpu();
                 let input = Tensor::<2>::from_data(TensorData::new(observations.clone(), [rows, 4]), device.tensors());
                 let outputs = ActorCritic::load(&spec, &parameters, &device).forward(input);
-                let (logits, values) = (outputs.logits.into_data(), outputs.values.into_data());
+                let (logits, values) = (outputs.policy.into_data(), outputs.values.into_data());
 
                 let what = format!("{activation}, {hidden:?}, {rows} rows");
                 close(actor.logits, floats(&logits), &what);

@@ -29,7 +29,7 @@ pub mod wrap;
 
 pub use environment::{Outcome, StateError, Step, StepBuffer, VectorEnvironment};
 pub use registry::{
-    EnvironmentKind, GOAL_EPISODES, KindError, Registry, STEPS_PER_SECOND_MAX, UnknownEnvironment, builtin,
+    EnvironmentKind, GOAL_EPISODES, KindError, Registry, STEPS_PER_SECOND_MAX, UnknownEnvironment, builtin, nearest,
 };
 use seed::{Purpose, Rng};
 pub use state::StateOfFormat1;

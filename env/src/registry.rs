@@ -8,8 +8,10 @@ use crate::spec::{EnvironmentName, EnvironmentSpec};
 use crate::{acrobot, breakout, cartpole, catch, mountain_car, pendulum};
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+/// From how alike two names are, of 1, one may be meant by the other.
+const LIKENESS_MIN: f64 = 0.8;
 /// Episodes in the mean return that decides whether an environment is solved.
 pub const GOAL_EPISODES: usize = 100;
 /// Steps in a second of what a person watches, at most and where an environment does not say: no browser shows a GIF faster.
@@ -240,16 +242,42 @@ pub enum KindError {
 
 /// No environment has the name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unknown environment `{name}`: use one of {registered}")]
-pub struct UnknownEnvironment {
-    name: EnvironmentName,
-    registered: String,
+pub enum UnknownEnvironment {
+    /// It is not registered.
+    #[error("unknown environment `{name}`{nearest}: use one of {registered}")]
+    Unregistered {
+        /// The name.
+        name: EnvironmentName,
+        /// A name that is much like it, as a part of the message; else nothing.
+        nearest: String,
+        /// Those that are.
+        registered: String,
+    },
+    /// It is one of those that live elsewhere, where it is not to be had.
+    #[error("{0}")]
+    Elsewhere(String),
+}
+
+/// Finds an environment that lives elsewhere; nothing for a name that is none of theirs.
+type Find = dyn Fn(&EnvironmentName) -> Option<Result<EnvironmentKind, String>> + Send + Sync;
+
+/// Environments that live elsewhere, and those of them that were asked for.
+struct Elsewhere {
+    find: Box<Find>,
+    found: Mutex<Vec<EnvironmentKind>>,
 }
 
 /// The environments that a program knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     kinds: Vec<EnvironmentKind>,
+    elsewhere: Option<Arc<Elsewhere>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("kinds", &self.kinds).finish_non_exhaustive()
+    }
 }
 
 impl Registry {
@@ -260,7 +288,7 @@ impl Registry {
 
     /// One that knows this environment alone.
     pub fn only(kind: EnvironmentKind) -> Self {
-        Self { kinds: vec![kind] }
+        Self { kinds: vec![kind], elsewhere: None }
     }
 
     /// Adds an environment.
@@ -275,22 +303,57 @@ impl Registry {
         Ok(())
     }
 
+    /// The same, which asks `find` for what is not registered: environments that live elsewhere, and which it may take seconds to get at.
+    /// What it finds it is not asked for again.
+    #[must_use]
+    pub fn with_elsewhere(
+        self,
+        find: impl Fn(&EnvironmentName) -> Option<Result<EnvironmentKind, String>> + Send + Sync + 'static,
+    ) -> Self {
+        let elsewhere = Elsewhere { find: Box::new(find), found: Mutex::default() };
+        Self { elsewhere: Some(Arc::new(elsewhere)), ..self }
+    }
+
     /// The environment of a name.
     ///
     /// # Errors
     /// There is none; the message lists those that there are.
-    pub fn get(&self, name: &EnvironmentName) -> Result<&EnvironmentKind, UnknownEnvironment> {
-        let unknown = || {
-            let names: Vec<_> = self.kinds.iter().map(|kind| kind.name.as_str()).collect();
-            let registered = if names.is_empty() { "none: none is registered".into() } else { names.join(", ") };
-            UnknownEnvironment { name: name.clone(), registered }
-        };
-        self.kinds.iter().find(|kind| kind.name == *name).ok_or_else(unknown)
+    pub fn get(&self, name: &EnvironmentName) -> Result<EnvironmentKind, UnknownEnvironment> {
+        if let Some(kind) = self.kinds.iter().find(|kind| kind.name == *name) {
+            return Ok(kind.clone());
+        }
+        if let Some(found) = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.get(name)) {
+            return found.map_err(UnknownEnvironment::Elsewhere);
+        }
+        let names: Vec<_> = self.kinds.iter().map(|kind| kind.name.as_str()).collect();
+        let registered = if names.is_empty() { "none: none is registered".into() } else { names.join(", ") };
+        let nearest = nearest(name.as_str(), names.iter().copied(), LIKENESS_MIN);
+        let nearest = nearest.map_or(String::new(), |nearest| format!(" (did you mean {nearest}?)"));
+        Err(UnknownEnvironment::Unregistered { name: name.clone(), nearest, registered })
     }
 
-    /// Every environment, in the order of registration.
+    /// Every registered environment, in the order of registration.
     pub fn kinds(&self) -> &[EnvironmentKind] {
         &self.kinds
+    }
+}
+
+/// The name that is most like another, if it is so much like it (Jaro-Winkler, 1 for equal names).
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>, similar: f64) -> Option<&'a str> {
+    let likeness = |other: &str| strsim::jaro_winkler(other, name);
+    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(nearest) >= similar).then_some(nearest)
+}
+
+impl Elsewhere {
+    fn get(&self, name: &EnvironmentName) -> Option<Result<EnvironmentKind, String>> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kind) = found.iter().find(|kind| kind.name == *name) {
+            return Some(Ok(kind.clone()));
+        }
+        let result = (self.find)(name)?;
+        found.extend(result.as_ref().ok().cloned());
+        Some(result)
     }
 }
 
@@ -305,7 +368,7 @@ pub fn builtin() -> Registry {
         breakout::kinds(),
     ];
     let in_bounds = "the project's own names and numbers are in bounds";
-    Registry { kinds: kinds.into_iter().flat_map(|kinds| kinds.expect(in_bounds)).collect() }
+    Registry { kinds: kinds.into_iter().flat_map(|kinds| kinds.expect(in_bounds)).collect(), elsewhere: None }
 }
 
 #[cfg(test)]

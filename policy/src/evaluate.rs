@@ -216,7 +216,7 @@ impl Evaluation {
 /// # Errors
 /// `registry` does not know the environment, or knows it with another shape.
 pub fn model(model: &Model, registry: &Registry, plan: EvaluationPlan) -> Result<Evaluation, EvaluateError> {
-    play(registry.get(&model.description.environment)?, &model.network, &model.parameters, plan, &|| false)
+    play(&registry.get(&model.description.environment)?, &model.network, &model.parameters, plan, &|| false)
 }
 
 /// Plays episodes side by side, each in an environment of its own with a random source of its own. The same arguments give the

@@ -33,7 +33,7 @@ pub(crate) fn indifferent(observation_len: usize, action_count: usize) -> (Netwo
 pub(crate) fn play(environment: &str, (network, parameters): (NetworkSpec, Vec<f32>), plan: RecordPlan) -> Recording {
     let registry = builtin();
     let kind = registry.get(&environment.parse().unwrap()).unwrap();
-    record(kind, &network, &parameters, plan, &mut |_| {}).unwrap()
+    record(&kind, &network, &parameters, plan, &mut |_| {}).unwrap()
 }
 
 /// A cart-pole that balances for some steps.

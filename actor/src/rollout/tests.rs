@@ -1,5 +1,6 @@
 use super::*;
 use impala_common::ids::ActorIndex;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::{EnvironmentKind, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
 use impala_policy::network::{NetworkSpec, PolicyHead};
@@ -174,11 +175,11 @@ impl VectorEnvironment for Hoarder {
         self.0.environments()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        self.0.observe(observations);
+    fn observe(&self, observations: ArrayMut<'_>, masks: &mut [u8]) {
+        self.0.observe(observations, masks);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
         self.0.step(actions, step);
     }
 

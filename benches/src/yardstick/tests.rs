@@ -17,7 +17,7 @@ fn weighted_outputs(spec: &NetworkSpec, parameters: &[f64], observations: &[f32]
         (0..bias.len()).map(|j| sum(j) + bias[j]).collect()
     };
     let rows =
-        observations.chunks_exact(spec.observation_len).zip(output_gradients.chunks_exact(spec.action_count + 1));
+        observations.chunks_exact(spec.observation_len).zip(output_gradients.chunks_exact(spec.head.outputs() + 1));
     let mut total = 0.0;
     for (row, weights) in rows {
         let mut x: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
@@ -59,7 +59,7 @@ fn the_gradient_is_that_of_finite_differences() {
     for ((spec, rows), arch) in specs.iter().flat_map(|spec| archs().into_iter().map(move |arch| (spec, arch))) {
         let parameters = draws(1, spec.parameter_count(), 0.5);
         let observations = draws(2, rows * spec.observation_len, 2.0);
-        let output_gradients = draws(3, rows * (spec.action_count + 1), 1.0);
+        let output_gradients = draws(3, rows * (spec.head.outputs() + 1), 1.0);
         let mut yardstick = Yardstick { arch, ..Yardstick::new(spec) };
         let mut gradient = Vec::new();
         // Twice: nothing of a call may be left for the next.

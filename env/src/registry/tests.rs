@@ -106,6 +106,28 @@ fn a_name_that_nobody_registered_is_told_with_those_that_are() {
 }
 
 #[test]
+fn environments_that_live_elsewhere_are_looked_for_once() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (heard, catch) = (asked.clone(), builtin().get(&"catch".parse().unwrap()).unwrap());
+    let registry = builtin().with_elsewhere(move |name| {
+        heard.lock().unwrap().push(name.to_string());
+        match name.as_str() {
+            "far" => Some(EnvironmentKind::new("far", 50, 3, 1.0, {
+                let catch = catch.clone();
+                move |rngs| catch.make(rngs)
+            }).map_err(|error| error.to_string())),
+            "lost" => Some(Err("lost is out of reach".into())),
+            _ => None,
+        }
+    });
+    let get = |name: &str| registry.clone().get(&name.parse().unwrap()).map(|kind| kind.name().to_string());
+    assert_eq!([get("far"), get("far"), get("catch")], [Ok("far".into()), Ok("far".into()), Ok("catch".into())]);
+    assert_eq!(get("lost").unwrap_err().to_string(), "lost is out of reach");
+    assert!(get("pong").unwrap_err().to_string().starts_with("unknown environment `pong`"));
+    assert_eq!(*asked.lock().unwrap(), ["far", "lost", "pong"]);
+}
+
+#[test]
 fn what_cannot_be_trained_on_is_refused_when_it_is_registered() {
     let kind = |name, observation_len, action_count, solved_return| {
         let (observations, actions) = (ObservationSpace::vector(observation_len), ActionSpace::Discrete(action_count));

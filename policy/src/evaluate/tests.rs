@@ -3,7 +3,8 @@
 use super::*;
 use crate::activation::Activation;
 use crate::model_file::ModelDescription;
-use impala_env::{StateError, VectorEnvironment, builtin};
+use impala_env::array::{ArrayMut, ArrayRef};
+use impala_env::{StateError, Step, VectorEnvironment, builtin};
 
 /// A linear policy that pushes the cart towards the side to which the pole leans and moves.
 fn balancing() -> (NetworkSpec, Vec<f32>) {
@@ -50,8 +51,8 @@ fn a_model_for_another_environment_is_refused_with_both() {
     assert!(refusal("pong").contains("unknown environment `pong`: use one of cartpole-v1"));
     assert_eq!(
         refusal("catch"),
-        "the network reads observations of length 4 and chooses among 2 actions: it is none for catch (observation \
-         length 50, 3 actions)"
+        "the network reads observations of length 4 and gives 2 actions: it is none for catch (observations f32[50], \
+         3 actions)"
     );
 }
 
@@ -63,12 +64,12 @@ impl VectorEnvironment for Endless {
         self.0
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(0.0);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(0.0);
     }
 
-    fn step(&mut self, _: &[u8], step: Step<'_>) {
-        step.observations.fill(0.0);
+    fn step(&mut self, _: ArrayRef<'_>, step: Step<'_>) {
+        step.observations.f32().fill(0.0);
         step.rewards.fill(1.0);
         step.outcomes.fill(Outcome::Continues);
     }

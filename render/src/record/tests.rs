@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::samples::{PLAN, balancing, indifferent, play};
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::scene::{Paint, Shape};
 use impala_env::{StateError, builtin};
 use impala_policy::evaluate::EvaluationPlan;
@@ -103,13 +104,13 @@ impl VectorEnvironment for Shy {
         1
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(self.steps as f32);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(self.steps as f32);
     }
 
-    fn step(&mut self, _: &[u8], step: Step<'_>) {
+    fn step(&mut self, _: ArrayRef<'_>, step: Step<'_>) {
         self.steps = (self.steps + 1) % 2;
-        step.observations.fill(self.steps as f32);
+        step.observations.f32().fill(self.steps as f32);
         step.rewards.fill(-0.5);
         step.outcomes.fill(if self.steps == 0 { Outcome::Terminated } else { Outcome::Continues });
     }
@@ -158,7 +159,7 @@ fn a_policy_of_another_environment_is_refused_with_both() {
     let registry = builtin();
     let (network, parameters) = balancing();
     let kind = registry.get(&"catch".parse().unwrap()).unwrap();
-    let error = record(kind, &network, &parameters, PLAN, &mut |_| {}).unwrap_err().to_string();
+    let error = record(&kind, &network, &parameters, PLAN, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("observations of length 4") && error.contains("it is none for catch"), "{error}");
 }
 
@@ -167,6 +168,6 @@ fn progress_is_told_after_every_step() {
     let (mut told, registry) = (Vec::new(), builtin());
     let (network, parameters) = balancing();
     let kind = registry.get(&"cartpole-v1".parse().unwrap()).unwrap();
-    record(kind, &network, &parameters, RecordPlan { steps_max: 4, ..PLAN }, &mut |steps| told.push(steps)).unwrap();
+    record(&kind, &network, &parameters, RecordPlan { steps_max: 4, ..PLAN }, &mut |steps| told.push(steps)).unwrap();
     assert_eq!(told, [1, 2, 3, 4]);
 }

@@ -14,12 +14,13 @@ pub(super) fn trajectory(sequence: u64, rewards: Vec<f32>, outcomes: Vec<Outcome
     let parts = TrajectoryParts {
         sequence: Sequence(sequence),
         weights_version: WeightsVersion(0),
-        observations: vec![0.0; frames + environments],
-        actions: vec![0; frames],
+        observations: vec![0.0; frames + environments].into(),
+        actions: vec![0_u8; frames].into(),
+        masks: vec![],
         behaviour_log_probs: vec![-0.5; frames],
         rewards,
         outcomes,
-        final_observations: vec![0.0; truncated],
+        final_observations: vec![0.0; truncated].into(),
     };
     Trajectory::try_new(shape, parts).unwrap()
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::handover::progress::Progress;
 use impala_common::ids::WeightsVersion;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use impala_env::{Outcome, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
@@ -34,13 +35,14 @@ impl VectorEnvironment for Environments {
         self.rngs.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(0.0);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(0.0);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let actions = actions.u8();
         let steps = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
-        step.observations.fill(0.0);
+        step.observations.f32().fill(0.0);
         for (i, action) in actions.iter().enumerate() {
             step.rewards[i] = match self.pays {
                 Pays::Change => f32::from(u8::from(*action != self.before[i])),

@@ -36,7 +36,7 @@ fn parameters(spec: &NetworkSpec) -> Vec<f32> {
 fn both(spec: &NetworkSpec, config: StepConfig) -> (HostStep<Perceptron>, DeviceStep) {
     let parameters = parameters(spec);
     let on_device = DeviceStep::new(spec, &parameters, config, &device());
-    (HostStep::new(Perceptron::new(spec), parameters, config), on_device)
+    (HostStep::new(Perceptron::new(spec), &spec.head, parameters, config), on_device)
 }
 
 fn assert_close(expected: &[f32], actual: &[f32], what: &str) {
@@ -149,7 +149,7 @@ fn unroll_lengths_may_differ_and_one_step_is_enough() {
     let (mut host, mut device) = both(&spec, config());
     let single = TrajectoryParts {
         observations: parts().observations[..12].to_vec(),
-        actions: vec![1, 0],
+        actions: vec![1_u8, 0].into(),
         behaviour_log_probs: vec![-0.7, -0.4],
         rewards: vec![1.0, 0.5],
         outcomes: vec![Outcome::Terminated, Outcome::Continues],
