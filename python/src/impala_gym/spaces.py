@@ -45,6 +45,15 @@ class Observation:
         """Observations of so many environments, as a `VectorEnv` gives them."""
         return self._checked(observations, (count, *self.shape))
 
+    def write(self, observations: Sequence[Any], rows: np.ndarray) -> None:
+        """Observations of all environments into their rows; what is as it should be costs no call."""
+        shape, dtype, array = self.shape, self.dtype, np.ndarray
+        for index, observation in enumerate(observations):
+            if observation.__class__ is array and observation.dtype == dtype and observation.shape == shape:
+                rows[index] = observation
+            else:
+                rows[index] = self.encode(observation)
+
     def _checked(self, observation: Any, shape: tuple[int, ...]) -> np.ndarray:
         if not isinstance(observation, np.ndarray | np.generic):
             raise _malformed(f"an observation is a {type(observation).__name__}, its space says an array of shape {shape}")
@@ -67,6 +76,10 @@ class OneHot(Observation):
     def encode(self, observation: Any) -> np.ndarray:
         """A row of zeros with a one."""
         return self.encode_all([observation], 1)[0]
+
+    def write(self, observations: Sequence[Any], rows: np.ndarray) -> None:
+        """All rows in one go."""
+        rows[:] = self.encode_all(observations, len(observations))
 
     def encode_all(self, observations: Any, count: int) -> np.ndarray:
         """A row for each environment."""
@@ -92,12 +105,8 @@ class Actions:
         self._wire = np.dtype(wire).newbyteorder("<")
         self._shape = shape
         self._dtype = np.dtype(dtype)
-        self._start = start
-
-    @property
-    def size(self) -> int:
-        """Bytes of one action."""
-        return math.prod(self._shape) * self._wire.itemsize
+        self._start = start if np.any(start) else None
+        self.size = math.prod(shape) * self._wire.itemsize
 
     @property
     def choices(self) -> list[int]:
@@ -112,7 +121,7 @@ class Actions:
             raise Failure("protocol", f"a step has {len(payload)} bytes, {count} actions have {count * self.size}")
         # Copied, so that an environment may keep its action while the memory of the message is used again.
         actions = np.frombuffer(payload, self._wire).reshape((count, *self._shape)).astype(self._dtype)
-        return actions + self._start if np.any(self._start) else actions
+        return actions if self._start is None else actions + self._start
 
 
 def observation_of(space: spaces.Space[Any], name: str) -> Observation:

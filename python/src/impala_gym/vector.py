@@ -75,33 +75,39 @@ class Singles:
         starts = [environment.reset(seed=seed) for environment, seed in pairs]
         self.masked = self._mask_len > 0 and _MASK in starts[0][1]
         self.packed = Packed(len(starts), self.observation, self._mask_len if self.masked else 0)
-        for index, (observation, info) in enumerate(starts):
-            self._show(index, observation, info)
+        self._show(*zip(*starts, strict=True))
 
     def step(self, payload: memoryview) -> bytes:
         """Take one action in every environment; begins the next episode of those whose episode ended."""
-        rewards, outcomes = self.packed.rewards, self.packed.outcomes
+        outcomes = self.packed.outcomes
         outcomes.fill(CONTINUES)
-        finals: list[np.ndarray] = []
-        actions = self.actions.decode(payload, len(self._steps))
-        for index, (step, action) in enumerate(zip(self._steps, actions, strict=True)):
+        observations, rewards, infos, finals = [], [], [], []
+        for step, action in zip(self._steps, self.actions.decode(payload, len(self._steps)), strict=True):
             observation, reward, terminated, truncated, info = step(action)
-            try:
-                rewards[index] = reward
-            except (TypeError, ValueError) as error:
-                raise Failure("malformed", f"environment {index} gave the reward {reward!r}, which is no number") from error
+            rewards.append(reward)
             if terminated or truncated:
+                index = len(observations)
                 outcomes[index] = TERMINATED if terminated else TRUNCATED
                 if not terminated:
                     finals.append(_copied(self.observation, self.observation.encode(observation)))
                 observation, info = self._environments[index].reset()
-            self._show(index, observation, info)
+            observations.append(observation)
+            infos.append(info)
+        self._pay(rewards)
+        self._show(observations, infos)
         return b"".join(finals)
 
-    def _show(self, index: int, observation: Any, info: dict[str, Any]) -> None:
-        self.packed.observations[index] = self.observation.encode(observation)
+    def _pay(self, rewards: list[Any]) -> None:
+        try:
+            self.packed.rewards[:] = rewards
+        except (TypeError, ValueError) as error:
+            raise Failure("malformed", f"the rewards are {rewards!r}, which are not all numbers") from error
+
+    def _show(self, observations: Sequence[Any], infos: Sequence[dict[str, Any]]) -> None:
+        self.observation.write(observations, self.packed.observations)
         if self.masked:
-            self.packed.masks[index] = _flat_mask(info.get(_MASK), self._mask_len)
+            for mask, info in zip(self.packed.masks, infos, strict=True):
+                mask[:] = _flat_mask(info.get(_MASK), self._mask_len)
 
     def render(self, index: int) -> np.ndarray:
         """A picture of one of them."""
@@ -159,8 +165,8 @@ class Batched:
         self.packed.observations[:] = self.observation.encode_all(observations, self._count)
         if self.masked:
             masks = infos.get(_MASK)
-            for index in range(self._count):
-                self.packed.masks[index] = _flat_mask(None if masks is None else masks[index], self._mask_len)
+            for index, row in enumerate(self.packed.masks):
+                row[:] = _flat_mask(None if masks is None else masks[index], self._mask_len)
 
     def render(self, index: int) -> np.ndarray:
         """A picture of one of them; all are drawn, as a `VectorEnv` knows no other way."""
@@ -179,6 +185,8 @@ def _copied(observation: Observation, encoded: np.ndarray) -> np.ndarray:
 
 def _flat_mask(mask: Any, length: int) -> np.ndarray:
     """One byte for every choice of every component: 1 where it may be made."""
+    if isinstance(mask, np.ndarray) and mask.shape == (length,):
+        return mask != 0
     parts = mask if isinstance(mask, tuple | list) else [mask]
     flat = np.concatenate([np.ravel(part) for part in parts])
     if mask is None or len(flat) != length:
