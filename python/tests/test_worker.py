@@ -137,6 +137,15 @@ class TheWorker(unittest.TestCase):
         os.write(client.process.stdin.fileno(), b"\1\0")
         self.assertEqual(client.end()[0], 1)
 
+    def test_ends_with_its_input_also_while_an_environment_hangs(self):
+        """The actor may have been killed, and then nobody else ends it."""
+        client = self.start("own_environments:Own-v0", fault="hang")
+        client.receive()
+        client.ask(STEP, bytes([1, 1, 1]))
+        client.ask(STEP, bytes([1, 1, 1]))
+        client.send(STEP, bytes([1, 1, 1]))
+        self.assertEqual(client.end()[0], 1)
+
     def test_draws_what_it_was_asked_for(self):
         """The size comes first."""
         client = self.start("own_environments:Own-v0", render=True)

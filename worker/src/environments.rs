@@ -19,9 +19,13 @@ pub struct WorkerEnvironments {
     spec: EnvironmentSpec,
     environments: usize,
     /// None after a failure.
-    workers: Vec<Share>,
+    workers: Workers,
     failure: Option<String>,
 }
+
+/// In the order of their environments. All are asked to end before the end of one is waited for.
+#[derive(Debug, Default)]
+struct Workers(Vec<Share>);
 
 /// A worker and which of the actor's environments it has.
 #[derive(Debug)]
@@ -37,16 +41,16 @@ impl WorkerEnvironments {
     /// A worker cannot be started or fails, or two describe their environments differently.
     pub fn start(launch: &Launch, seeds: &[u64]) -> Result<Self, WorkerError> {
         let environments = seeds.len();
-        let mut workers = Vec::new();
+        let mut workers = Workers::default();
         // Every worker loads its libraries while the others do.
         for (number, range) in shares(environments, launch.workers).enumerate() {
-            workers.push(Share { worker: Worker::start(launch, number, range.start)?, range });
+            workers.0.push(Share { worker: Worker::start(launch, number, range.start)?, range });
         }
-        for Share { worker, range } in &mut workers {
+        for Share { worker, range } in &mut workers.0 {
             worker.ask(&seeds[range.clone()])?;
         }
         let mut first: Option<Description> = None;
-        for (number, Share { worker, range }) in workers.iter_mut().enumerate() {
+        for (number, Share { worker, range }) in workers.0.iter_mut().enumerate() {
             let description = worker.describe(range.len())?;
             if first.as_ref().is_some_and(|first| *first != description) {
                 return Err(error(launch, number, Fault::Differs));
@@ -61,7 +65,7 @@ impl WorkerEnvironments {
     /// Those that could not be started, with the reason as their [`VectorEnvironment::fault`].
     pub(crate) fn failed(launch: &Launch, spec: &EnvironmentSpec, environments: usize, error: &WorkerError) -> Self {
         let (spec, failure) = (spec.clone(), Some(error.to_string()));
-        Self { launch: launch.clone(), spec, environments, workers: Vec::new(), failure }
+        Self { launch: launch.clone(), spec, environments, workers: Workers::default(), failure }
     }
 
     /// The name and shape of the environment.
@@ -79,7 +83,7 @@ impl WorkerEnvironments {
     pub fn send(&mut self, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
         self.is_alive()?;
         let components = self.spec.actions.components();
-        let sent = self.workers.iter_mut().try_for_each(|Share { worker, range }| {
+        let sent = self.workers.0.iter_mut().try_for_each(|Share { worker, range }| {
             worker.send_step(actions.range(range.start * components..range.end * components))
         });
         self.kept(sent)
@@ -99,7 +103,7 @@ impl WorkerEnvironments {
 
     fn receive_all(&mut self, step: &mut Step<'_>) -> Result<(), WorkerError> {
         let (len, mask_len) = (self.spec.observation_len(), self.spec.mask_len());
-        for Share { worker, range } in &mut self.workers {
+        for Share { worker, range } in &mut self.workers.0 {
             let of_worker = Step {
                 observations: step.observations.reborrow().range(range.start * len..range.end * len),
                 masks: &mut step.masks[range.start * mask_len..range.end * mask_len],
@@ -122,7 +126,7 @@ impl WorkerEnvironments {
     pub fn render(&mut self, index: usize) -> Result<Picture, WorkerError> {
         assert!(index < self.environments, "environment {index} of {}", self.environments);
         self.is_alive()?;
-        let share = self.workers.iter_mut().find(|share| share.range.contains(&index));
+        let share = self.workers.0.iter_mut().find(|share| share.range.contains(&index));
         let Share { worker, range } = share.expect("every environment has a worker");
         let rendered = worker.render(index - range.start);
         self.kept(rendered)
@@ -139,15 +143,9 @@ impl WorkerEnvironments {
     fn kept<T>(&mut self, result: Result<T, WorkerError>) -> Result<T, WorkerError> {
         if let (Err(error), None) = (&result, &self.failure) {
             self.failure = Some(error.to_string());
-            self.end();
+            self.workers = Workers::default();
         }
         result
-    }
-
-    /// All are asked before one is waited for.
-    fn end(&mut self) {
-        self.workers.iter_mut().for_each(|share| share.worker.let_go());
-        self.workers.clear();
     }
 }
 
@@ -162,7 +160,7 @@ impl VectorEnvironment for WorkerEnvironments {
             return masks.fill(0);
         }
         let (len, mask_len) = (self.spec.observation_len(), self.spec.mask_len());
-        for Share { worker, range } in &self.workers {
+        for Share { worker, range } in &self.workers.0 {
             let of_worker = observations.reborrow().range(range.start * len..range.end * len);
             worker.read_shown(of_worker, &mut masks[range.start * mask_len..range.end * mask_len]);
         }
@@ -187,9 +185,9 @@ impl VectorEnvironment for WorkerEnvironments {
     }
 }
 
-impl Drop for WorkerEnvironments {
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.end();
+        self.0.iter_mut().for_each(|share| share.worker.let_go());
     }
 }
 

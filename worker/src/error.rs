@@ -132,6 +132,9 @@ pub enum Fault {
         /// What it did.
         what: String,
     },
+    /// The worker does not understand this program, in its own words.
+    #[error("the worker does not understand this program: {0}")]
+    NotUnderstood(String),
     /// Two workers of one actor made different environments of one name.
     #[error("the worker describes it otherwise than worker 0")]
     Differs,

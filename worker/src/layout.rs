@@ -227,8 +227,11 @@ mod tests {
     }
 
     fn read(answer: &[u8]) -> Result<StepBuffer, Damage> {
-        let spec = spec();
-        let mut buffer = StepBuffer::new(&spec, 2);
+        read_as(&spec(), 2, answer)
+    }
+
+    fn read_as(spec: &EnvironmentSpec, environments: usize, answer: &[u8]) -> Result<StepBuffer, Damage> {
+        let mut buffer = StepBuffer::new(spec, environments);
         let step = Step {
             observations: buffer.observations.view_mut(),
             masks: &mut buffer.masks,
@@ -236,7 +239,7 @@ mod tests {
             outcomes: &mut buffer.outcomes,
             final_observations: &mut buffer.final_observations,
         };
-        Layout::new(&spec, 2).read_stepped(answer, step).map(|()| buffer)
+        Layout::new(spec, environments).read_stepped(answer, step).map(|()| buffer)
     }
 
     #[test]
@@ -250,6 +253,16 @@ mod tests {
         let layout = Layout::new(&spec(), 2);
         assert_eq!(layout.check_observed(&answer()[..layout.observed_len()]), Ok(()));
         assert_eq!(answer().len() + 8, layout.stepped_len_max());
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_are() {
+        let actions = ActionSpace::bounded(&[0.0], &[1.0]);
+        let spec = EnvironmentSpec::new("gym:Bytes-v0", ObservationSpace::bytes(&[3]), actions);
+        let answer = [&[1, 2, 255], 2.5_f32.to_le_bytes().as_slice(), &[2], &[7, 8, 9]].concat();
+        let buffer = read_as(&spec, 1, &answer).unwrap();
+        assert_eq!((buffer.observations.view().u8(), buffer.rewards), ([1, 2, 255].as_slice(), vec![2.5]));
+        assert_eq!((buffer.final_observations.view().u8(), buffer.masks), ([7, 8, 9].as_slice(), vec![]));
     }
 
     #[test]

@@ -20,4 +20,4 @@ pub use error::{Activity, Fault, WorkerError};
 pub use kind::{NEVER_SOLVED, describe, kind};
 pub use launch::{Deadlines, Launch, Program};
 pub use message::Description;
-pub use worker::{Picture, Worker};
+pub use worker::Picture;

@@ -114,15 +114,17 @@ impl From<Actions> for ActionSpace {
     }
 }
 
-impl From<Failure> for Fault {
-    fn from(Failure { kind, message, .. }: Failure) -> Self {
-        match kind.as_str() {
-            "missing_module" => Self::ModuleMissing(message),
-            "unknown_environment" => Self::Unknown(message),
-            "unsupported" => Self::Unsupported(message),
-            "malformed" => Self::Malformed(message),
-            "protocol" => Self::Malformed(format!("the worker does not understand this program: {message}")),
-            _ => Self::Raised(message),
+impl Failure {
+    /// What it stands for. Kinds that later versions add are errors of the environment.
+    pub(crate) fn fault(self) -> Fault {
+        let message = self.message;
+        match self.kind.as_str() {
+            "missing_module" => Fault::ModuleMissing(message),
+            "unknown_environment" => Fault::Unknown(message),
+            "unsupported" => Fault::Unsupported(message),
+            "malformed" => Fault::Malformed(message),
+            "protocol" => Fault::NotUnderstood(message),
+            _ => Fault::Raised(message),
         }
     }
 }

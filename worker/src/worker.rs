@@ -36,7 +36,7 @@ pub struct Picture {
 
 /// A process with environments of one kind. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     launch: Launch,
     number: usize,
     /// Which of the actor's environments is its first one.
@@ -59,7 +59,7 @@ impl Worker {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn start(launch: &Launch, number: usize, first: usize) -> Result<Self, WorkerError> {
+    pub(crate) fn start(launch: &Launch, number: usize, first: usize) -> Result<Self, WorkerError> {
         let deadline = launch.deadlines.start;
         let until = Instant::now() + deadline;
         let (process, pipe) = Process::start(launch, number)?;
@@ -72,7 +72,7 @@ impl Worker {
     ///
     /// # Errors
     /// It is no worker, of another version, or ended.
-    pub fn ask(&mut self, seeds: &[u64]) -> Result<(), WorkerError> {
+    pub(crate) fn ask(&mut self, seeds: &[u64]) -> Result<(), WorkerError> {
         self.greet().map_err(|fault| self.error(fault))?;
         let Launch { arguments, renders, .. } = &self.launch;
         let start = Start { environment: self.launch.name(), arguments, seeds, render: *renders };
@@ -100,7 +100,7 @@ impl Worker {
     ///
     /// # Errors
     /// It could not, or what it made is nothing to train on.
-    pub fn describe(&mut self, environments: usize) -> Result<Description, WorkerError> {
+    pub(crate) fn describe(&mut self, environments: usize) -> Result<Description, WorkerError> {
         let is_shown = false;
         self.receive(Answer::Described, TEXT_LEN_MAX, is_shown, Activity::Start)?;
         let name = &self.launch.environment;
@@ -114,7 +114,7 @@ impl Worker {
     ///
     /// # Errors
     /// They are none, or not those of its spaces.
-    pub fn observe(&mut self) -> Result<(), WorkerError> {
+    pub(crate) fn observe(&mut self) -> Result<(), WorkerError> {
         self.send(Request::Observe, &[], Activity::Start)?;
         let length_max = self.layout().observed_len();
         self.receive(Answer::Observed, length_max, true, Activity::Start)?;
@@ -134,7 +134,7 @@ impl Worker {
     ///
     /// # Errors
     /// It takes nothing.
-    pub fn send_step(&mut self, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
+    pub(crate) fn send_step(&mut self, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
         self.begin(self.launch.deadlines.step);
         let mut bytes = std::mem::take(&mut self.actions);
         write_actions(actions, &mut bytes);
@@ -147,7 +147,7 @@ impl Worker {
     ///
     /// # Errors
     /// It failed, was late, or gave what no environment may give.
-    pub fn receive_step(&mut self, step: Step<'_>) -> Result<(), WorkerError> {
+    pub(crate) fn receive_step(&mut self, step: Step<'_>) -> Result<(), WorkerError> {
         let length_max = self.layout().stepped_len_max();
         self.receive(Answer::Stepped, length_max, true, Activity::Step)?;
         let read = self.layout().read_stepped(self.shown.payload(), step);
@@ -158,7 +158,7 @@ impl Worker {
     ///
     /// # Errors
     /// It has none: the launch did not say that pictures will be asked for, or the environment cannot draw itself.
-    pub fn render(&mut self, index: usize) -> Result<Picture, WorkerError> {
+    pub(crate) fn render(&mut self, index: usize) -> Result<Picture, WorkerError> {
         self.begin(self.launch.deadlines.step);
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         self.send(Request::Render, &index.to_le_bytes(), Activity::Render)?;
@@ -231,7 +231,7 @@ impl Worker {
         for line in failure.traceback.iter().flat_map(|traceback| traceback.lines()) {
             tracing::warn!(environment, worker = self.number, "{line}");
         }
-        failure.into()
+        failure.fault()
     }
 
     fn fault_of(&mut self, error: PipeError, activity: Activity) -> Fault {

@@ -212,7 +212,11 @@ fn what_cannot_be_trained_on_or_fails_is_told_in_a_sentence() {
         (own, &fault("dtype"), "an observation is of int64, its space says float32 or float64"),
         (own, &fault("list"), "an observation is a list"),
         (own, &fault("reward"), "'much'], which are not all numbers"),
-        (own, &fault("raise"), "the environment raised ZeroDivisionError: integer division or modulo by zero; the log has the traceback"),
+        (
+            own,
+            &fault("raise"),
+            "the environment raised ZeroDivisionError: integer division or modulo by zero; the log has the traceback",
+        ),
         (own, &fault("quit"), "raised SystemExit: 4"),
         (own, &fault("die"), "the worker ended in a step with exit status: 5"),
         (own, &fault("hang"), "the worker was silent for 2 s in a step"),

@@ -107,6 +107,22 @@ fn environments_in_several_workers_step_as_their_rules_say() {
 }
 
 #[test]
+fn what_a_pipe_cannot_hold_comes_in_pieces() {
+    let seeds: Vec<u64> = (0..20_000).collect();
+    let mut environments = WorkerEnvironments::start(&Launch { workers: 1, ..walk("") }, &seeds).unwrap();
+    let mut walks: Vec<_> = seeds.iter().copied().map(Walk::begin).collect();
+    let mut buffer = StepBuffer::new(environments.spec(), seeds.len());
+    for step in 0..10 {
+        let actions = actions(&walks, step);
+        buffer.step(&mut environments, ArrayRef::U8(&actions));
+        walks.iter_mut().zip(&actions).for_each(|(walk, action)| _ = walk.step(*action));
+        assert_eq!(environments.fault(), None);
+        assert_shown(&buffer, &walks);
+    }
+    assert!(buffer.final_observations.len() > 20_000, "{} numbers", buffer.final_observations.len());
+}
+
+#[test]
 fn two_halves_step_at_the_same_time() {
     let mut halves = [0, 1].map(|_| WorkerEnvironments::start(&walk(""), &SEEDS).unwrap());
     let mut buffers = [0, 1].map(|half: usize| StepBuffer::new(halves[half].spec(), SEEDS.len()));

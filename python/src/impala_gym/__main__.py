@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import struct
 import sys
+import threading
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 # The workers of an actor share the machine, and an environment's matrices are small: a pool of threads in each is only in the way.
 _ONE_THREAD = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+# An actor that is gone waits so long for its workers before it kills them, seconds; one that was killed itself cannot.
+_GRACE = 2.0
 
 
 def main() -> int:
@@ -28,6 +33,7 @@ def main() -> int:
     # Pictures are drawn into memory; there may be no screen.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     pipe = _take_over_standard_streams()
+    threading.Thread(target=_end_with_the_actor, args=(pipe.reading,), daemon=True).start()
     try:
         pipe.hello()
         _serve(pipe)
@@ -53,6 +59,16 @@ def _take_over_standard_streams() -> Pipe:
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)
     return Pipe(reading, writing)
+
+
+def _end_with_the_actor(reading: int) -> None:
+    """Wait until nobody can ask anything any more, and end also where an environment hangs."""
+    watch = select.poll()
+    # The end of the other side is told without being asked for.
+    watch.register(reading, 0)
+    watch.poll()
+    time.sleep(_GRACE)
+    os._exit(1)
 
 
 def _serve(pipe: Pipe) -> None:

@@ -54,13 +54,13 @@ class Pipe:
 
     def __init__(self, reading: int, writing: int) -> None:
         """Take both descriptors, which stay the caller's."""
-        self._reading = reading
+        self.reading = reading
         self._writing = writing
         self._view = memoryview(bytearray(_BUFFER_LEN))
 
     def read(self) -> tuple[int, memoryview] | None:
         """Wait for a request: its kind and its payload, which is valid until the next call. None when the other side is gone."""
-        filled = os.readv(self._reading, [self._view])
+        filled = os.readv(self.reading, [self._view])
         if filled == 0:
             return None
         filled = self._fill(filled, HEADER.size)
@@ -78,7 +78,7 @@ class Pipe:
 
     def _fill(self, filled: int, end: int) -> int:
         while filled < end:
-            count = os.readv(self._reading, [self._view[filled:end]])
+            count = os.readv(self.reading, [self._view[filled:end]])
             if count == 0:
                 raise Failure("protocol", f"a request ends after {filled} of {end} bytes")
             filled += count
