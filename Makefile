@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow check-gym measure-gym
 
 build:
 	cargo build --release --workspace
@@ -76,6 +76,14 @@ check-logs:
 # The example notebook, executed; needs Python 3.
 check-notebook:
 	scripts/check-notebook.sh
+
+# Environments of gymnasium through workers, compared with gymnasium in process; needs Python 3.
+check-gym:
+	scripts/check-gym.sh
+
+# What a step through workers takes, beside gymnasium's own ways; about two minutes, on a machine that does nothing else.
+measure-gym:
+	scripts/measure-gym.sh
 
 # Needs `cargo install cargo-deny`.
 deny:

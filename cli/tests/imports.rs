@@ -10,21 +10,22 @@ use std::process::Command;
 /// The crates and what each may name, besides itself.
 const CRATES: &[(&str, &[&str])] = &[
     ("env", &[]),
+    ("worker", &["env"]),
     ("policy", &["env"]),
     ("render", &["env", "policy"]),
     ("web", &["env", "render"]),
     ("store", &[]),
     ("common", &["env", "policy"]),
-    ("actor", &["env", "policy", "common"]),
+    ("actor", &["env", "worker", "policy", "common"]),
     ("learner", &["env", "policy", "render", "web", "store", "common"]),
-    ("cli", &["env", "policy", "render", "web", "store", "common", "actor", "learner"]),
-    ("benches", &["env", "policy", "render", "web", "store", "common", "actor", "learner"]),
-    ("harness", &["env", "policy", "store", "common", "actor", "learner"]),
+    ("cli", &["env", "worker", "policy", "render", "web", "store", "common", "actor", "learner"]),
+    ("benches", &["env", "worker", "policy", "render", "web", "store", "common", "actor", "learner"]),
+    ("harness", &["env", "worker", "policy", "store", "common", "actor", "learner"]),
 ];
 
 /// What the crates for people with environments and policies of their own must not bring along, however indirectly: no network,
 /// no runtime, no tensors.
-const SLIM: &[&str] = &["env", "policy", "render"];
+const SLIM: &[&str] = &["env", "worker", "policy", "render"];
 const HEAVY: &[&str] = &["tokio", "tonic", "burn", "rayon", "clap"];
 
 /// The floors of the learner, the lowest last: a folder may import what stands on a lower floor, and itself.

@@ -78,7 +78,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 fn the_manual_has_the_fields_that_the_code_names_and_no_others() {
     let mut fields: BTreeSet<String> = OF_THE_LINE.iter().map(|name| (*name).to_owned()).collect();
     let mut events = 0;
-    for member in ["common", "store", "learner", "actor", "cli", "web"] {
+    for member in ["common", "store", "worker", "learner", "actor", "cli", "web"] {
         for path in sources(&workspace().join(member).join("src")) {
             let text = std::fs::read_to_string(path).unwrap();
             events += text.matches("tracing::info!(").count();

@@ -14,11 +14,14 @@ const NAME_LEN_MAX: usize = 64;
 #[serde(try_from = "String", into = "String")]
 pub struct EnvironmentName(String);
 
+/// What the names of gymnasium's environments begin with: what follows is the name that gymnasium has for it.
+const GYM: &str = "gym:";
+
 /// A text that cannot be an environment's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{0}` is no name of an environment: use 1 to {NAME_LEN_MAX} of a-z, A-Z, 0-9, `-`, `_` and `.`, no `.` at the \
-     start, e.g. cartpole-v1"
+     start, e.g. cartpole-v1; after {GYM} also `:` and `/` between such words, e.g. gym:ALE/Pong-v5"
 )]
 pub struct NameError(String);
 
@@ -26,6 +29,16 @@ impl EnvironmentName {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name that gymnasium has for it, with the module before it that registers it; None for environments of Rust.
+    pub fn in_gymnasium(&self) -> Option<&str> {
+        self.0.strip_prefix(GYM)
+    }
+
+    /// The name as a part of a file's name: without the `:` and `/` of gymnasium's names. Two environments may have the same.
+    pub fn file_name(&self) -> String {
+        self.0.replace([':', '/'], "-")
     }
 }
 
@@ -36,7 +49,12 @@ impl TryFrom<String> for EnvironmentName {
         // What fits into a directory's name, a metric's label and a line of a log without quotes. With a dot at the start, a
         // directory would be hidden, and `.` and `..` would be another one.
         let is_sound = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        let is_name = (1..=NAME_LEN_MAX).contains(&text.len()) && text.bytes().all(is_sound) && !text.starts_with('.');
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(is_sound) && !word.starts_with('.');
+        let words_are_sound = match text.strip_prefix(GYM) {
+            Some(rest) => rest.split([':', '/']).all(is_word),
+            None => is_word(&text),
+        };
+        let is_name = text.len() <= NAME_LEN_MAX && words_are_sound;
         match is_name {
             true => Ok(Self(text)),
             false => Err(NameError(text.chars().take(NAME_LEN_MAX).collect())),
@@ -127,10 +145,31 @@ mod tests {
         for name in ["cartpole-v1", "ALE.Pong_v5", "a", &"x".repeat(64)] {
             assert_eq!(name.parse::<EnvironmentName>().unwrap().to_string(), name);
         }
-        for text in ["", "two words", "line\nbreak", "größe", "up/down", ".", "..", ".hidden", &"x".repeat(65)] {
+        for text in ["", "two words", "line\nbreak", "größe", "up/down", "a:b", ".", "..", ".hidden", &"x".repeat(65)]
+        {
             let error = text.parse::<EnvironmentName>().unwrap_err().to_string();
             assert!(error.contains("is no name of an environment"), "{error}");
         }
         assert!(serde_json::from_str::<EnvironmentName>("\"two words\"").is_err());
+    }
+
+    #[test]
+    fn names_of_gymnasium_have_a_namespace_and_a_module() {
+        for (text, in_gymnasium, file_name) in [
+            ("gym:LunarLander-v3", "LunarLander-v3", "gym-LunarLander-v3"),
+            ("gym:ALE/Pong-v5", "ALE/Pong-v5", "gym-ALE-Pong-v5"),
+            ("gym:my.module:MyEnv-v0", "my.module:MyEnv-v0", "gym-my.module-MyEnv-v0"),
+        ] {
+            let name: EnvironmentName = text.parse().unwrap();
+            assert_eq!((name.as_str(), name.in_gymnasium()), (text, Some(in_gymnasium)));
+            assert_eq!(name.file_name(), file_name);
+        }
+        assert_eq!("cartpole-v1".parse::<EnvironmentName>().unwrap().in_gymnasium(), None);
+        for text in
+            ["gym:", "gym:/etc", "gym:a//b", "gym:../a", "gym:a/../b", "gym:a/.b", "gym:a b", "gym:a:", "gym:a\\b"]
+        {
+            let error = text.parse::<EnvironmentName>().unwrap_err().to_string();
+            assert!(error.contains("is no name of an environment"), "{error}");
+        }
     }
 }

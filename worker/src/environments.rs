@@ -1,0 +1,230 @@
+//! The environments of an actor in its workers, in one order: the first worker has the first of them.
+//!
+//! What fails is kept: the first failure ends all workers, and from then on there are zeros and a sentence that says why.
+
+use crate::error::{Fault, WorkerError};
+use crate::launch::Launch;
+use crate::message::Description;
+use crate::worker::{Picture, Worker};
+use impala_env::array::{Array, ArrayMut, ArrayRef};
+use impala_env::spec::EnvironmentSpec;
+use impala_env::{Outcome, StateError, Step, VectorEnvironment};
+use std::ops::Range;
+
+/// N environments in up to W processes. [`Self::send`] and [`Self::receive`] are the halves of a step: an actor that has two of
+/// these computes the actions of one while the other steps.
+#[derive(Debug)]
+pub struct WorkerEnvironments {
+    launch: Launch,
+    spec: EnvironmentSpec,
+    environments: usize,
+    /// None after a failure.
+    workers: Workers,
+    failure: Option<String>,
+}
+
+/// In the order of their environments. All are asked to end before the end of one is waited for.
+#[derive(Debug, Default)]
+struct Workers(Vec<Share>);
+
+/// A worker and which of the actor's environments it has.
+#[derive(Debug)]
+struct Share {
+    worker: Worker,
+    range: Range<usize>,
+}
+
+impl WorkerEnvironments {
+    /// Starts the workers and waits until all show their first observations: an environment for each seed.
+    ///
+    /// # Errors
+    /// A worker cannot be started or fails, or two describe their environments differently.
+    pub fn start(launch: &Launch, seeds: &[u64]) -> Result<Self, WorkerError> {
+        let environments = seeds.len();
+        let mut workers = Workers::default();
+        // Every worker loads its libraries while the others do.
+        for (number, range) in shares(environments, launch.workers).enumerate() {
+            workers.0.push(Share { worker: Worker::start(launch, number, range.start)?, range });
+        }
+        for Share { worker, range } in &mut workers.0 {
+            worker.ask(&seeds[range.clone()])?;
+        }
+        let mut first: Option<Description> = None;
+        for (number, Share { worker, range }) in workers.0.iter_mut().enumerate() {
+            let description = worker.describe(range.len())?;
+            if first.as_ref().is_some_and(|first| *first != description) {
+                return Err(error(launch, number, Fault::Differs));
+            }
+            first.get_or_insert(description);
+            worker.observe()?;
+        }
+        let Some(Description { spec, .. }) = first else { return Err(error(launch, 0, Fault::Ended)) };
+        Ok(Self { launch: launch.clone(), spec, environments, workers, failure: None })
+    }
+
+    /// Those that could not be started, with the reason as their [`VectorEnvironment::fault`].
+    pub(crate) fn failed(launch: &Launch, spec: &EnvironmentSpec, environments: usize, error: &WorkerError) -> Self {
+        let (spec, failure) = (spec.clone(), Some(error.to_string()));
+        Self { launch: launch.clone(), spec, environments, workers: Workers::default(), failure }
+    }
+
+    /// The name and shape of the environment.
+    pub fn spec(&self) -> &EnvironmentSpec {
+        &self.spec
+    }
+
+    /// Begins a step of every environment, which goes on while the caller does something else.
+    ///
+    /// # Shapes
+    /// `actions`: `[N, D]`
+    ///
+    /// # Errors
+    /// A worker takes nothing, or one failed before.
+    pub fn send(&mut self, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
+        self.is_alive()?;
+        let components = self.spec.actions.components();
+        let sent = self.workers.0.iter_mut().try_for_each(|Share { worker, range }| {
+            worker.send_step(actions.range(range.start * components..range.end * components))
+        });
+        self.kept(sent)
+    }
+
+    /// Waits for the end of the step that was begun. After a failure the step has zeros.
+    ///
+    /// # Errors
+    /// A worker failed, now or before.
+    pub fn receive(&mut self, step: &mut Step<'_>) -> Result<(), WorkerError> {
+        let received = self.is_alive().and_then(|()| self.receive_all(step));
+        if received.is_err() {
+            clear(step);
+        }
+        self.kept(received)
+    }
+
+    fn receive_all(&mut self, step: &mut Step<'_>) -> Result<(), WorkerError> {
+        let (len, mask_len) = (self.spec.observation_len(), self.spec.mask_len());
+        for Share { worker, range } in &mut self.workers.0 {
+            let of_worker = Step {
+                observations: step.observations.reborrow().range(range.start * len..range.end * len),
+                masks: &mut step.masks[range.start * mask_len..range.end * mask_len],
+                rewards: &mut step.rewards[range.clone()],
+                outcomes: &mut step.outcomes[range.clone()],
+                final_observations: step.final_observations,
+            };
+            worker.receive_step(of_worker)?;
+        }
+        Ok(())
+    }
+
+    /// A picture of one of them, where the launch said that pictures will be asked for.
+    ///
+    /// # Errors
+    /// The environment cannot draw itself, or a worker failed.
+    ///
+    /// # Panics
+    /// There is no environment with this index.
+    pub fn render(&mut self, index: usize) -> Result<Picture, WorkerError> {
+        assert!(index < self.environments, "environment {index} of {}", self.environments);
+        self.is_alive()?;
+        let share = self.workers.0.iter_mut().find(|share| share.range.contains(&index));
+        let Share { worker, range } = share.expect("every environment has a worker");
+        let rendered = worker.render(index - range.start);
+        self.kept(rendered)
+    }
+
+    fn is_alive(&self) -> Result<(), WorkerError> {
+        match self.failure {
+            None => Ok(()),
+            Some(_) => Err(error(&self.launch, 0, Fault::Ended)),
+        }
+    }
+
+    /// Remembers the first failure. The answers of the other workers would be those to an earlier question, so they end as well.
+    fn kept<T>(&mut self, result: Result<T, WorkerError>) -> Result<T, WorkerError> {
+        if let (Err(error), None) = (&result, &self.failure) {
+            self.failure = Some(error.to_string());
+            self.workers = Workers::default();
+        }
+        result
+    }
+}
+
+impl VectorEnvironment for WorkerEnvironments {
+    fn environments(&self) -> usize {
+        self.environments
+    }
+
+    fn observe(&self, mut observations: ArrayMut<'_>, masks: &mut [u8]) {
+        if self.failure.is_some() {
+            zero(observations);
+            return masks.fill(0);
+        }
+        let (len, mask_len) = (self.spec.observation_len(), self.spec.mask_len());
+        for Share { worker, range } in &self.workers.0 {
+            let of_worker = observations.reborrow().range(range.start * len..range.end * len);
+            worker.read_shown(of_worker, &mut masks[range.start * mask_len..range.end * mask_len]);
+        }
+    }
+
+    fn step(&mut self, actions: ArrayRef<'_>, mut step: Step<'_>) {
+        // Both remember what failed, and the caller asks for that; without a question there is no answer to wait for.
+        let _ = self.send(actions);
+        let _ = self.receive(&mut step);
+    }
+
+    fn state(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), StateError> {
+        Err(StateError::new("gymnasium", self.environments))
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.failure.clone()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|share| share.worker.let_go());
+    }
+}
+
+/// Ranges of nearly the same length, no more of them than there are environments.
+fn shares(environments: usize, workers: usize) -> impl Iterator<Item = Range<usize>> {
+    let workers = workers.clamp(1, environments.max(1));
+    (0..workers).map(move |worker| worker * environments / workers..(worker + 1) * environments / workers)
+}
+
+fn error(launch: &Launch, worker: usize, fault: Fault) -> WorkerError {
+    WorkerError { environment: launch.environment.clone(), worker, fault }
+}
+
+fn clear(step: &mut Step<'_>) {
+    zero(step.observations.reborrow());
+    step.masks.fill(0);
+    step.rewards.fill(0.0);
+    step.outcomes.fill(Outcome::Continues);
+    Array::clear(step.final_observations);
+}
+
+fn zero(numbers: ArrayMut<'_>) {
+    match numbers {
+        ArrayMut::F32(numbers) => numbers.fill(0.0),
+        ArrayMut::U8(numbers) => numbers.fill(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environments_are_shared_evenly_and_in_order() {
+        let of = |environments, workers| shares(environments, workers).collect::<Vec<_>>();
+        assert_eq!(of(7, 3), [0..2, 2..4, 4..7]);
+        assert_eq!(of(2, 8), [0..1, 1..2]);
+        assert_eq!(of(4, 0), vec![0..4]);
+    }
+}
