@@ -158,6 +158,8 @@ fn range(field: &'static str, value: usize, max: usize) -> Result<(), AgreementE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impala_env::space::{ActionSpace, ObservationSpace};
+    use impala_policy::network::PolicyHead;
     use impala_policy::activation::Activation;
 
     pub(crate) fn agreement() -> Agreement {

@@ -1,4 +1,5 @@
 use super::*;
+use impala_policy::network::PolicyHead;
 use impala_env::seed::{self, Purpose};
 use rand::RngExt;
 

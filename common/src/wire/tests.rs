@@ -154,8 +154,8 @@ proptest! {
         for bytes in [flipped.as_slice(), &sound[..keep.index(sound.len())]] {
             let Ok(message) = pb::Trajectory::decode(bytes) else { continue };
             if let Ok(parsed) = trajectory_from_pb(&message, &shape()) {
-                prop_assert_eq!(parsed.shape(), shape());
-                prop_assert!(parsed.observations.iter().all(|x| x.is_finite()));
+                prop_assert_eq!(parsed.shape(), &shape());
+                prop_assert!(parsed.observations.view().f32().iter().all(|x| x.is_finite()));
             }
         }
     }

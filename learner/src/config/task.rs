@@ -28,4 +28,19 @@ impl Task {
         let known = registry.get(&self.environment);
         known.or_else(|error| invalid("environment", &self.environment, error.to_string()))
     }
+
+    /// A deterministic run keeps the states of its environments.
+    pub(super) fn validate_deterministic(&self, environment: &EnvironmentKind) -> Result<(), ConfigError> {
+        match environment.is_resumable() {
+            true => Ok(()),
+            false => invalid(
+                "deterministic",
+                true,
+                format!(
+                    "the state of {} cannot be saved, so such a run could not be resumed; leave deterministic out",
+                    environment.name()
+                ),
+            ),
+        }
+    }
 }

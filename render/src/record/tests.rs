@@ -3,6 +3,7 @@
 use super::*;
 use crate::samples::{PLAN, balancing, indifferent, play};
 use impala_env::array::{ArrayMut, ArrayRef};
+use impala_env::{Step, VectorEnvironment};
 use impala_env::scene::{Paint, Shape};
 use impala_env::{StateError, builtin};
 use impala_policy::evaluate::EvaluationPlan;
@@ -11,7 +12,7 @@ use impala_policy::evaluate::EvaluationPlan;
 fn returns(environment: &str, policy: &(NetworkSpec, Vec<f32>), plan: EvaluationPlan) -> Vec<f32> {
     let registry = builtin();
     let kind = registry.get(&environment.parse().unwrap()).unwrap();
-    evaluate::play(kind, &policy.0, &policy.1, plan, &|| false).unwrap().returns().collect()
+    evaluate::play(&kind, &policy.0, &policy.1, plan, &|| false).unwrap().returns().collect()
 }
 
 /// How far the pole leans to the right, rad.
@@ -80,9 +81,9 @@ fn a_view_has_the_policys_probabilities_and_its_value_estimate() {
     let recording = play("cartpole-v1", balancing(), RecordPlan { steps_max: 50, ..PLAN });
     for moment in &recording.moments[..50] {
         let view = moment.view.as_ref().unwrap();
-        let [left, right] = view.probabilities[..] else { panic!("{view:?}") };
+        let [left, right] = view.shares[..] else { panic!("{view:?}") };
         assert!((left + right - 1.0).abs() < 1e-6);
-        assert_eq!(view.action, u8::from(right > left));
+        assert_eq!(view.action, Action::Choice(u8::from(right > left)));
         let position = moment.scene.shapes().iter().find_map(|shape| match shape {
             Shape::Rectangle { corner, size, paint: Paint::Body, .. } => Some(corner[0] + size[0] / 2.0 - 2.8),
             _ => None,
