@@ -3,6 +3,7 @@
 mod bounds;
 mod definition;
 mod draws;
+mod fast_path;
 mod torch;
 
 use super::*;
