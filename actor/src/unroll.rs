@@ -8,7 +8,7 @@ use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_env::Step;
-use impala_env::array::{Array, ArrayRef, ArrayMut};
+use impala_env::array::{Array, ArrayMut, ArrayRef};
 use impala_policy::policy::Decision;
 
 /// A trajectory under construction. Each of its T steps is a [`decision`](Self::decision), a

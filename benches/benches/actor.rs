@@ -40,7 +40,8 @@ fn policy(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(rows as u64));
         group.bench_function(format!("act {rows}"), |bencher| {
             bencher.iter(|| {
-                let decision = Decision { actions: ArrayMut::U8(&mut actions), behaviour_log_probs: &mut behaviour_log_probs };
+                let decision =
+                    Decision { actions: ArrayMut::U8(&mut actions), behaviour_log_probs: &mut behaviour_log_probs };
                 policy.act(ArrayRef::F32(&observations), &[], &mut rng, decision);
             });
         });

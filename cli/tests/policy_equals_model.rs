@@ -19,7 +19,8 @@ fn logits_and_values_agree_to_1e_5() {
     for activation in Activation::ALL {
         for hidden in [vec![64, 64], vec![37], vec![], vec![5, 130, 17]] {
             for rows in [1, 7, 64] {
-                let spec = NetworkSpec { observation_len: 4, hidden: hidden.clone(), activation, head: PolicyHead::single(3) };
+                let spec =
+                    NetworkSpec { observation_len: 4, hidden: hidden.clone(), activation, head: PolicyHead::single(3) };
                 let mut parameters = initial_parameters(&spec, 1);
                 parameters.iter_mut().for_each(|p| *p += draws.random_range(-0.1..0.1));
                 let observations: Vec<f32> = (0..rows * 4).map(|_| draws.random_range(-2.0..2.0)).collect();

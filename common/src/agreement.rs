@@ -5,8 +5,8 @@ use crate::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use crate::snapshot::Encoding;
 use crate::trajectory::TrajectoryShape;
 use bytes::Bytes;
-use impala_env::spec::EnvironmentSpec;
 use impala_env::space::SpaceError;
+use impala_env::spec::EnvironmentSpec;
 use impala_policy::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
 
 /// Version of the wire contract. Raised when a peer of the older version could not work with the newer one.
@@ -159,12 +159,11 @@ fn range(field: &'static str, value: usize, max: usize) -> Result<(), AgreementE
 mod tests {
     use super::*;
     use impala_env::space::{ActionSpace, ObservationSpace};
-    use impala_policy::network::PolicyHead;
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
 
     pub(crate) fn agreement() -> Agreement {
-        let environment =
-            EnvironmentSpec::new("cartpole-v1", ObservationSpace::vector(4), ActionSpace::Discrete(2));
+        let environment = EnvironmentSpec::new("cartpole-v1", ObservationSpace::vector(4), ActionSpace::Discrete(2));
         Agreement {
             session: Session(1),
             actor_index: ActorIndex(0),

@@ -90,7 +90,8 @@ impl TrajectoryShape {
         const FRAME: usize = 4 + 4 + 1;
         let frames = self.unroll_length.saturating_mul(self.environments);
         let rows = frames.saturating_mul(2).saturating_add(self.environments);
-        let observations = rows.saturating_mul(self.observation_len()).saturating_mul(self.spec.observations.dtype.size());
+        let observations =
+            rows.saturating_mul(self.observation_len()).saturating_mul(self.spec.observations.dtype.size());
         let frame = FRAME + self.components() * self.spec.actions.dtype().size() + self.mask_len();
         let actor_state = actor_state_bytes_max(self.environments, self.observation_len());
         [frames.saturating_mul(frame), actor_state, OVERHEAD].into_iter().fold(observations, usize::saturating_add)
@@ -218,7 +219,9 @@ pub enum TrajectoryError {
         expected: Dtype,
     },
     /// A mask is none, or allows nothing.
-    #[error("masks[{position}] is {value}: 1 allows a choice and 0 forbids it, and each component has one at least that is allowed")]
+    #[error(
+        "masks[{position}] is {value}: 1 allows a choice and 0 forbids it, and each component has one at least that is allowed"
+    )]
     Mask {
         /// Flat position; that of a component's first choice where none is allowed.
         position: usize,
@@ -423,7 +426,9 @@ mod tests {
             change(&mut parts);
             Trajectory::try_new(shape(), parts).unwrap_err().to_string()
         };
-        assert!(error(|p| p.observations = vec![0.5; 31].into()).starts_with("observations has 31 elements, expected 32"));
+        assert!(
+            error(|p| p.observations = vec![0.5; 31].into()).starts_with("observations has 31 elements, expected 32")
+        );
         assert!(error(|p| p.actions.extend(ArrayRef::U8(&[0]))).starts_with("actions has 7"));
         assert!(error(|p| p.masks.push(1)).starts_with("masks has 1"));
         assert_eq!(error(|p| p.actions = vec![1.0; 6].into()), "actions holds numbers of f32, expected u8");
@@ -461,7 +466,8 @@ mod tests {
     #[test]
     fn a_choice_is_one_of_its_component_and_allowed() {
         let masked = spec(ActionSpace::MultiDiscrete(vec![2, 3]), true);
-        let refusal = |actions: [u8; 2], masks| one(&masked, actions.to_vec().into(), masks, -1.0).unwrap_err().to_string();
+        let refusal =
+            |actions: [u8; 2], masks| one(&masked, actions.to_vec().into(), masks, -1.0).unwrap_err().to_string();
         one(&masked, vec![1_u8, 2].into(), &[0, 1, 1, 0, 1], -1.0).unwrap();
         assert_eq!(refusal([2, 0], &[1; 5]), "actions[0] is 2, expected less than 2");
         assert_eq!(refusal([1, 3], &[1; 5]), "actions[1] is 3, expected less than 3");
@@ -475,7 +481,9 @@ mod tests {
     fn a_density_may_exceed_1_and_numbers_are_bounded() {
         let numbers = spec(ActionSpace::bounded(&[-1.0; 2], &[1.0; 2]), false);
         one(&numbers, vec![3.0, -0.5].into(), &[], 2.5).unwrap();
-        let refusal = |actions: [f32; 2], log_prob| one(&numbers, actions.to_vec().into(), &[], log_prob).unwrap_err().to_string();
+        let refusal = |actions: [f32; 2], log_prob| {
+            one(&numbers, actions.to_vec().into(), &[], log_prob).unwrap_err().to_string()
+        };
         assert!(refusal([0.0, f32::NAN], 0.0).starts_with("actions[1] is NaN"));
         assert!(refusal([0.0, 0.0], 100.0).starts_with("behaviour_log_probs[0] is 100, expected at most"));
     }

@@ -48,8 +48,7 @@ fn batch() -> Batch {
     outcomes[4] = Outcome::Terminated;
     [2, 7, 9].into_iter().for_each(|i: usize| outcomes[i] = Outcome::Truncated);
     let number = |i: usize| ((i * 29 % 17) as f32 - 8.0) / 8.0;
-    let shape =
-        TrajectoryShape::plain(steps, columns, width, 2);
+    let shape = TrajectoryShape::plain(steps, columns, width, 2);
     let parts = TrajectoryParts {
         observations: (0..(frames + columns) * width).map(number).collect(),
         final_observations: (0..finals * width).map(|i| number((frames + columns) * width + i)).collect(),

@@ -4,6 +4,7 @@
 //!
 //! Trajectories carry what was drawn: its density is the policy's, and clipping leaves none.
 
+use crate::activation::tanh;
 use crate::network::PolicyHead;
 use impala_env::array::ArrayRef;
 use impala_env::space::ActionSpace;
@@ -46,7 +47,8 @@ impl ActionScale {
 }
 
 fn told(drawn: f32, is_squashed: bool, (low, high): (f32, f32)) -> f32 {
-    let drawn = if is_squashed { drawn.tanh() } else { drawn };
+    // Our own: the machine's library may round otherwise, and a run shall be the same everywhere.
+    let drawn = if is_squashed { tanh(drawn) } else { drawn };
     if low.is_finite() && high.is_finite() {
         // In this order nothing overflows, and both ends are met exactly.
         let share = (0.5 * (drawn + 1.0)).clamp(0.0, 1.0);
@@ -73,7 +75,8 @@ mod tests {
 
     #[test]
     fn the_unit_spans_the_bounds_and_what_is_beyond_is_clipped() {
-        let actions = ActionSpace::bounded(&[-2.0, 0.0, f32::NEG_INFINITY, 0.0], &[2.0, 10.0, f32::INFINITY, f32::INFINITY]);
+        let actions =
+            ActionSpace::bounded(&[-2.0, 0.0, f32::NEG_INFINITY, 0.0], &[2.0, 10.0, f32::INFINITY, f32::INFINITY]);
         let mut scale = scale(&actions, false);
         let drawn = [-1.0, -1.0, -1.0, -1.0, 0.5, 0.0, 7.0, 7.0, 3.0, 1e30, 1e30, 1e30];
         let told = [-2.0, 0.0, -1.0, 0.0, 1.0, 5.0, 7.0, 7.0, 2.0, 10.0, 1e30, 1e30];

@@ -137,7 +137,9 @@ pub enum EvaluateError {
     #[error(transparent)]
     Environment(#[from] UnknownEnvironment),
     /// The network was made for another environment.
-    #[error("the network reads observations of length {observation_len} and gives {head}: it is none for {environment}")]
+    #[error(
+        "the network reads observations of length {observation_len} and gives {head}: it is none for {environment}"
+    )]
     Misfit {
         /// The network's.
         observation_len: usize,

@@ -7,8 +7,8 @@ pub mod checkpoint;
 
 use crate::activation::Activation;
 use crate::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX, PolicyHead};
-use impala_env::space::CHOICES_MAX;
 use crate::policy::Policy;
+use impala_env::space::CHOICES_MAX;
 use impala_env::spec::EnvironmentName;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};

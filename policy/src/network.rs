@@ -251,7 +251,10 @@ mod tests {
         for environment in &specs {
             for squashed in [false, true] {
                 let head = PolicyHead::of(environment, squashed);
-                assert_eq!((head.components(), head.mask_len()), (environment.actions.components(), environment.mask_len()));
+                assert_eq!(
+                    (head.components(), head.mask_len()),
+                    (environment.actions.components(), environment.mask_len())
+                );
                 specs.iter().for_each(|other| assert_eq!(head.fits(other), other == environment));
                 let read: PolicyHead = serde_json::from_str(&serde_json::to_string(&head).unwrap()).unwrap();
                 assert_eq!(read, head);

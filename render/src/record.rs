@@ -3,15 +3,15 @@
 //! A moment is one that a policy sees: the first before any step, the last after the step that ended the episode. What a step paid
 //! stands in the moment after it.
 
-use impala_env::scene::Scene;
-use impala_env::seed::{self, Purpose};
 use crate::words;
 use impala_env::array::Array;
+use impala_env::scene::Scene;
+use impala_env::seed::{self, Purpose};
 use impala_env::space::ActionSpace;
 use impala_env::spec::EnvironmentSpec;
 use impala_env::{EnvironmentKind, Outcome, StepBuffer};
-use impala_policy::evaluate::{self, End, EvaluateError, Mode};
 use impala_policy::action_scale::ActionScale;
+use impala_policy::evaluate::{self, End, EvaluateError, Mode};
 use impala_policy::network::NetworkSpec;
 use impala_policy::policy::{Decision, Policy};
 

@@ -7,8 +7,8 @@ use impala_common::ids::{ActorIndex, Sequence};
 use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryShape};
 use impala_env::seed::{self, Purpose, Rng};
 use impala_env::{EnvironmentKind, StateError, StateOfFormat1, VectorEnvironment};
-use impala_policy::network::NetworkSpec;
 use impala_policy::action_scale::ActionScale;
+use impala_policy::network::NetworkSpec;
 use impala_policy::policy::Policy;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -203,11 +203,11 @@ impl Roller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_policy::network::PolicyHead;
     use impala_common::ids::WeightsVersion;
     use impala_common::trajectory::actor_state_bytes_max;
     use impala_env::{Outcome, builtin};
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
     use rand::RngExt;
 
     fn kind(name: &str) -> EnvironmentKind {
@@ -216,7 +216,8 @@ mod tests {
 
     fn plan() -> RollPlan {
         let hidden = vec![16];
-        let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, head: PolicyHead::single(2) };
+        let network =
+            NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, head: PolicyHead::single(2) };
         RollPlan {
             environment: kind("cartpole-v1"),
             network,
@@ -253,8 +254,8 @@ mod tests {
     fn a_saved_roller_goes_on_to_the_bit() {
         for environment in builtin().kinds().iter().cloned() {
             let spec = environment.spec();
-            let (observation_len, action_count) = (spec.observation_len, spec.action_count);
-            let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, head: PolicyHead::single(action_count) };
+            let (observation_len, head) = (spec.observation_len(), PolicyHead::of(spec, false));
+            let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, head };
             let parameters = vec![0.05; network.parameter_count()];
             let weights = Arc::new(Weights { version: WeightsVersion(1), parameters });
             let plan = RollPlan { environment, network, ..plan() };
@@ -281,8 +282,9 @@ mod tests {
         ];
         for (name, state) in states {
             let environment = kind(name);
-            let (observation_len, action_count) = (environment.spec().observation_len, environment.spec().action_count);
-            let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(action_count) };
+            let (observation_len, head) =
+                (environment.spec().observation_len(), PolicyHead::of(environment.spec(), false));
+            let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, head };
             let weights =
                 Arc::new(Weights { version: WeightsVersion(1), parameters: vec![0.0; network.parameter_count()] });
             let plan =
@@ -313,7 +315,7 @@ mod tests {
         let more = RollPlan { environments: 6, ..plan() };
         assert_eq!(refusal(more, &state), "the saved state is not one of 6 cartpole environments");
         let catch = RollPlan { environment: kind("catch"), ..plan() };
-        let network = NetworkSpec { observation_len: 50, action_count: 3, ..plan().network };
+        let network = NetworkSpec { observation_len: 50, head: PolicyHead::single(3), ..plan().network };
         assert_eq!(
             refusal(RollPlan { network, ..catch }, &state),
             "the saved state is not one of 5 catch environments"

@@ -10,7 +10,7 @@ use impala_learner::fit::calibration::{made_up_batch, made_up_parameters};
 use impala_learner::learn::batch::{Batch, Columns};
 use impala_learner::learn::compute::ComputeDevice;
 use impala_learner::learn::network::Network;
-use impala_learner::learn::objective::ObjectiveMemory;
+use impala_learner::learn::objective::{ActionDistribution, ObjectiveMemory};
 use impala_learner::learn::perceptron::{Perceptron, PerceptronPass};
 use impala_learner::learn::step::{LearnerStep, StepConfig};
 use impala_policy::activation::Activation;
@@ -119,7 +119,7 @@ fn update(spec: &NetworkSpec, config: StepConfig, batch: &Batch, limit: Duration
 /// The parts of one block.
 fn block(spec: &NetworkSpec, config: StepConfig, limit: Duration) -> String {
     let batch = made_up_batch(spec, 20, BLOCK_COLUMNS);
-    let objective = config.objective();
+    let (objective, actions) = (config.objective(), ActionDistribution::of(&spec.head));
     let parameters = made_up_parameters(spec);
     let mut network = Perceptron::new(spec);
     network.load(&parameters);
@@ -134,7 +134,7 @@ fn block(spec: &NetworkSpec, config: StepConfig, limit: Duration) -> String {
         laps[1] = Instant::now();
         network.forward(&columns.observations, &mut pass, &mut outputs);
         laps[2] = Instant::now();
-        objective.evaluate(&columns, &outputs, batch.frames(), &mut memory, &mut output_gradient);
+        objective.evaluate(&actions, &columns, &outputs, batch.frames(), &mut memory, &mut output_gradient);
         laps[3] = Instant::now();
         network.backward(&columns.observations, &mut pass, &output_gradient, &mut gradient);
         laps[4] = Instant::now();

@@ -1,6 +1,6 @@
 use super::*;
-use impala_policy::network::PolicyHead;
 use impala_env::seed::{self, Purpose};
+use impala_policy::network::PolicyHead;
 use rand::RngExt;
 
 fn draws(seed: u64, len: usize, scale: f32) -> Vec<f32> {

@@ -1,10 +1,10 @@
 //! The command line, and the environment variables that stand for flags: who is wrong about a variable is told about the variable.
 
-pub use impala_env::nearest;
 use super::errors::{self, Level};
 use super::logs::LogFormat;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Error, Parser, ValueEnum};
+pub use impala_env::nearest;
 use std::ffi::OsString;
 
 /// What every variable of a setting begins with.

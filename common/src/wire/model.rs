@@ -50,8 +50,12 @@ mod tests {
 
     fn model() -> ServedModel {
         let environment = builtin().kinds()[0].spec().clone();
-        let network =
-            NetworkSpec { observation_len: 4, hidden: vec![3], activation: Activation::Tanh, head: PolicyHead::single(2) };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![3],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let words = Words::round(NumberFormat::F32, &vec![0.5; network.parameter_count()]);
         ServedModel { environment, network, snapshot: snapshot::encode(WeightsVersion(7), &words, None) }
     }

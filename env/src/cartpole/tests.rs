@@ -163,8 +163,8 @@ fn the_stateless_one_moves_as_the_other_and_shows_places_alone() {
     let registry = crate::builtin();
     let kind = |name: &str| registry.get(&name.parse().unwrap()).unwrap();
     let (whole, places) = (kind("cartpole-v1"), kind("stateless-cartpole-v1"));
-    let mut environments = [whole, places].map(|kind| kind.make(rngs(5, 0, 3)));
-    let mut buffers = [whole, places].map(|kind| StepBuffer::new(kind.spec(), 3));
+    let mut environments = [&whole, &places].map(|kind| kind.make(rngs(5, 0, 3)));
+    let mut buffers = [&whole, &places].map(|kind| StepBuffer::new(kind.spec(), 3));
     let (mut endings, mut truncated) = (0, 0);
     for _ in 0..600 {
         // Balanced by what the first one shows, so that episodes are cut too.

@@ -112,10 +112,13 @@ fn environments_that_live_elsewhere_are_looked_for_once() {
     let registry = builtin().with_elsewhere(move |name| {
         heard.lock().unwrap().push(name.to_string());
         match name.as_str() {
-            "far" => Some(EnvironmentKind::new("far", 50, 3, 1.0, {
-                let catch = catch.clone();
-                move |rngs| catch.make(rngs)
-            }).map_err(|error| error.to_string())),
+            "far" => Some(
+                EnvironmentKind::new("far", 50, 3, 1.0, {
+                    let catch = catch.clone();
+                    move |rngs| catch.make(rngs)
+                })
+                .map_err(|error| error.to_string()),
+            ),
             "lost" => Some(Err("lost is out of reach".into())),
             _ => None,
         }

@@ -3,11 +3,11 @@
 use super::section::section;
 use super::values::Hidden;
 use super::{ConfigError, invalid};
+use clap::builder::BoolishValueParser;
+use impala_env::space::{ActionSpace, Bounds};
 use impala_env::spec::EnvironmentSpec;
 use impala_policy::activation::Activation;
 use impala_policy::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX, PolicyHead};
-use clap::builder::BoolishValueParser;
-use impala_env::space::{ActionSpace, Bounds};
 
 section! {
     /// The network that is trained.
@@ -52,7 +52,8 @@ impl Architecture {
             && self.squash_actions
             && boundless(bounds)
         {
-            let requirement = format!("there is nothing to squash actions into: {} has {}", environment.name, environment.actions);
+            let requirement =
+                format!("there is nothing to squash actions into: {} has {}", environment.name, environment.actions);
             return invalid("squash_actions", true, requirement);
         }
         if self.network(environment).parameter_count() > PARAMETER_COUNT_MAX {

@@ -7,10 +7,10 @@ use crate::learn::compute::ComputeDevice;
 use crate::learn::step::{LearnerStep, StepConfig};
 use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
-use impala_policy::network::{NetworkSpec, PolicyHead};
 use impala_env::array::Array;
 use impala_env::space::{ActionSpace, ObservationSpace};
 use impala_env::spec::EnvironmentSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::{Duration, Instant};
 
 /// Most updates that are timed.

@@ -1,7 +1,7 @@
 //! Where the learner computes: the CPU, or a GPU through wgpu where the binary has that backend and the machine an adapter.
 
-use impala_policy::network::PolicyHead;
 use burn::tensor::Device;
+use impala_policy::network::PolicyHead;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -199,10 +199,10 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
 
 #[cfg(feature = "wgpu")]
 fn open_anew(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
+    use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::WgpuBackend;
     use impala_policy::network::PolicyHead;
-use burn::tensor::DeviceKind;
     use impala_policy::network::PolicyHead;
-use burn::tensor::wgpu::WgpuBackend;
     let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
     let kind = match choice {
         DeviceChoice::Wgpu(Some(index)) => DeviceKind::DiscreteGpu(index),

@@ -105,8 +105,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_policy::network::PolicyHead;
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
 
     #[test]
     fn rows_or_columns_are_orthogonal_with_the_gain_as_norm() {
@@ -130,7 +130,12 @@ mod tests {
 
     #[test]
     fn biases_are_zero_and_the_seed_decides_the_rest() {
-        let spec = NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, head: PolicyHead::single(2) };
+        let spec = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![8],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let parameters = initial_parameters(&spec, 3);
         for block in spec.layout() {
             let zero = parameters[block.range].iter().all(|p| *p == 0.0);

@@ -4,7 +4,7 @@
 //! goes out. The device step has the same in tensors (`step/device/{loss,vtrace}.rs`).
 
 use crate::learn::batch::Columns;
-use crate::learn::loss::{LossCosts, LossInputs, Losses, TargetPolicy, FrameTerms, loss, loss_of_terms};
+use crate::learn::loss::{FrameTerms, LossCosts, LossInputs, Losses, TargetPolicy, loss, loss_of_terms};
 use crate::learn::ratios::RatioSums;
 use crate::learn::value_fit::ValueSums;
 use crate::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
@@ -107,8 +107,7 @@ impl Objective {
         let values = &outputs[parameters * rows..];
         let bootstrap_end = columns.frames() + columns.columns;
         let ObjectiveMemory { policy, general, rewards, discounts, returns } = memory;
-        let block =
-            Frames { outputs, rows, masks: &columns.masks, actions: columns.actions.view() };
+        let block = Frames { outputs, rows, masks: &columns.masks, actions: columns.actions.view() };
         let target_log_probs = match actions {
             ActionDistribution::Single(choices) => {
                 policy.set(outputs, *choices, block.actions.u8());

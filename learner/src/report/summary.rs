@@ -398,7 +398,8 @@ mod tests {
         let shares = Shares { seconds: 10.0, updates: 1000, learner_busy: 0.95, ..Shares::default() };
         let returns = Some(ReturnRange { newest: 9.4, best: 310.0, worst: 9.2 });
         let vitals = Vitals { updates: 500, effective_samples: 0.99, entropy, returns, ..Vitals::default() };
-        let circumstances = Circumstances { actors: 2, entropy_max: Some(2.0_f64.ln()), vitals, ..Circumstances::default() };
+        let circumstances =
+            Circumstances { actors: 2, entropy_max: Some(2.0_f64.ln()), vitals, ..Circumstances::default() };
         Summary::new(end, &Progress::new(475.0), Account::default(), shares, &circumstances).to_string()
     }
 

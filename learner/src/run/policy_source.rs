@@ -156,12 +156,17 @@ fn from_store(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impala_policy::network::PolicyHead;
     use impala_policy::activation::Activation;
     use impala_policy::model_file::ModelDescription;
+    use impala_policy::network::PolicyHead;
 
     fn model(path: &Path, updates: u64) {
-        let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let parameters = vec![0.5; network.parameter_count()];
         let environment = "cartpole-v1".parse().unwrap();
         let description = ModelDescription { environment, activation: Activation::Tanh, frames: 80 * updates, updates };

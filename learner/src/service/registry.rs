@@ -322,7 +322,12 @@ mod tests {
         let template = Agreement {
             session: Session(0),
             actor_index: ActorIndex(0),
-            network: NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, head: PolicyHead::single(2) },
+            network: NetworkSpec {
+                observation_len: 4,
+                hidden: vec![8],
+                activation: Activation::Tanh,
+                head: PolicyHead::single(2),
+            },
             environment,
             unroll_length: 5,
             environments_per_actor: 2,

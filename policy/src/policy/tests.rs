@@ -116,7 +116,8 @@ fn drawn_actions_carry_the_log_probability_of_the_forward_pass() {
 
 #[test]
 fn the_greedy_action_is_the_first_of_the_largest_logits() {
-    let spec = NetworkSpec { observation_len: 3, hidden: vec![], activation: Activation::Relu, head: PolicyHead::single(3) };
+    let spec =
+        NetworkSpec { observation_len: 3, hidden: vec![], activation: Activation::Relu, head: PolicyHead::single(3) };
     let mut policy = Policy::new(&spec);
     // The policy's weight is the identity: logits are the observation. The value's weight is zero.
     let mut parameters = vec![0.0; spec.parameter_count()];

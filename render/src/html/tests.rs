@@ -27,10 +27,13 @@ fn it_holds_the_whole_episode() {
         assert_eq!(told["return"].as_f64().unwrap() as f32, moment.return_so_far);
         let view = moment.view.as_ref();
         assert_eq!(told.get("value").map(|value| value.as_f64().unwrap() as f32), view.map(|view| view.value));
-        assert_eq!(told.get("action").and_then(Value::as_u64), view.map(|view| match view.action {
-            Action::Choice(action) => action.into(),
-            Action::Components(_) => panic!("a cart-pole has no components"),
-        }));
+        assert_eq!(
+            told.get("action").and_then(Value::as_u64),
+            view.map(|view| match view.action {
+                Action::Choice(action) => action.into(),
+                Action::Components(_) => panic!("a cart-pole has no components"),
+            })
+        );
         assert_eq!(told["shapes"].as_array().unwrap().len(), moment.scene.shapes().len());
     }
 }

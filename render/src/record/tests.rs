@@ -3,9 +3,9 @@
 use super::*;
 use crate::samples::{PLAN, balancing, indifferent, play};
 use impala_env::array::{ArrayMut, ArrayRef};
-use impala_env::{Step, VectorEnvironment};
 use impala_env::scene::{Paint, Shape};
 use impala_env::{StateError, builtin};
+use impala_env::{Step, VectorEnvironment};
 use impala_policy::evaluate::EvaluationPlan;
 
 /// Returns of an evaluation.

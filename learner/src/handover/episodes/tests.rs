@@ -9,8 +9,7 @@ use impala_env::Outcome;
 pub(super) fn trajectory(sequence: u64, rewards: Vec<f32>, outcomes: Vec<Outcome>, environments: usize) -> Trajectory {
     let frames = rewards.len();
     let truncated = outcomes.iter().filter(|outcome| **outcome == Outcome::Truncated).count();
-    let shape =
-        TrajectoryShape::plain(frames / environments, environments, 1, 2);
+    let shape = TrajectoryShape::plain(frames / environments, environments, 1, 2);
     let parts = TrajectoryParts {
         sequence: Sequence(sequence),
         weights_version: WeightsVersion(0),

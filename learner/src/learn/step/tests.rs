@@ -1,13 +1,13 @@
 use super::*;
 use crate::learn::batch::Columns;
 use crate::learn::initialise::initial_parameters;
+use crate::learn::network::Network;
 use crate::learn::vtrace::VtraceReturns;
 use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_policy::activation::Activation;
 use impala_policy::distribution::{Distribution, Frames, Memory};
 use impala_policy::policy::{Decision, Policy};
-use crate::learn::network::Network;
 
 fn spec(activation: Activation) -> NetworkSpec {
     NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, head: PolicyHead::single(2) }
@@ -391,7 +391,10 @@ fn every_policy_has_the_gradient_of_its_loss() {
             };
             let ((above, x_above), (below, x_below)) = (at(4e-3), at(-4e-3));
             let (expected, actual) = ((above - below) / (x_above - x_below), f64::from(learner.gradient()[i]));
-            assert!((actual - expected).abs() < 2e-4 + 1e-3 * expected.abs(), "{head:?}, {i}: {actual}, not {expected}");
+            assert!(
+                (actual - expected).abs() < 2e-4 + 1e-3 * expected.abs(),
+                "{head:?}, {i}: {actual}, not {expected}"
+            );
         }
     }
 }

@@ -40,8 +40,10 @@ fn dead(circumstances: &Circumstances) -> Option<Diagnosis> {
         return None;
     }
     let advice = "start again with a lower --learning-rate, a higher --entropy-cost, or --resume the best checkpoint";
-    let sentence =
-        format!("the policy is dead: entropy {:.3} of {entropy_max:.3}, returns at the floor: {advice}", vitals.entropy);
+    let sentence = format!(
+        "the policy is dead: entropy {:.3} of {entropy_max:.3}, returns at the floor: {advice}",
+        vitals.entropy
+    );
     Some(told(Limit::DeadPolicy, "the policy is dead: start again, lower rate".into(), sentence))
 }
 

@@ -8,6 +8,7 @@ use impala_env::seed::Rng;
 use impala_env::{Outcome, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
 use impala_policy::evaluate::{End, Played};
+use impala_policy::network::PolicyHead;
 use rand::RngExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -78,7 +79,8 @@ fn counting(pays: Pays, mode: Mode, goal: f64, steps: &Arc<AtomicU64>) -> Evalua
     let environment = EnvironmentKind::new("known", 1, 2, goal, move |rngs: Vec<Rng>| {
         Box::new(Environments { pays, before: vec![0; rngs.len()], rngs, steps: steps.clone() })
     });
-    let network = NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
+    let network =
+        NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
     let verification = Verification::new(Arc::new(Mutex::new(Progress::new(goal))), 1);
     Evaluator { verification, environment: environment.unwrap(), network, seed: 1, mode, goal }
 }
