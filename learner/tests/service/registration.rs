@@ -5,6 +5,7 @@ use impala_common::wire::pb;
 use impala_harness::fake_actor::{push_stream, registration};
 use impala_harness::patience::within;
 use impala_harness::test_learner::{TestLearner, given, settings};
+use impala_policy::network::PolicyHead;
 use pb::push_request::Message as Request;
 use tonic::Code;
 
