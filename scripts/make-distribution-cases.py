@@ -1,4 +1,4 @@
-"""Writes policy/tests/data/distribution-cases.json: what torch.distributions says about distributions over action spaces.
+"""Writes policy/tests/data/distribution-cases.json: what torch.distributions says about the distributions of policies' heads.
 
     pip install torch numpy
     python3 scripts/make-distribution-cases.py
@@ -15,15 +15,7 @@ import pathlib
 
 import numpy as np
 import torch
-from torch.distributions import (
-    AffineTransform,
-    Categorical,
-    ComposeTransform,
-    Independent,
-    Normal,
-    TanhTransform,
-    TransformedDistribution,
-)
+from torch.distributions import Categorical, Independent, Normal, TanhTransform, TransformedDistribution
 
 ROWS = 6
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
@@ -45,13 +37,11 @@ def flat(numbers):
     return [float(f"{x:.12g}") for x in numbers.detach().reshape(-1).tolist()]
 
 
-def case(name, space, parameters, actions, log_probs, entropies, masks=None, squash="none"):
+def case(name, head, parameters, actions, log_probs, entropies, masks=None):
     values, tensor = parameters
     return {
         "name": name,
-        "space": space,
-        "masked": masks is not None,
-        "squash": squash,
+        "head": head,
         "parameters": np.reshape(values, -1).tolist(),
         "masks": [] if masks is None else masks.astype(int).reshape(-1).tolist(),
         "actions": np.reshape(actions, -1).tolist(),
@@ -80,12 +70,12 @@ def choices(random, name, counts, masked, scale=2.0):
     actions = torch.stack([component.sample() for component in components], dim=1)
     log_probs = sum(component.log_prob(actions[:, i]) for i, component in enumerate(components))
     entropies = sum(component.entropy() for component in components)
-    space = {"discrete": counts[0]} if len(counts) == 1 else {"multi_discrete": counts}
-    return case(name, space, (values, logits), actions.tolist(), log_probs, entropies, masks)
+    head = {"masked_choices" if masked else "choices": counts}
+    return case(name, head, (values, logits), actions.tolist(), log_probs, entropies, masks)
 
 
-def numbers(random, name, low, high, squash, log_stds=(-2.0, 0.7)):
-    size = (ROWS, len(low))
+def numbers(random, name, components, squashed, log_stds=(-2.0, 0.7)):
+    size = (ROWS, components)
     parameters = np.concatenate([random.normal(size=size), random.uniform(*log_stds, size=size)], axis=1)
     values, tensor = decimals(parameters)
     tensor.requires_grad_()
@@ -93,34 +83,31 @@ def numbers(random, name, low, high, squash, log_stds=(-2.0, 0.7)):
     stds = raw.clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
     normal = Normal(means, stds)
     actions, u = decimals((means + stds * torch.tensor(random.normal(size=size))).detach().numpy())
-    if squash == "none":
+    if not squashed:
         independent = Independent(normal, 1)
         log_probs, entropies = independent.log_prob(u), independent.entropy()
     else:
-        low_tensor, high_tensor = torch.tensor(low).double(), torch.tensor(high).double()
-        half = (high_tensor - low_tensor) / 2
-        transform = ComposeTransform([TanhTransform(), AffineTransform(low_tensor + half, half)])
-        squashed = Independent(TransformedDistribution(normal, transform), 1)
-        log_probs = squashed.log_prob(transform(u))
+        transform = TanhTransform()
+        log_probs = Independent(TransformedDistribution(normal, transform), 1).log_prob(transform(u))
         moving = means + stds * ((u - means) / stds).detach()
         entropies = (normal.entropy() + transform.log_abs_det_jacobian(moving, transform(moving))).sum(dim=1)
-    space = {"box": {"low": low, "high": high}}
-    return case(name, space, (values, tensor), actions, log_probs, entropies, squash=squash)
+    head = {"squashed_gaussian" if squashed else "gaussian": components}
+    return case(name, head, (values, tensor), actions, log_probs, entropies)
 
 
 def main():
     random = np.random.default_rng(1)
     cases = [
-        choices(random, "discrete", [5], masked=False),
+        choices(random, "one of choices", [5], masked=False),
         choices(random, "one choice", [1], masked=False),
         choices(random, "distant logits", [4], masked=False, scale=60.0),
-        choices(random, "discrete, masked", [7], masked=True),
-        choices(random, "multi-discrete", [3, 2, 4], masked=False),
-        choices(random, "multi-discrete, masked", [3, 1, 6, 2], masked=True),
-        numbers(random, "box", [-1.0, -2.0, 0.0], [1.0, 2.0, 5.0], "none"),
-        numbers(random, "box, bounds of the deviation", [-1.0, -1.0], [1.0, 1.0], "none", log_stds=(1.0, 3.0)),
-        numbers(random, "box, squashed", [-1.0, -2.0, 0.0], [1.0, 2.0, 5.0], "tanh"),
-        numbers(random, "box, squashed, one number", [-2.0], [2.0], "tanh"),
+        choices(random, "one of choices, masked", [7], masked=True),
+        choices(random, "several", [3, 2, 4], masked=False),
+        choices(random, "several, masked", [3, 1, 6, 2], masked=True),
+        numbers(random, "numbers", 3, squashed=False),
+        numbers(random, "numbers, bounds of the deviation", 2, squashed=False, log_stds=(1.0, 3.0)),
+        numbers(random, "numbers, squashed", 3, squashed=True),
+        numbers(random, "number, squashed", 1, squashed=True),
     ]
     file = pathlib.Path(__file__).resolve().parents[1] / "policy/tests/data/distribution-cases.json"
     lines = ",\n".join(map(json.dumps, cases))

@@ -37,17 +37,20 @@ pub struct TrajectoryShape {
     sizes: [usize; 3],
     /// The largest logarithm of a probability or density.
     log_prob_max: f32,
+    /// The largest number of an action, as it is drawn.
+    action_max: f32,
 }
 
-// A bound is a number.
+// The bounds are numbers.
 impl Eq for TrajectoryShape {}
 
 impl TrajectoryShape {
     /// T steps of N environments of this spec by a policy with this head.
     pub fn new(unroll_length: usize, environments: usize, spec: &EnvironmentSpec, head: &PolicyHead) -> Self {
         let sizes = [spec.observation_len(), spec.actions.components(), spec.mask_len()];
-        let log_prob_max = Distribution::of(head).log_prob_max();
-        Self { unroll_length, environments, spec: Arc::new(spec.clone()), sizes, log_prob_max }
+        let distribution = Distribution::of(head);
+        let (log_prob_max, action_max) = (distribution.log_prob_max(), distribution.action_max());
+        Self { unroll_length, environments, spec: Arc::new(spec.clone()), sizes, log_prob_max, action_max }
     }
 
     /// The same of observations of so many numbers and one choice among so many actions.
@@ -188,8 +191,8 @@ pub enum TrajectoryError {
         /// The agreed shape.
         shape: Box<TrajectoryShape>,
     },
-    /// A number is NaN, infinite, or so large that squares of it would be.
-    #[error("{array}[{position}] is {value}, expected a number within {MAGNITUDE_MAX:e} of 0")]
+    /// A number is NaN, infinite, or so large that squares of it would be; or that of an action is larger than any of the policy.
+    #[error("{array}[{position}] is {value}, expected a number within {max} of 0")]
     Magnitude {
         /// Name of the array.
         array: &'static str,
@@ -197,6 +200,8 @@ pub enum TrajectoryError {
         position: usize,
         /// The number as text.
         value: String,
+        /// The largest as text.
+        max: String,
     },
     /// A log-probability is larger than any of the policy.
     #[error("behaviour_log_probs[{position}] is {value}, expected at most {max}")]
@@ -280,12 +285,12 @@ impl Trajectory {
             }
         }
         if let ArrayRef::F32(numbers) = parts.observations.view() {
-            bounded("observations", numbers)?;
+            bounded("observations", numbers, MAGNITUDE_MAX)?;
         }
-        bounded("behaviour_log_probs", &parts.behaviour_log_probs)?;
-        bounded("rewards", &parts.rewards)?;
+        bounded("behaviour_log_probs", &parts.behaviour_log_probs, MAGNITUDE_MAX)?;
+        bounded("rewards", &parts.rewards, MAGNITUDE_MAX)?;
         if let ArrayRef::F32(numbers) = parts.final_observations.view() {
-            bounded("final_observations", numbers)?;
+            bounded("final_observations", numbers, MAGNITUDE_MAX)?;
         }
         // Rounding of a log-softmax leaves a certain action a hair above 0.
         if let Some(position) = parts.behaviour_log_probs.iter().position(|p| *p > shape.log_prob_max) {
@@ -294,7 +299,7 @@ impl Trajectory {
         }
         match parts.actions.view() {
             ArrayRef::U8(choices) => check_choices(choices, &parts.masks, shape.spec.actions.choices())?,
-            ArrayRef::F32(numbers) => bounded("actions", numbers)?,
+            ArrayRef::F32(numbers) => bounded("actions", numbers, shape.action_max)?,
         }
         Ok(Self { shape, parts, time: RolloutTime::default(), actor_state: None })
     }
@@ -376,115 +381,18 @@ fn check_choices(actions: &[u8], masks: &[u8], choices: &[usize]) -> Result<(), 
     Ok(())
 }
 
-fn bounded(array: &'static str, values: &[f32]) -> Result<(), TrajectoryError> {
+fn bounded(array: &'static str, values: &[f32], max: f32) -> Result<(), TrajectoryError> {
     // Counting vectorises where a search with an early exit does not.
-    let is_bad = |x: &f32| x.is_nan() | (x.abs() > MAGNITUDE_MAX);
+    let is_bad = |x: &f32| x.is_nan() | (x.abs() > max);
     if values.iter().filter(|x| is_bad(x)).count() == 0 {
         return Ok(());
     }
     let Some(position) = values.iter().position(is_bad) else {
         return Ok(());
     };
-    let value = values[position].to_string();
-    Err(TrajectoryError::Magnitude { array, position, value })
+    let (value, max) = (values[position].to_string(), format!("{max:e}"));
+    Err(TrajectoryError::Magnitude { array, position, value, max })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shape() -> TrajectoryShape {
-        TrajectoryShape::plain(3, 2, 4, 2)
-    }
-
-    fn parts() -> TrajectoryParts {
-        let mut outcomes = vec![Outcome::Continues; 6];
-        outcomes[2] = Outcome::Terminated;
-        outcomes[5] = Outcome::Truncated;
-        TrajectoryParts {
-            observations: vec![0.5; 32].into(),
-            actions: vec![1_u8; 6].into(),
-            behaviour_log_probs: vec![-0.7; 6],
-            rewards: vec![1.0; 6],
-            outcomes,
-            final_observations: vec![0.25; 4].into(),
-            ..TrajectoryParts::default()
-        }
-    }
-
-    #[test]
-    fn sound_parts_make_a_trajectory() {
-        let trajectory = Trajectory::try_new(shape(), parts()).unwrap();
-        assert_eq!(trajectory.shape().frames(), 6);
-        assert_eq!(trajectory.into_parts(), parts());
-    }
-
-    #[test]
-    fn each_broken_array_is_named() {
-        let error = |change: fn(&mut TrajectoryParts)| {
-            let mut parts = parts();
-            change(&mut parts);
-            Trajectory::try_new(shape(), parts).unwrap_err().to_string()
-        };
-        assert!(
-            error(|p| p.observations = vec![0.5; 31].into()).starts_with("observations has 31 elements, expected 32")
-        );
-        assert!(error(|p| p.actions.extend(ArrayRef::U8(&[0]))).starts_with("actions has 7"));
-        assert!(error(|p| p.masks.push(1)).starts_with("masks has 1"));
-        assert_eq!(error(|p| p.actions = vec![1.0; 6].into()), "actions holds numbers of f32, expected u8");
-        assert!(error(|p| p.final_observations.clear()).starts_with("final_observations has 0"));
-        assert_eq!(error(|p| p.rewards[4] = f32::NAN), "rewards[4] is NaN, expected a number within 1e9 of 0");
-        assert_eq!(
-            error(|p| p.observations.view_mut().f32()[7] = f32::INFINITY),
-            "observations[7] is inf, expected a number within 1e9 of 0"
-        );
-        assert!(error(|p| p.rewards[0] = -f32::MAX).starts_with("rewards[0] is -340282350000000"));
-        assert!(error(|p| p.behaviour_log_probs[1] = 0.5).starts_with("behaviour_log_probs[1] is 0.5"));
-        assert_eq!(error(|p| p.actions.view_mut().u8()[3] = 2), "actions[3] is 2, expected less than 2");
-    }
-
-    fn spec(actions: ActionSpace, masked: bool) -> EnvironmentSpec {
-        EnvironmentSpec { masked, ..EnvironmentSpec::new("mine", ObservationSpace::bytes(&[2]), actions) }
-    }
-
-    /// One step of one environment that is observed in bytes.
-    fn one(spec: &EnvironmentSpec, actions: Array, masks: &[u8], log_prob: f32) -> Result<Trajectory, TrajectoryError> {
-        let shape = TrajectoryShape::new(1, 1, spec, &PolicyHead::of(spec, false));
-        let parts = TrajectoryParts {
-            observations: vec![7_u8; 4].into(),
-            actions,
-            masks: masks.to_vec(),
-            behaviour_log_probs: vec![log_prob],
-            rewards: vec![1.0],
-            outcomes: vec![Outcome::Continues],
-            final_observations: Array::zeros(Dtype::U8, 0),
-            ..TrajectoryParts::default()
-        };
-        Trajectory::try_new(shape, parts)
-    }
-
-    #[test]
-    fn a_choice_is_one_of_its_component_and_allowed() {
-        let masked = spec(ActionSpace::MultiDiscrete(vec![2, 3]), true);
-        let refusal =
-            |actions: [u8; 2], masks| one(&masked, actions.to_vec().into(), masks, -1.0).unwrap_err().to_string();
-        one(&masked, vec![1_u8, 2].into(), &[0, 1, 1, 0, 1], -1.0).unwrap();
-        assert_eq!(refusal([2, 0], &[1; 5]), "actions[0] is 2, expected less than 2");
-        assert_eq!(refusal([1, 3], &[1; 5]), "actions[1] is 3, expected less than 3");
-        assert_eq!(refusal([1, 1], &[1, 1, 1, 0, 1]), "actions[1] is 1, which its mask forbids");
-        assert!(refusal([1, 1], &[1, 2, 1, 1, 1]).starts_with("masks[1] is 2"));
-        assert!(refusal([1, 1], &[1, 1, 0, 0, 0]).starts_with("masks[2] is 0"));
-        assert!(refusal([1, 1], &[1; 4]).starts_with("masks has 4 elements, expected 5"));
-    }
-
-    #[test]
-    fn a_density_may_exceed_1_and_numbers_are_bounded() {
-        let numbers = spec(ActionSpace::bounded(&[-1.0; 2], &[1.0; 2]), false);
-        one(&numbers, vec![3.0, -0.5].into(), &[], 2.5).unwrap();
-        let refusal = |actions: [f32; 2], log_prob| {
-            one(&numbers, actions.to_vec().into(), &[], log_prob).unwrap_err().to_string()
-        };
-        assert!(refusal([0.0, f32::NAN], 0.0).starts_with("actions[1] is NaN"));
-        assert!(refusal([0.0, 0.0], 100.0).starts_with("behaviour_log_probs[0] is 100, expected at most"));
-    }
-}
+mod tests;

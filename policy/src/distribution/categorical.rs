@@ -16,6 +16,7 @@ mod kernels;
 
 use super::{Frames, Rows};
 use impala_env::seed::Rng;
+use impala_env::space::CHOICES_MAX;
 use kernels::{Draw, Evaluate, Gradient, blocks};
 use pulp::Arch;
 use rand::RngExt;
@@ -46,6 +47,8 @@ pub(super) struct Buffers {
 
 impl Categorical {
     pub(super) fn new(choices: &[usize], masked: bool) -> Self {
+        let is_valid = choices.iter().all(|choices| (1..=CHOICES_MAX).contains(choices));
+        assert!(is_valid && !choices.is_empty(), "components of {choices:?} choices");
         Self { choices: choices.to_vec(), masked }
     }
 
@@ -56,10 +59,6 @@ impl Categorical {
 
     pub(super) fn components(&self) -> usize {
         self.choices.len()
-    }
-
-    pub(super) fn mask_len(&self) -> usize {
-        if self.masked { self.parameters() } else { 0 }
     }
 
     pub(super) fn sample(

@@ -1,7 +1,7 @@
-//! A diagonal Gaussian over the numbers of a box, squashed into the bounds or not.
+//! A diagonal Gaussian over the numbers of an action, squashed by tanh or not.
 //!
-//! What is drawn, stored and sent is u, before bounds. With mean m, log standard deviation s within its own bounds, and
-//! `z = (u - m) / exp(s)`, summed over the components:
+//! What is drawn, stored and sent is u. With mean m, log standard deviation s within its bounds, and `z = (u - m) / exp(s)`, summed
+//! over the components:
 //!
 //! ```text
 //! log p(u)           = -z^2/2 - s - 1/2 ln(2 pi)
@@ -10,11 +10,11 @@
 //! d H     / d m, d s = 0, 1
 //! ```
 //!
-//! The squashed action is `low + (tanh(u) + 1) (high - low) / 2`, and
+//! Of a squashed Gaussian the action is `a = tanh(u)`, and
 //!
 //! ```text
-//! log p(a) = log p(u) - ln(1 - tanh(u)^2) - ln((high - low) / 2)
-//! H        = H(u) + E[ln(1 - tanh(u)^2)] + ln((high - low) / 2)
+//! log p(a) = log p(u) - ln(1 - tanh(u)^2)
+//! H        = H(u) + E[ln(1 - tanh(u)^2)]
 //! ```
 //!
 //! The correction depends on u alone, so `log p(a)` has the gradient of `log p(u)`. No formula gives its mean: the entropy is an
@@ -29,10 +29,8 @@
 
 mod kernels;
 
-use super::{DistributionError, Frames, Rows, Squash};
-use crate::activation::tanh;
+use super::{Frames, Rows};
 use impala_env::seed::Rng;
-use impala_env::space::Bounds;
 use kernels::{Densities, Draw, Gradient};
 use pulp::Arch;
 use rand::RngExt;
@@ -50,10 +48,9 @@ const HALF_LOG_TWO_PI: f32 = 0.918_938_5;
 /// What the numbers of an action are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Gaussian {
-    bounds: Bounds,
-    squash: Squash,
-    /// Sum over the components of `ln((high - low) / 2)`; 0 where nothing is squashed.
-    log_scale: f32,
+    /// D
+    components: usize,
+    is_squashed: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,39 +74,22 @@ struct Terms {
 }
 
 impl Gaussian {
-    /// # Errors
-    /// It is to be squashed into bounds that are not finite, or too far apart.
-    pub(super) fn new(bounds: &Bounds, squash: Squash) -> Result<Self, DistributionError> {
-        let mut log_scale = 0.0;
-        if squash == Squash::Tanh {
-            for (component, (low, high)) in bounds.low.iter().zip(&bounds.high).enumerate() {
-                if !(high - low).is_finite() {
-                    return Err(DistributionError::Unbounded { component, low: *low, high: *high });
-                }
-                log_scale += (0.5 * (f64::from(*high) - f64::from(*low))).ln();
-            }
-        }
-        Ok(Self { bounds: bounds.clone(), squash, log_scale: log_scale as f32 })
+    pub(super) fn new(components: usize, is_squashed: bool) -> Self {
+        assert!(components > 0, "a Gaussian over no numbers");
+        Self { components, is_squashed }
     }
 
-    pub(super) fn components(&self) -> usize {
-        self.bounds.low.len()
-    }
-
-    fn action_max(&self) -> f32 {
-        match self.squash {
-            Squash::None => ACTION_MAX,
-            Squash::Tanh => SQUASHED_ACTION_MAX,
-        }
+    pub(super) fn action_max(&self) -> f32 {
+        if self.is_squashed { SQUASHED_ACTION_MAX } else { ACTION_MAX }
     }
 
     /// No density is larger: the least standard deviation, and u where the squashed action moves least with it.
     pub(super) fn log_prob_max(&self) -> f32 {
         // -ln(1 - tanh(u)^2) is below 2 |u|.
-        let correction = if self.squash == Squash::Tanh { 2.0 * SQUASHED_ACTION_MAX } else { 0.0 };
-        let densities = self.components() as f32 * (correction - LOG_STD_MIN - HALF_LOG_TWO_PI);
+        let correction = if self.is_squashed { 2.0 * SQUASHED_ACTION_MAX } else { 0.0 };
+        let densities = self.components as f32 * (correction - LOG_STD_MIN - HALF_LOG_TWO_PI);
         // The sum of so many rounded numbers may lie a hair above.
-        densities - self.log_scale + 1e-5 * (1.0 + densities + self.log_scale.abs())
+        densities + 1e-5 * (1.0 + densities)
     }
 
     pub(super) fn sample(
@@ -120,7 +100,7 @@ impl Gaussian {
         actions: &mut [f32],
         log_probs: &mut [f32],
     ) {
-        let (d, n) = (self.components(), log_probs.len());
+        let (d, n) = (self.components, log_probs.len());
         let Buffers { parameters, terms } = buffers;
         self.resize(terms, n);
         parameters.resize(2 * d * n, 0.0);
@@ -139,25 +119,9 @@ impl Gaussian {
     }
 
     pub(super) fn mode(&self, rows: Rows<'_>, actions: &mut [f32]) {
-        let d = self.components();
+        let d = self.components;
         for (actions, row) in actions.chunks_exact_mut(d).zip(rows.outputs.chunks(rows.stride)) {
             actions.iter_mut().zip(&row[..d]).for_each(|(u, mean)| *u = kernels::held(*mean, self.action_max()));
-        }
-    }
-
-    /// The point of the box that each row of u stands for.
-    pub(super) fn to_environment(&self, actions: &[f32], points: &mut Vec<f32>) {
-        let Bounds { low, high } = &self.bounds;
-        points.clear();
-        for row in actions.chunks_exact(self.components()) {
-            let components = row.iter().zip(low.iter().zip(high));
-            points.extend(components.map(|(u, (low, high))| {
-                let point = match self.squash {
-                    Squash::None => *u,
-                    Squash::Tanh => low + 0.5 * (tanh(*u) + 1.0) * (high - low),
-                };
-                point.clamp(*low, *high)
-            }));
         }
     }
 
@@ -168,14 +132,14 @@ impl Gaussian {
         log_probs: &mut [f32],
         entropies: &mut [f32],
     ) {
-        let (d, n, terms) = (self.components(), log_probs.len(), &mut buffers.terms);
+        let (d, n, terms) = (self.components, log_probs.len(), &mut buffers.terms);
         self.resize(terms, n);
         for (i, row) in frames.actions.f32().chunks_exact(d).enumerate() {
             terms.actions.chunks_exact_mut(n).zip(row).for_each(|(column, u)| column[i] = *u);
         }
         let Frames { outputs: parameters, rows, .. } = *frames;
         Arch::new().dispatch(Densities { gaussian: self, parameters, rows, terms: &mut *terms, log_probs });
-        let constant = d as f32 * (HALF_LOG_TWO_PI + 0.5) + self.log_scale;
+        let constant = d as f32 * (HALF_LOG_TWO_PI + 0.5);
         entropies.iter_mut().zip(&terms.corrections).for_each(|(sum, correction)| *sum = constant + correction);
         for log_stds in parameters.chunks_exact(rows).skip(d).take(d) {
             entropies.iter_mut().zip(log_stds).for_each(|(sum, log_std)| *sum += kernels::bounded(*log_std));
@@ -201,7 +165,7 @@ impl Gaussian {
     }
 
     fn resize(&self, terms: &mut Terms, n: usize) {
-        let len = self.components() * n;
+        let len = self.components * n;
         let Terms { actions, deviations, inverse_stds, corrections } = terms;
         [actions, deviations, inverse_stds].into_iter().for_each(|columns| columns.resize(len, 0.0));
         corrections.resize(n, 0.0);

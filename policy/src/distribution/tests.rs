@@ -12,13 +12,11 @@ use impala_env::seed::{self, Purpose};
 use rand::RngExt;
 use serde::Deserialize;
 
-/// n rows over one space.
+/// n rows of one head.
 #[derive(Clone, Debug, Deserialize)]
 struct Case {
     name: String,
-    space: ActionSpace,
-    masked: bool,
-    squash: Squash,
+    head: PolicyHead,
     /// `[n, P]`
     parameters: Vec<f32>,
     /// `[n, M]`
@@ -40,35 +38,37 @@ struct Evaluated {
 
 impl Case {
     /// Random parameters and masks, and actions that are drawn from them.
-    fn random(name: &str, space: ActionSpace, masked: bool, squash: Squash, n: usize) -> Self {
-        let distribution = Distribution::new(&space, masked, squash).unwrap();
+    fn random(name: &str, head: PolicyHead, n: usize) -> Self {
         let mut rng = seed::rng(1, Purpose::Initialisation);
-        let mut case =
-            Self { name: name.into(), space, masked, squash, parameters: vec![], masks: vec![], actions: vec![] };
-        case.parameters = (0..n * distribution.parameters()).map(|_| rng.random::<f32>() * 3.0 - 1.5).collect();
-        case.masks = (0..n * distribution.mask_len()).map(|_| u8::from(rng.random::<f32>() < 0.6)).collect();
-        for mask in case.masks.chunks_exact_mut(distribution.mask_len().max(1)) {
+        let parameters = (0..n * head.parameters()).map(|_| rng.random::<f32>() * 3.0 - 1.5).collect();
+        let mut masks: Vec<_> = (0..n * head.mask_len()).map(|_| u8::from(rng.random::<f32>() < 0.6)).collect();
+        for mask in masks.chunks_exact_mut(head.mask_len().max(1)) {
             let mut start = 0;
-            for choices in case.space.choices() {
+            for choices in choices(&head) {
                 mask[start + rng.random_range(0..*choices)] = 1;
                 start += choices;
             }
         }
+        let mut case = Self { name: name.into(), head, parameters, masks, actions: vec![] };
         case.actions = case.draw(1).0;
         case
     }
 
     fn distribution(&self) -> Distribution {
-        Distribution::new(&self.space, self.masked, self.squash).unwrap()
+        Distribution::of(&self.head)
+    }
+
+    fn dtype(&self) -> Dtype {
+        if choices(&self.head).is_empty() { Dtype::F32 } else { Dtype::U8 }
     }
 
     /// n
     fn len(&self) -> usize {
-        self.parameters.len() / self.distribution().parameters()
+        self.parameters.len() / self.head.parameters()
     }
 
     fn array(&self) -> Array {
-        match self.space.dtype() {
+        match self.dtype() {
             Dtype::F32 => self.actions.clone().into(),
             Dtype::U8 => self.actions.iter().map(|action| *action as u8).collect::<Vec<_>>().into(),
         }
@@ -76,8 +76,7 @@ impl Case {
 
     /// One row alone.
     fn row(&self, i: usize) -> Self {
-        let distribution = self.distribution();
-        let (p, m, d) = (distribution.parameters(), distribution.mask_len(), distribution.components());
+        let (p, m, d) = (self.head.parameters(), self.head.mask_len(), self.head.components());
         Self {
             parameters: self.parameters[i * p..][..p].to_vec(),
             masks: self.masks[i * m..][..m].to_vec(),
@@ -90,11 +89,11 @@ impl Case {
     fn draw(&self, seed: u64) -> (Vec<f32>, Vec<f32>) {
         let (distribution, n) = (self.distribution(), self.len());
         let mut outputs = vec![];
-        for row in self.parameters.chunks_exact(distribution.parameters()) {
+        for row in self.parameters.chunks_exact(self.head.parameters()) {
             outputs.extend(row.iter().chain(&[f32::NAN; 2]));
         }
-        let rows = Rows { outputs: &outputs, stride: distribution.parameters() + 2, masks: &self.masks };
-        let mut actions = Array::zeros(self.space.dtype(), n * distribution.components());
+        let rows = Rows { outputs: &outputs, stride: self.head.parameters() + 2, masks: &self.masks };
+        let mut actions = Array::zeros(self.dtype(), n * self.head.components());
         let (mut memory, mut log_probs) = (Memory::default(), vec![f32::NAN; n]);
         let mut rng = seed::rng(seed, Purpose::Policy { actor: 0 });
         distribution.sample(rows, &mut rng, &mut memory, actions.view_mut(), &mut log_probs);
@@ -103,8 +102,8 @@ impl Case {
 
     fn mode(&self) -> Vec<f32> {
         let distribution = self.distribution();
-        let rows = Rows { outputs: &self.parameters, stride: distribution.parameters(), masks: &self.masks };
-        let mut actions = Array::zeros(self.space.dtype(), self.len() * distribution.components());
+        let rows = Rows { outputs: &self.parameters, stride: self.head.parameters(), masks: &self.masks };
+        let mut actions = Array::zeros(self.dtype(), self.len() * self.head.components());
         distribution.mode(rows, actions.view_mut());
         numbers(actions.view())
     }
@@ -112,7 +111,7 @@ impl Case {
     /// In columns that are longer by `spare` rows and more by one than what is meant, which hold no numbers.
     fn evaluate(&self, spare: usize, d_log_probs: &[f32], d_entropy: f32) -> Evaluated {
         let (distribution, n, rows) = (self.distribution(), self.len(), self.len() + spare);
-        let p = distribution.parameters();
+        let p = self.head.parameters();
         let mut outputs = vec![f32::NAN; (p + 1) * rows];
         for (i, row) in self.parameters.chunks_exact(p).enumerate() {
             row.iter().enumerate().for_each(|(column, number)| outputs[column * rows + i] = *number);
@@ -136,24 +135,32 @@ fn numbers(array: ArrayRef<'_>) -> Vec<f32> {
     }
 }
 
+/// `[D]`: the choices of every component; none of a Gaussian.
+fn choices(head: &PolicyHead) -> &[usize] {
+    match head {
+        PolicyHead::Choices(choices) | PolicyHead::MaskedChoices(choices) => choices,
+        PolicyHead::Gaussian(_) | PolicyHead::SquashedGaussian(_) => &[],
+    }
+}
+
 /// A case of each kind.
 fn cases(n: usize) -> Vec<Case> {
-    let discrete = || ActionSpace::Discrete(5);
-    let several = || ActionSpace::MultiDiscrete(vec![3, 1, 4, 2]);
-    let one_number = || ActionSpace::bounded(&[-2.0], &[2.0]);
-    let numbers = || ActionSpace::bounded(&[-1.0, -2.0, 0.0], &[1.0, 2.0, 5.0]);
-    let boundless = ActionSpace::bounded(&[f32::NEG_INFINITY, 0.0], &[f32::INFINITY, 1.0]);
+    let several = || vec![3, 1, 4, 2];
     vec![
-        Case::random("discrete", discrete(), false, Squash::None, n),
-        Case::random("discrete, masked", discrete(), true, Squash::None, n),
-        Case::random("several", several(), false, Squash::None, n),
-        Case::random("several, masked", several(), true, Squash::None, n),
-        Case::random("number", one_number(), false, Squash::None, n),
-        Case::random("number, squashed", one_number(), false, Squash::Tanh, n),
-        Case::random("numbers", numbers(), false, Squash::None, n),
-        Case::random("numbers without bounds", boundless, false, Squash::None, n),
-        Case::random("numbers, squashed", numbers(), false, Squash::Tanh, n),
+        Case::random("one of choices", PolicyHead::single(5), n),
+        Case::random("one of choices, masked", PolicyHead::MaskedChoices(vec![5]), n),
+        Case::random("several", PolicyHead::Choices(several()), n),
+        Case::random("several, masked", PolicyHead::MaskedChoices(several()), n),
+        Case::random("number", PolicyHead::Gaussian(1), n),
+        Case::random("number, squashed", PolicyHead::SquashedGaussian(1), n),
+        Case::random("numbers", PolicyHead::Gaussian(3), n),
+        Case::random("numbers, squashed", PolicyHead::SquashedGaussian(3), n),
     ]
+}
+
+/// Those of numbers, as they are and squashed.
+fn gaussians(components: usize) -> [PolicyHead; 2] {
+    [PolicyHead::Gaussian(components), PolicyHead::SquashedGaussian(components)]
 }
 
 /// Within `tolerance` of what is expected, relative to it where it is above 1.
@@ -163,44 +170,6 @@ fn assert_close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
         let error = (f64::from(*actual) - expected).abs() / expected.abs().max(1.0);
         assert!(error < tolerance, "{what}, number {i}: {actual} is not {expected}");
     }
-}
-
-#[test]
-fn sizes_are_those_of_the_space() {
-    let sizes = |space: ActionSpace, masked| {
-        let distribution = Distribution::new(&space, masked, Squash::None).unwrap();
-        let (head, log_stds) = (distribution.head_outputs(), distribution.log_stds());
-        (distribution.parameters(), head, log_stds, distribution.components(), distribution.mask_len())
-    };
-    assert_eq!(sizes(ActionSpace::Discrete(4), false), (4, 4, 0, 1, 0));
-    assert_eq!(sizes(ActionSpace::MultiDiscrete(vec![3, 2]), true), (5, 5, 0, 2, 5));
-    assert_eq!(sizes(ActionSpace::bounded(&[0.0; 3], &[1.0; 3]), false), (6, 3, 3, 3, 0));
-}
-
-#[test]
-fn names_of_squashes_round_trip() {
-    for squash in Squash::ALL {
-        assert_eq!(squash.name().parse(), Ok(squash));
-        assert_eq!(serde_json::to_string(&squash).unwrap(), format!("\"{squash}\""));
-    }
-}
-
-#[test]
-fn a_space_without_such_a_distribution_is_named() {
-    let refused =
-        |space: ActionSpace, masked, squash| Distribution::new(&space, masked, squash).unwrap_err().to_string();
-    let boundless = ActionSpace::bounded(&[0.0, f32::NEG_INFINITY], &[1.0, 1.0]);
-    let wide = ActionSpace::bounded(&[-3e38], &[3e38]);
-    assert!(
-        refused(boundless.clone(), false, Squash::Tanh).starts_with("component 1 of an action reaches from -inf to 1,")
-    );
-    assert!(refused(wide, false, Squash::Tanh).contains("use squash none"));
-    assert_eq!(
-        refused(ActionSpace::bounded(&[0.0], &[1.0]), true, Squash::None),
-        "actions of 1 numbers, 0 to 1 cannot be masked: only choices can"
-    );
-    assert_eq!(refused(ActionSpace::Discrete(0), false, Squash::None), "action_count = 0, it must be 1 to 256");
-    assert!(Distribution::new(&boundless, false, Squash::None).is_ok());
 }
 
 #[test]

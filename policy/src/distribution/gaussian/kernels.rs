@@ -2,8 +2,8 @@
 
 use super::{Gaussian, HALF_LOG_TWO_PI, LOG_STD_MAX, LOG_STD_MIN, Terms};
 use crate::activation::{exp, ln, tanh};
+use crate::distribution::Frames;
 use crate::distribution::normal::normal;
-use crate::distribution::{Frames, Squash};
 use pulp::{Simd, WithSimd};
 use std::f32::consts::LN_2;
 
@@ -64,9 +64,9 @@ impl WithSimd for Densities<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { gaussian, parameters, rows, terms, log_probs } = self;
-        let (d, n) = (gaussian.components(), log_probs.len());
+        let (d, n) = (gaussian.components, log_probs.len());
         let Terms { actions, deviations, inverse_stds, corrections } = terms;
-        log_probs.fill(-gaussian.log_scale);
+        log_probs.fill(0.0);
         corrections.fill(0.0);
         for component in 0..d {
             let means = &parameters[component * rows..][..n];
@@ -80,7 +80,7 @@ impl WithSimd for Densities<'_> {
                 deviations[i] = (actions[i] - means[i]) * inverse_stds[i];
                 log_probs[i] -= 0.5 * deviations[i] * deviations[i] + log_std + HALF_LOG_TWO_PI;
             }
-            if gaussian.squash == Squash::Tanh {
+            if gaussian.is_squashed {
                 corrections.iter_mut().zip(actions).for_each(|(sum, u)| *sum += correction(*u));
             }
         }
@@ -106,7 +106,7 @@ impl WithSimd for Gradient<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { gaussian, frames, terms, d_log_probs, d_entropy, gradient } = self;
-        let (d, n) = (gaussian.components(), d_log_probs.len());
+        let (d, n) = (gaussian.components, d_log_probs.len());
         let (of_means, of_log_stds) = gradient.split_at_mut(d * n);
         for component in 0..d {
             let means = &frames.outputs[component * frames.rows..][..n];
@@ -118,7 +118,7 @@ impl WithSimd for Gradient<'_> {
                 of_means[i] = d_log_probs[i] * deviations[i] * inverse_stds[i];
                 of_log_stds[i] = d_log_probs[i] * (deviations[i] * deviations[i] - 1.0) + d_entropy;
             }
-            if gaussian.squash == Squash::Tanh {
+            if gaussian.is_squashed {
                 let actions = &terms.actions[column];
                 for i in 0..n {
                     let slope = -2.0 * d_entropy * tanh(actions[i]);

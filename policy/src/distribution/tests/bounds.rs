@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn case(space: ActionSpace, squash: Squash, parameters: &[f32], actions: &[f32]) -> Case {
+fn case(head: PolicyHead, parameters: &[f32], actions: &[f32]) -> Case {
     let (parameters, actions) = (parameters.to_vec(), actions.to_vec());
-    Case { name: "case".into(), space, masked: false, squash, parameters, masks: vec![], actions }
+    Case { name: "case".into(), head, parameters, masks: vec![], actions }
 }
 
 fn assert_finite(case: &Case) -> Evaluated {
@@ -18,8 +18,7 @@ fn assert_finite(case: &Case) -> Evaluated {
 
 #[test]
 fn distant_logits_stay_finite() {
-    let space = ActionSpace::MultiDiscrete(vec![3, 2]);
-    let case = case(space, Squash::None, &[1e4, -1e4, 0.0, -1e4, 1e4], &[1.0, 1.0]);
+    let case = case(PolicyHead::Choices(vec![3, 2]), &[1e4, -1e4, 0.0, -1e4, 1e4], &[1.0, 1.0]);
     let evaluated = assert_finite(&case);
     assert_eq!(evaluated.log_probs, [-2e4]);
     assert!(evaluated.entropies[0].abs() < 1e-30);
@@ -28,10 +27,11 @@ fn distant_logits_stay_finite() {
 
 #[test]
 fn deviations_beyond_their_bounds_stay_there_and_numbers_far_out_stay_finite() {
-    for squash in Squash::ALL {
+    for head in gaussians(1) {
+        let end = Distribution::of(&head).action_max();
         for log_std in [-1e4, -11.0, -10.0, 2.0, 3.0, 1e4] {
-            for (mean, u) in [(0.0, 50.0), (0.0, -50.0), (-100.0, 50.0), (50.0, 50.0)] {
-                let at = |log_std| case(ActionSpace::bounded(&[-1.0], &[1.0]), squash, &[mean, log_std], &[u]);
+            for (mean, u) in [(0.0, 50.0), (0.0, -50.0), (-100.0, 50.0), (50.0, 50.0), (0.0, end), (end, -end)] {
+                let at = |log_std| case(head.clone(), &[mean, log_std], &[u]);
                 let (evaluated, held) = (assert_finite(&at(log_std)), assert_finite(&at(log_std.clamp(-10.0, 2.0))));
                 assert_eq!(evaluated.log_probs, held.log_probs);
                 assert_eq!(evaluated.entropies, held.entropies);
@@ -45,33 +45,36 @@ fn deviations_beyond_their_bounds_stay_there_and_numbers_far_out_stay_finite() {
 
 #[test]
 fn log_probabilities_are_within_their_bound_and_reach_it() {
-    for squash in Squash::ALL {
-        let (low, high) = ([-1.0, 0.0], [1.0, 0.1]);
-        // The narrowest density, as far out as anything is drawn.
-        let case = case(ActionSpace::bounded(&low, &high), squash, &[1e3, -1e3, -20.0, -20.0], &[100.0, -100.0]);
+    for head in gaussians(2) {
+        // The narrowest density, as far out as anything squashed is drawn.
+        let case = case(head, &[1e3, -1e3, -20.0, -20.0], &[100.0, -100.0]);
         let most = case.distribution().log_prob_max();
         let (actions, log_probs) = case.draw(1);
         assert!(log_probs[0] <= most);
         let held = Case { parameters: [&actions[..], &[-20.0, -20.0]].concat(), actions, ..case };
         let log_prob = held.evaluate(0, &[0.0], 0.0).log_probs[0];
-        let slack = if squash == Squash::None { 1e-3 } else { 3.0 };
-        assert!(log_prob <= most && log_prob > most - slack, "{squash}: {log_prob} of {most}");
+        // Of those that are squashed it is a round bound: their correction ends at 2 (100 - ln 2) a component.
+        let slack = if held.head == PolicyHead::Gaussian(2) { 1e-3 } else { 3.0 };
+        assert!(log_prob <= most && log_prob > most - slack, "{:?}: {log_prob} of {most}", held.head);
     }
-    let discrete = Distribution::new(&ActionSpace::Discrete(2), false, Squash::None).unwrap();
-    assert_eq!(discrete.log_prob_max(), 1e-5);
+    assert_eq!(Distribution::of(&PolicyHead::single(2)).log_prob_max(), 1e-5);
 }
 
 #[test]
-fn draws_of_a_squashed_number_end_where_its_log_probability_keeps_digits() {
-    let case = case(ActionSpace::bounded(&[-1.0], &[1.0]), Squash::Tanh, &[1e6, 0.0], &[0.0]);
-    assert_eq!((case.draw(1).0, case.mode()), (vec![100.0], vec![100.0]));
+fn numbers_are_drawn_up_to_their_bound() {
+    for (head, most) in gaussians(1).into_iter().zip([1e9, 100.0]) {
+        assert_eq!(Distribution::of(&head).action_max(), most);
+        for mean in [-1e12, 1e12] {
+            let case = case(head.clone(), &[mean, 0.0], &[0.0]);
+            assert_eq!((case.draw(1).0, case.mode()), (vec![most.copysign(mean)], vec![most.copysign(mean)]));
+        }
+    }
 }
 
 #[test]
 fn one_choice_is_certain() {
-    let mut case = case(ActionSpace::Discrete(1), Squash::None, &[-7.5], &[0.0]);
-    for masked in [false, true] {
-        (case.masked, case.masks) = (masked, if masked { vec![1] } else { vec![] });
+    for (head, masks) in [(PolicyHead::single(1), vec![]), (PolicyHead::MaskedChoices(vec![1]), vec![1])] {
+        let case = Case { masks, ..case(head, &[-7.5], &[0.0]) };
         let evaluated = case.evaluate(0, &[3.0], 2.0);
         assert_eq!(evaluated, Evaluated { log_probs: vec![0.0], entropies: vec![0.0], gradient: vec![0.0] });
         assert_eq!(case.draw(1), (vec![0.0], vec![0.0]));
@@ -80,13 +83,12 @@ fn one_choice_is_certain() {
 
 #[test]
 fn what_a_mask_forbids_has_no_gradient() {
-    let mut case = case(ActionSpace::Discrete(3), Squash::None, &[0.5, 30.0, -0.2], &[2.0]);
-    (case.masked, case.masks) = (true, vec![1, 0, 1]);
+    let mut case = case(PolicyHead::MaskedChoices(vec![3]), &[0.5, 30.0, -0.2], &[2.0]);
+    case.masks = vec![1, 0, 1];
     let masked = case.evaluate(0, &[1.5], 0.3);
     assert_eq!(masked.gradient[1], 0.0);
     let two = Case {
-        space: ActionSpace::Discrete(2),
-        masked: false,
+        head: PolicyHead::single(2),
         masks: vec![],
         parameters: vec![0.5, -0.2],
         actions: vec![1.0],
@@ -116,13 +118,17 @@ fn a_parameter_that_is_no_number_shows_in_the_log_probability_and_not_in_the_act
 #[test]
 #[should_panic(expected = "action 3 of 3 choices")]
 fn an_action_that_is_none_of_the_choices_is_a_mistake_of_the_program() {
-    case(ActionSpace::MultiDiscrete(vec![3, 2]), Squash::None, &[0.0; 5], &[3.0, 0.0]).evaluate(0, &[0.0], 0.0);
+    case(PolicyHead::Choices(vec![3, 2]), &[0.0; 5], &[3.0, 0.0]).evaluate(0, &[0.0], 0.0);
 }
 
 #[test]
 #[should_panic(expected = "masks of 1 rows")]
 fn masks_that_are_missing_are_a_mistake_of_the_program() {
-    let mut case = case(ActionSpace::Discrete(3), Squash::None, &[0.0; 3], &[0.0]);
-    case.masked = true;
-    case.draw(1);
+    case(PolicyHead::MaskedChoices(vec![3]), &[0.0; 3], &[0.0]).draw(1);
+}
+
+#[test]
+#[should_panic(expected = "components of [3, 0] choices")]
+fn a_component_without_choices_is_a_mistake_of_the_program() {
+    Distribution::of(&PolicyHead::Choices(vec![3, 0]));
 }

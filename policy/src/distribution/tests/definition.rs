@@ -13,8 +13,8 @@ fn probabilities(logits: &[f64], allowed: impl Fn(usize) -> bool) -> Vec<f64> {
 /// Log-probability and entropy of a row of choices.
 fn of_choices(row: &Case, parameters: &[f64]) -> (f64, f64) {
     let (mut log_prob, mut entropy, mut start) = (0.0, 0.0, 0);
-    for (choices, action) in row.space.choices().iter().zip(&row.actions) {
-        let allowed = |choice: usize| !row.masked || row.masks[start + choice] == 1;
+    for (choices, action) in choices(&row.head).iter().zip(&row.actions) {
+        let allowed = |choice: usize| row.masks.get(start + choice).is_none_or(|mask| *mask == 1);
         let probabilities = probabilities(&parameters[start..start + choices], allowed);
         log_prob += probabilities[*action as usize].ln();
         entropy -= probabilities.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>();
@@ -24,17 +24,15 @@ fn of_choices(row: &Case, parameters: &[f64]) -> (f64, f64) {
 }
 
 /// Log-probability of a row of numbers, and its entropy where u moves with the parameters as it did from those that the row has.
-fn of_numbers(row: &Case, bounds: &impala_env::space::Bounds, parameters: &[f64]) -> (f64, f64) {
+fn of_numbers(row: &Case, parameters: &[f64]) -> (f64, f64) {
     let (mut log_prob, mut entropy) = (0.0, 0.0);
-    let d = bounds.low.len();
+    let d = row.head.components();
     let std = |log_std: f64| log_std.clamp(-10.0, 2.0).exp();
     for i in 0..d {
         let (mean, sigma, u) = (parameters[i], std(parameters[d + i]), f64::from(row.actions[i]));
         // The derivative of tanh is 1 / cosh^2.
-        let slope = |u: f64| match row.squash {
-            Squash::None => 1.0,
-            Squash::Tanh => u.cosh().powi(-2) * (f64::from(bounds.high[i]) - f64::from(bounds.low[i])) / 2.0,
-        };
+        let is_squashed = matches!(row.head, PolicyHead::SquashedGaussian(_));
+        let slope = |u: f64| if is_squashed { u.cosh().powi(-2) } else { 1.0 };
         let density = (-0.5 * ((u - mean) / sigma).powi(2)).exp() / (sigma * (2.0 * PI).sqrt());
         log_prob += (density / slope(u)).ln();
         let z = (u - f64::from(row.parameters[i])) / std(f64::from(row.parameters[d + i]));
@@ -44,9 +42,9 @@ fn of_numbers(row: &Case, bounds: &impala_env::space::Bounds, parameters: &[f64]
 }
 
 pub(super) fn log_prob_and_entropy(row: &Case, parameters: &[f64]) -> (f64, f64) {
-    match &row.space {
-        ActionSpace::Box(bounds) => of_numbers(row, bounds, parameters),
-        _ => of_choices(row, parameters),
+    match row.dtype() {
+        Dtype::F32 => of_numbers(row, parameters),
+        Dtype::U8 => of_choices(row, parameters),
     }
 }
 
@@ -80,7 +78,7 @@ fn results_and_gradients_are_those_of_the_definition() {
     }
 }
 
-/// The entropy of a squashed number between -1 and 1, by the trapezoidal rule over z.
+/// The entropy of a squashed number, by the trapezoidal rule over z.
 fn entropy_by_integration(mean: f64, log_std: f64) -> f64 {
     let step = 1e-3;
     let expected: f64 = (-12_000..=12_000)
@@ -96,8 +94,7 @@ fn entropy_by_integration(mean: f64, log_std: f64) -> f64 {
 #[test]
 fn estimates_of_a_squashed_entropy_and_of_its_gradient_have_the_right_means() {
     let (mean, log_std, n) = (0.6, 0.2, 200_000);
-    let space = ActionSpace::bounded(&[-1.0], &[1.0]);
-    let mut case = Case::random("squashed", space, false, Squash::Tanh, 1);
+    let mut case = Case::random("squashed", PolicyHead::SquashedGaussian(1), 1);
     case.parameters = [mean as f32, log_std as f32].repeat(n);
     case.actions = case.draw(1).0;
     let evaluated = case.evaluate(0, &vec![0.0; n], 1.0);

@@ -1,4 +1,4 @@
-//! What is drawn, how often, and what environments are told of it.
+//! What is drawn, and how often.
 
 use super::definition::log_prob_and_entropy;
 use super::*;
@@ -12,9 +12,9 @@ fn repeated(case: &Case, n: usize) -> Case {
 #[test]
 fn choices_come_as_often_as_their_probabilities_say_and_independently() {
     let n = 200_000;
-    for case in cases(1).into_iter().filter(|case| case.space.dtype() == Dtype::U8) {
+    for case in cases(1).into_iter().filter(|case| case.dtype() == Dtype::U8) {
         let (actions, _) = repeated(&case, n).draw(3);
-        let d = case.space.components();
+        let d = case.head.components();
         let parameters: Vec<_> = case.parameters.iter().map(|x| f64::from(*x)).collect();
         let (mut odometer, mut total) = (vec![0.0; d], 0.0);
         // Every combination of choices.
@@ -30,7 +30,7 @@ fn choices_come_as_often_as_their_probabilities_say_and_independently() {
                 "{name} {odometer:?}: {frequency}, {probability}"
             );
             total += probability;
-            let choices = case.space.choices();
+            let choices = choices(&case.head);
             let Some(place) = (0..d).find(|i| odometer[*i] + 1.0 < choices[*i] as f32) else {
                 break;
             };
@@ -44,8 +44,7 @@ fn choices_come_as_often_as_their_probabilities_say_and_independently() {
 #[test]
 fn what_a_mask_forbids_is_never_drawn_nor_the_mode() {
     // The last choices are forbidden, to which rounding would lead first, and they have the largest logits.
-    let space = ActionSpace::MultiDiscrete(vec![4, 2]);
-    let mut case = Case::random("masked", space, true, Squash::None, 1);
+    let mut case = Case::random("masked", PolicyHead::MaskedChoices(vec![4, 2]), 1);
     let n = 100_000;
     case.parameters = [0.1, -0.3, 0.2, 50.0, 1.0, 90.0].repeat(n);
     case.masks = [1, 0, 1, 0, 1, 0].repeat(n);
@@ -59,9 +58,9 @@ fn what_a_mask_forbids_is_never_drawn_nor_the_mode() {
 
 #[test]
 fn numbers_have_the_moments_and_tails_of_a_gaussian() {
-    let (n, low, high) = (200_000, [-9.0; 2], [9.0; 2]);
-    for squash in Squash::ALL {
-        let mut case = Case::random("numbers", ActionSpace::bounded(&low, &high), false, squash, 1);
+    let n = 200_000;
+    for head in gaussians(2) {
+        let mut case = Case::random("numbers", head, 1);
         case.parameters = vec![0.7, -2.0, 0.5, -1.0];
         let (actions, _) = repeated(&case, n).draw(5);
         let standardised = |component: usize| {
@@ -84,23 +83,22 @@ fn numbers_have_the_moments_and_tails_of_a_gaussian() {
                 ("below -2", mean(z, &|x| share(-x, 2.0)), 0.022_750_1, 0.022_233),
             ] {
                 let deviation = f64::sqrt(variance / n as f64);
-                assert!((actual - expected).abs() < 5.0 * deviation, "{squash}: {what} {actual}, not {expected}");
+                assert!((actual - expected).abs() < 5.0 * deviation, "{}: {what} {actual}, not {expected}", case.head);
             }
         }
-        assert!(mean(&products, &|x| x).abs() < 5.0 / (n as f64).sqrt(), "{squash}: the components hang together");
+        assert!(mean(&products, &|x| x).abs() < 5.0 / (n as f64).sqrt(), "{}: the components hang together", case.head);
     }
 }
 
 #[test]
 fn the_mode_is_the_first_of_the_most_probable_choices_and_the_mean_of_numbers() {
-    let mode = |space: ActionSpace, squash, parameters: &[f32]| {
-        Case { parameters: parameters.to_vec(), ..Case::random("mode", space, false, squash, 1) }.mode()
+    let mode = |head: PolicyHead, parameters: &[f32]| {
+        Case { parameters: parameters.to_vec(), ..Case::random("mode", head, 1) }.mode()
     };
-    assert_eq!(mode(ActionSpace::Discrete(4), Squash::None, &[0.0, 2.0, 2.0, -1.0]), [1.0]);
-    assert_eq!(mode(ActionSpace::MultiDiscrete(vec![2, 3]), Squash::None, &[0.5, 0.4, -2.0, -3.0, -1.0]), [0.0, 2.0]);
-    for squash in Squash::ALL {
-        let space = ActionSpace::bounded(&[-1.0; 2], &[1.0; 2]);
-        assert_eq!(mode(space, squash, &[0.5, -3.0, 1.0, 1.0]), [0.5, -3.0]);
+    assert_eq!(mode(PolicyHead::single(4), &[0.0, 2.0, 2.0, -1.0]), [1.0]);
+    assert_eq!(mode(PolicyHead::Choices(vec![2, 3]), &[0.5, 0.4, -2.0, -3.0, -1.0]), [0.0, 2.0]);
+    for head in gaussians(2) {
+        assert_eq!(mode(head, &[0.5, -3.0, 1.0, 1.0]), [0.5, -3.0]);
     }
 }
 
@@ -115,25 +113,4 @@ fn a_policy_that_acted_and_the_same_that_learns_agree_to_the_last_bit() {
         let most = case.distribution().log_prob_max();
         assert!(log_probs.iter().all(|log_prob| *log_prob <= most), "{}", case.name);
     }
-}
-
-#[test]
-fn environments_are_told_choices_as_they_are_and_numbers_within_their_bounds() {
-    let mut points = vec![];
-    let choices = Distribution::new(&ActionSpace::MultiDiscrete(vec![2, 2]), false, Squash::Tanh).unwrap();
-    assert_eq!(choices.to_environment(ArrayRef::U8(&[1, 0, 0, 1]), &mut points), ArrayRef::U8(&[1, 0, 0, 1]));
-    let space = ActionSpace::bounded(&[-1.0, 0.0], &[1.0, 5.0]);
-    let u = [0.25, 2.5, -1.5, 5.5, 50.0, -50.0, -1e9, 1e9];
-    let clipped = Distribution::new(&space, false, Squash::None).unwrap();
-    let expected = [0.25, 2.5, -1.0, 5.0, 1.0, 0.0, -1.0, 5.0];
-    assert_eq!(clipped.to_environment(ArrayRef::F32(&u), &mut points), ArrayRef::F32(&expected));
-    let squashed = Distribution::new(&space, false, Squash::Tanh).unwrap();
-    let expected: Vec<_> =
-        u.chunks_exact(2).flat_map(|row| [f64::from(row[0]).tanh(), (f64::from(row[1]).tanh() + 1.0) * 2.5]).collect();
-    let actual = numbers(squashed.to_environment(ArrayRef::F32(&u), &mut points));
-    assert_close("squashed", &actual, &expected, 2e-6);
-    assert_eq!(actual[4..], [1.0, 0.0, -1.0, 5.0]);
-    let boundless = ActionSpace::bounded(&[f32::NEG_INFINITY], &[1.0]);
-    let boundless = Distribution::new(&boundless, false, Squash::None).unwrap();
-    assert_eq!(boundless.to_environment(ArrayRef::F32(&[-1e9, 2.0]), &mut points), ArrayRef::F32(&[-1e9, 1.0]));
 }

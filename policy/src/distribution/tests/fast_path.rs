@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::activation::Activation;
-use crate::network::{NetworkSpec, PolicyHead};
+use crate::network::NetworkSpec;
 use crate::policy::{Decision, Policy};
 
 #[test]
 fn a_policys_own_sampler_draws_the_same_choices_with_the_same_log_probabilities() {
     for choices in [1, 2, 5, 32] {
-        let case = Case::random("choices", ActionSpace::Discrete(choices), false, Squash::None, 300);
+        let case = Case::random("choices", PolicyHead::single(choices), 300);
         // Without hidden layers, and with weights of 1 on the diagonal, the logits are the observations.
         let head = PolicyHead::single(choices);
         let spec = NetworkSpec { observation_len: choices, hidden: vec![], activation: Activation::Tanh, head };
