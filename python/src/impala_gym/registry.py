@@ -105,4 +105,6 @@ def _import(module: str, name: str, fix: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Failure("missing_module", f"{name}: {error}: {fix}") from error
+        # It may be there and lack something itself, of which the advice is not true.
+        is_missing = module == error.name or module.startswith(f"{error.name}.")
+        raise Failure("missing_module", f"{name}: {error}: {fix}" if is_missing else f"{name}: {error}") from error
