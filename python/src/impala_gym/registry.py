@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 from typing import Any
 
 import gymnasium
@@ -78,7 +79,7 @@ def _about(spec: EnvSpec, steps_max: int | None, metadata: dict[str, Any]) -> di
     threshold = spec.reward_threshold
     fps = metadata.get("render_fps")
     return {
-        "solved_return": None if threshold is None else float(threshold),
+        "solved_return": float(threshold) if threshold is not None and math.isfinite(threshold) else None,
         "steps_max": None if steps_max is None else int(steps_max),
         "steps_per_second": None if not fps else max(1, round(fps)),
     }
