@@ -37,12 +37,13 @@ mod tests {
     use super::*;
     use impala_common::ids::ActorIndex;
     use impala_policy::activation::Activation;
-    use impala_policy::network::NetworkSpec;
+    use impala_policy::network::{NetworkSpec, PolicyHead};
 
     #[test]
     fn an_unroll_takes_time_even_within_no_limit() {
         let hidden = vec![8];
-        let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, action_count: 2 };
+        let network =
+            NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, head: PolicyHead::single(2) };
         let plan = RollPlan {
             environment: impala_env::builtin().kinds()[0].clone(),
             network,

@@ -38,7 +38,8 @@ pub struct ActorArgs {
     #[arg(long, value_name = "INDEX", env = "IMPALA_ACTOR_INDEX")]
     pub index: Option<u32>,
 
-    /// Work only for a learner that trains on this environment: cartpole-v1, cartpole-v0 or catch [default: any of them]
+    /// Work only for a learner that trains on this environment, e.g. acrobot-v1; one of gymnasium (gym:LunarLander-v3) is
+    /// worked for only where it is named here [default: any that is built in]
     #[arg(long, value_name = "NAME", env = "IMPALA_ENVIRONMENT")]
     pub environment: Option<EnvironmentName>,
 
@@ -151,7 +152,7 @@ async fn run_async(args: ActorArgs, environments: Registry) -> anyhow::Result<Ac
 fn offered(registry: &Registry, wanted: Option<&EnvironmentName>) -> anyhow::Result<Registry> {
     let Some(name) = wanted else { return Ok(registry.clone()) };
     let kind = registry.get(name).with_context(|| format!("--environment {name}"))?;
-    Ok(Registry::only(kind.clone()))
+    Ok(Registry::only(kind))
 }
 
 fn log_report(report: &ActorReport) {

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use impala_actor::cli::{self, ActorArgs, HealthArgs};
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
+use impala_worker::WorkerArgs;
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to
@@ -19,6 +20,8 @@ struct Program {
     command: Option<Command>,
     #[command(flatten)]
     args: ActorArgs,
+    #[command(flatten)]
+    workers: WorkerArgs,
 }
 
 #[derive(Subcommand)]
@@ -28,9 +31,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Program { command, args } = arguments::parse();
+    let Program { command, args, workers } = arguments::parse();
     let result = match command {
-        None => cli::run(args, &impala_env::builtin()),
+        None => cli::run(args, &workers.registry(impala_env::builtin())),
         Some(Command::Health(args)) => cli::health(&args),
     };
     match result {

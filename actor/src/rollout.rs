@@ -15,7 +15,7 @@ use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::process::panics;
 use impala_common::trajectory::{RolloutTime, Trajectory, TrajectoryError, actor_state_bytes_max};
 use impala_env::spec::EnvironmentName;
-pub use roller::{RollPlan, Roller, TakeUpError};
+pub use roller::{RollPlan, Roller, TakeUpError, UnrollError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -38,6 +38,9 @@ pub enum RolloutError {
         /// The broken invariant.
         reason: TrajectoryError,
     },
+    /// The environments could not go on.
+    #[error("{0}")]
+    Environment(String),
     /// The learner went past the version that a deterministic run needs.
     #[error(
         "trajectory {sequence} of this lockstep run needs weights version {expected}, the learner is at {actual} already"
@@ -164,10 +167,11 @@ impl Rollout {
             };
             let trajectory = match unrolled {
                 Ok(trajectory) => trajectory,
-                Err(reason) => {
+                Err(UnrollError::Trajectory(reason)) => {
                     let version = weights.version;
                     return (roller, Err(RolloutError::Trajectory { sequence, version, reason }));
                 }
+                Err(UnrollError::Environment(fault)) => return (roller, Err(RolloutError::Environment(fault))),
             };
             self.next = Sequence(sequence.0 + 1);
             let finished = Instant::now();
@@ -192,7 +196,7 @@ impl Rollout {
     /// The state after a trajectory.
     fn save(&self, roller: &Roller) -> Result<Vec<u8>, RolloutError> {
         let (state, RollPlan { environment, environments, .. }) = (roller.save(), &self.plan);
-        let max = actor_state_bytes_max(*environments, environment.spec().observation_len);
+        let max = actor_state_bytes_max(*environments, environment.spec().observation_len());
         if state.len() > max {
             let (environment, bytes) = (environment.name().clone(), state.len());
             return Err(RolloutError::State { environment, environments: *environments, bytes, max });
@@ -232,7 +236,7 @@ async fn unroll_elsewhere(
     mut roller: Roller,
     sequence: Sequence,
     weights: Arc<Weights>,
-) -> (Roller, Result<Trajectory, TrajectoryError>) {
+) -> (Roller, Result<Trajectory, UnrollError>) {
     let unrolling = tokio::task::spawn_blocking(move || {
         let unrolled = roller.unroll(sequence, &weights);
         (roller, unrolled)

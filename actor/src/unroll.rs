@@ -8,6 +8,7 @@ use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_env::Step;
+use impala_env::array::{Array, ArrayMut, ArrayRef};
 use impala_policy::policy::Decision;
 
 /// A trajectory under construction. Each of its T steps is a [`decision`](Self::decision), a
@@ -16,6 +17,8 @@ use impala_policy::policy::Decision;
 pub struct UnrollBuffer {
     shape: TrajectoryShape,
     parts: TrajectoryParts,
+    /// `[N, M]`: what the choices of the next step may be, until that step is done.
+    next_masks: Vec<u8>,
     /// Steps done, at most T.
     time: usize,
     /// `[N]`: rewards of each environment's running episode, summed in double precision, so that long sums stay exact.
@@ -32,18 +35,20 @@ impl UnrollBuffer {
     pub fn new(shape: TrajectoryShape) -> Self {
         let environments = shape.environments;
         let (returns, lengths) = (vec![0.0; environments], vec![0; environments]);
-        Self { shape, parts: empty_parts(shape), time: 0, returns, lengths, ended: Vec::new() }
+        let (parts, next_masks) = (empty_parts(&shape), vec![0; environments * shape.mask_len()]);
+        Self { shape, parts, next_masks, time: 0, returns, lengths, ended: Vec::new() }
     }
 
-    /// T, N, O and A.
-    pub fn shape(&self) -> TrajectoryShape {
-        self.shape
+    /// Its sizes.
+    pub fn shape(&self) -> &TrajectoryShape {
+        &self.shape
     }
 
-    /// The observations before the first step, `[N, O]`. Later unrolls begin with the last ones of the unroll before.
-    pub fn first_observations(&mut self) -> &mut [f32] {
+    /// The observations before the first step, `[N, O]`, and their masks, `[N, M]`. Later unrolls begin with the last ones of the unroll
+    /// before.
+    pub fn first_observations(&mut self) -> (ArrayMut<'_>, &mut [u8]) {
         let len = self.row_len();
-        &mut self.parts.observations[..len]
+        (self.parts.observations.view_mut().range(0..len), &mut self.next_masks)
     }
 
     /// `[N]` each: rewards and steps of the running episodes.
@@ -71,26 +76,33 @@ impl UnrollBuffer {
         self.time == self.shape.unroll_length
     }
 
-    /// The current observations, `[N, O]`, and where to write what the policy decides on them.
-    pub fn decision(&mut self) -> (&[f32], Decision<'_>) {
+    /// The current observations, `[N, O]`, their masks, `[N, M]`, and where to write what the policy decides on them.
+    pub fn decision(&mut self) -> (ArrayRef<'_>, &[u8], Decision<'_>) {
         let (n, row_len) = (self.shape.environments, self.row_len());
+        let masks = &mut self.parts.masks[self.time * self.next_masks.len()..][..self.next_masks.len()];
+        masks.copy_from_slice(&self.next_masks);
+        let actions = n * self.shape.components();
         let decision = Decision {
-            actions: &mut self.parts.actions[self.time * n..][..n],
+            actions: self.parts.actions.view_mut().range(self.time * actions..(self.time + 1) * actions),
             behaviour_log_probs: &mut self.parts.behaviour_log_probs[self.time * n..][..n],
         };
-        (&self.parts.observations[self.time * row_len..][..row_len], decision)
+        let observations = self.parts.observations.view().range(self.time * row_len..(self.time + 1) * row_len);
+        (observations, masks, decision)
     }
 
-    /// The decided actions, `[N]`, and where to write what the environments make of them.
-    pub fn transition(&mut self) -> (&[u8], Step<'_>) {
+    /// The decided actions, `[N, D]`, and where to write what the environments make of them.
+    pub fn transition(&mut self) -> (ArrayRef<'_>, Step<'_>) {
         let (n, row_len) = (self.shape.environments, self.row_len());
+        let actions = n * self.shape.components();
+        let next = (self.time + 1) * row_len..(self.time + 2) * row_len;
         let step = Step {
-            observations: &mut self.parts.observations[(self.time + 1) * row_len..][..row_len],
+            observations: self.parts.observations.view_mut().range(next),
+            masks: &mut self.next_masks,
             rewards: &mut self.parts.rewards[self.time * n..][..n],
             outcomes: &mut self.parts.outcomes[self.time * n..][..n],
             final_observations: &mut self.parts.final_observations,
         };
-        (&self.parts.actions[self.time * n..][..n], step)
+        (self.parts.actions.view().range(self.time * actions..(self.time + 1) * actions), step)
     }
 
     /// Counts the step that was just written.
@@ -129,25 +141,28 @@ impl UnrollBuffer {
         weights_version: WeightsVersion,
     ) -> Result<Trajectory, TrajectoryError> {
         assert!(self.is_full(), "{} of {} steps are done", self.time, self.shape.unroll_length);
-        let mut next = empty_parts(self.shape);
+        let mut next = empty_parts(&self.shape);
         let row_len = self.row_len();
-        let last = &self.parts.observations[self.time * row_len..];
-        next.observations[..row_len].copy_from_slice(last);
+        let last = self.parts.observations.view().range(self.time * row_len..(self.time + 1) * row_len);
+        next.observations.view_mut().range(0..row_len).copy_from(last);
         let parts = std::mem::replace(&mut self.parts, next);
         self.time = 0;
-        Trajectory::try_new(self.shape, TrajectoryParts { sequence, weights_version, ..parts })
+        Trajectory::try_new(self.shape.clone(), TrajectoryParts { sequence, weights_version, ..parts })
     }
 
     fn row_len(&self) -> usize {
-        self.shape.environments * self.shape.observation_len
+        self.shape.environments * self.shape.observation_len()
     }
 }
 
-fn empty_parts(shape: TrajectoryShape) -> TrajectoryParts {
-    let frames = shape.frames();
+fn empty_parts(shape: &TrajectoryShape) -> TrajectoryParts {
+    let (frames, spec) = (shape.frames(), shape.spec());
+    let observed = spec.observations.dtype;
     TrajectoryParts {
-        observations: vec![0.0; (frames + shape.environments) * shape.observation_len],
-        actions: vec![0; frames],
+        observations: Array::zeros(observed, (frames + shape.environments) * shape.observation_len()),
+        actions: Array::zeros(spec.actions.dtype(), frames * shape.components()),
+        masks: vec![0; frames * shape.mask_len()],
+        final_observations: Array::zeros(observed, 0),
         behaviour_log_probs: vec![0.0; frames],
         rewards: vec![0.0; frames],
         outcomes: vec![Outcome::Continues; frames],
@@ -159,31 +174,32 @@ fn empty_parts(shape: TrajectoryShape) -> TrajectoryParts {
 mod tests {
     use super::*;
 
-    const SHAPE: TrajectoryShape =
-        TrajectoryShape { unroll_length: 3, environments: 2, observation_len: 1, action_count: 2 };
+    fn shape() -> TrajectoryShape {
+        TrajectoryShape::plain(3, 2, 1, 2)
+    }
 
     /// One step in which environment 0 continues and environment 1 leaves its episode by `outcome`; every number tells
     /// when it was written.
     fn step(buffer: &mut UnrollBuffer, time: f32, outcome: Outcome) {
-        let (observations, decision) = buffer.decision();
-        assert_eq!(observations, [time, -time], "the observations of time {time}");
-        decision.actions.copy_from_slice(&[0, 1]);
+        let (observations, _, mut decision) = buffer.decision();
+        assert_eq!(observations.f32(), [time, -time], "the observations of time {time}");
+        decision.actions.copy_from(ArrayRef::U8(&[0, 1]));
         decision.behaviour_log_probs.fill(-time);
         let (actions, step) = buffer.transition();
-        assert_eq!(actions, [0, 1]);
-        step.observations.copy_from_slice(&[time + 1.0, -time - 1.0]);
+        assert_eq!(actions.u8(), [0, 1]);
+        step.observations.f32().copy_from_slice(&[time + 1.0, -time - 1.0]);
         step.rewards.copy_from_slice(&[1.0, 10.0 * time]);
         step.outcomes.copy_from_slice(&[Outcome::Continues, outcome]);
         if outcome == Outcome::Truncated {
-            step.final_observations.push(100.0 + time);
+            step.final_observations.extend(ArrayRef::F32(&[100.0 + time]));
         }
         buffer.advance();
     }
 
     /// Two trajectories one after the other, each with the episodes that ended in it.
     fn two_unrolls() -> [(Trajectory, Vec<Episode>); 2] {
-        let mut buffer = UnrollBuffer::new(SHAPE);
-        buffer.first_observations().fill(0.0);
+        let mut buffer = UnrollBuffer::new(shape());
+        buffer.first_observations().0.f32().fill(0.0);
         let outcomes = [Outcome::Continues, Outcome::Truncated, Outcome::Continues, Outcome::Terminated];
         let mut outcomes = outcomes.into_iter().chain([Outcome::Continues; 2]);
         [0_u64, 1].map(|sequence| {
@@ -199,13 +215,14 @@ mod tests {
     #[test]
     fn each_number_lies_at_its_time() {
         let [(first, _), (second, _)] = two_unrolls();
-        assert_eq!(first.observations, [0.0, 0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0]);
-        assert_eq!(first.actions, [0, 1, 0, 1, 0, 1]);
+        assert_eq!(first.observations.view().f32(), [0.0, 0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0]);
+        assert_eq!(first.actions.view().u8(), [0, 1, 0, 1, 0, 1]);
         assert_eq!(first.behaviour_log_probs, [0.0, 0.0, -1.0, -1.0, -2.0, -2.0]);
         assert_eq!(first.rewards, [1.0, 0.0, 1.0, 10.0, 1.0, 20.0]);
-        assert_eq!(first.final_observations, [101.0]);
+        assert_eq!(first.final_observations.view().f32(), [101.0]);
         assert_eq!((first.sequence, first.weights_version), (Sequence(0), WeightsVersion(10)));
-        assert_eq!(second.observations[..2], first.observations[6..], "an unroll begins where the last one ended");
+        let (begins, ended) = (second.observations.view().range(0..2), first.observations.view().range(6..8));
+        assert_eq!(begins, ended, "an unroll begins where the last one ended");
         assert_eq!(second.rewards, [1.0, 30.0, 1.0, 40.0, 1.0, 50.0]);
         assert!(second.final_observations.is_empty());
     }
@@ -219,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_finite_makes_no_trajectory() {
-        let mut buffer = UnrollBuffer::new(SHAPE);
+        let mut buffer = UnrollBuffer::new(shape());
         (0..3_u8).for_each(|time| step(&mut buffer, f32::from(time), Outcome::Continues));
         buffer.parts.behaviour_log_probs[3] = f32::NAN;
         let error = buffer.finish(Sequence(0), WeightsVersion(0)).unwrap_err();
@@ -229,6 +246,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "0 of 3 steps are done")]
     fn an_unfinished_unroll_is_no_trajectory() {
-        let _ = UnrollBuffer::new(SHAPE).finish(Sequence(0), WeightsVersion(0));
+        let _ = UnrollBuffer::new(shape()).finish(Sequence(0), WeightsVersion(0));
     }
 }

@@ -9,7 +9,6 @@ use impala_actor::link::Receipts;
 use impala_common::agreement::{Agreement, Lockstep, PROTOCOL_VERSION};
 use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::snapshot::{self, Encoding, NumberFormat, Words};
-use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::pb::Disposition::{Shutdown, Stale, Trained};
 use impala_common::wire::{pb, trajectory_from_pb};
 use impala_env::Registry;
@@ -17,15 +16,6 @@ use impala_harness::fake_learner::{Event, FakeLearner};
 use impala_harness::replies::{agreement, delta, finish, full, receipt, receipt_with, stored, weights};
 use impala_harness::test_actor::TestActor;
 use tonic::{Code, Status};
-
-fn shape(agreement: &Agreement) -> TrajectoryShape {
-    TrajectoryShape {
-        unroll_length: agreement.unroll_length,
-        environments: agreement.environments_per_actor,
-        observation_len: agreement.environment.observation_len,
-        action_count: agreement.environment.action_count,
-    }
-}
 
 #[tokio::test]
 async fn an_actor_registers_streams_and_ends_with_the_run() {
@@ -41,7 +31,7 @@ async fn an_actor_registers_streams_and_ends_with_the_run() {
     let (replies, snapshots) = learner.streams(7).await;
     snapshots.send(Ok(full(4))).await.unwrap();
     for (sequence, disposition) in (0..).zip([Trained, Trained, Trained, Stale]) {
-        let trajectory = trajectory_from_pb(&learner.trajectory().await, shape(&agreement)).unwrap();
+        let trajectory = trajectory_from_pb(&learner.trajectory().await, &agreement.trajectory_shape()).unwrap();
         assert_eq!((trajectory.sequence, trajectory.weights_version.0), (Sequence(sequence), 4));
         replies.send(Ok(receipt(sequence, disposition))).await.unwrap();
     }
@@ -247,7 +237,7 @@ async fn large_networks_and_large_trajectories_go_the_same_way() {
     learner.accept(agreement.clone()).await;
     let (replies, snapshots) = learner.streams(1).await;
     snapshots.send(Ok(full(1))).await.unwrap();
-    let trajectory = trajectory_from_pb(&learner.trajectory().await, shape(&agreement)).unwrap();
+    let trajectory = trajectory_from_pb(&learner.trajectory().await, &agreement.trajectory_shape()).unwrap();
     assert_eq!(trajectory.observations.len(), 5 * 9000 * 4);
     replies.send(Ok(finish("done"))).await.unwrap();
     learner.last_words().await;

@@ -3,6 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use impala_benches::workloads::{Stepping, UNROLL_LENGTH, batch_config, roller};
 use impala_common::ids::Sequence;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::{self, Purpose};
 use impala_learner::learn::initialise::initial_parameters;
 use impala_policy::policy::{Decision, Policy};
@@ -39,12 +40,13 @@ fn policy(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(rows as u64));
         group.bench_function(format!("act {rows}"), |bencher| {
             bencher.iter(|| {
-                let decision = Decision { actions: &mut actions, behaviour_log_probs: &mut behaviour_log_probs };
-                policy.act(&observations, &mut rng, decision);
+                let decision =
+                    Decision { actions: ArrayMut::U8(&mut actions), behaviour_log_probs: &mut behaviour_log_probs };
+                policy.act(ArrayRef::F32(&observations), &[], &mut rng, decision);
             });
         });
         group.bench_function(format!("forward {rows}"), |bencher| {
-            bencher.iter(|| policy.forward(&observations, rows).values[0]);
+            bencher.iter(|| policy.forward(ArrayRef::F32(&observations), rows).values[0]);
         });
     }
     group.finish();

@@ -76,7 +76,7 @@ impl Floor {
         let rows = (frames + frames / steps) as f64;
         let mut inputs = spec.observation_len;
         let mut weights = 0.0;
-        for outputs in spec.hidden.iter().copied().chain([spec.action_count + 1]) {
+        for outputs in spec.hidden.iter().copied().chain([spec.head.outputs() + 1]) {
             weights += (inputs * outputs) as f64;
             inputs = outputs;
         }

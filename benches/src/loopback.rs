@@ -63,6 +63,7 @@ impl LoopbackLearner {
         let publisher = Publisher { slot: slot.clone(), publications, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
             registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone()),
+            shape: config.agreement().trajectory_shape(),
             ledger,
             gate,
             queue: queue.clone(),

@@ -6,9 +6,9 @@ use impala_actor::rollout::{RollPlan, Roller};
 use impala_actor::weights::Weights;
 use impala_common::ids::{Sequence, WeightsVersion};
 use impala_common::trajectory::{Trajectory, TrajectoryParts};
-use impala_env::Outcome;
+use impala_env::array::ArrayRef;
 use impala_env::seed::{self, Purpose};
-use impala_env::{EnvironmentKind, Step, VectorEnvironment};
+use impala_env::{EnvironmentKind, StepBuffer, VectorEnvironment};
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
 use impala_learner::learn::batch::Batch;
@@ -63,7 +63,7 @@ pub fn trajectory(config: &Config) -> Trajectory {
 pub fn numbered(trajectory: &Trajectory, first: u64, count: u64) -> Vec<Trajectory> {
     let copy = |sequence| {
         let parts = TrajectoryParts { sequence: Sequence(sequence), ..trajectory.clone().into_parts() };
-        Trajectory::try_new(trajectory.shape(), parts).expect("a copy is as valid as its original")
+        Trajectory::try_new(trajectory.shape().clone(), parts).expect("a copy is as valid as its original")
     };
     (first..first + count).map(copy).collect()
 }
@@ -73,10 +73,7 @@ pub struct Stepping {
     environment: Box<dyn VectorEnvironment>,
     actions: Vec<Vec<u8>>,
     next: usize,
-    observations: Vec<f32>,
-    rewards: Vec<f32>,
-    outcomes: Vec<Outcome>,
-    final_observations: Vec<f32>,
+    buffer: StepBuffer,
 }
 
 impl Stepping {
@@ -85,38 +82,28 @@ impl Stepping {
     pub fn new(kind: &EnvironmentKind, environments: usize) -> Self {
         let spec = kind.spec();
         let mut rng = seed::rng(1, Purpose::Policy { actor: 0 });
-        let action_count = u8::try_from(spec.action_count).expect("actions are bytes");
+        let action_count = u8::try_from(spec.actions.choices()[0]).expect("the environments measured have few actions");
         // A prime number of rows, so that no period of the environments meets it.
         let mut row = |_| (0..environments).map(|_| rng.random_range(0..action_count)).collect();
         Self {
             environment: kind.make(impala_env::rngs(1, 0, environments)),
             actions: (0..1021).map(&mut row).collect(),
             next: 0,
-            observations: vec![0.0; environments * spec.observation_len],
-            rewards: vec![0.0; environments],
-            outcomes: vec![Outcome::Continues; environments],
-            final_observations: Vec::new(),
+            buffer: StepBuffer::new(spec, environments),
         }
     }
 
     /// T steps of all environments.
     pub fn unroll(&mut self) {
         for _ in 0..UNROLL_LENGTH {
-            self.final_observations.clear();
-            let step = Step {
-                observations: &mut self.observations,
-                rewards: &mut self.rewards,
-                outcomes: &mut self.outcomes,
-                final_observations: &mut self.final_observations,
-            };
-            self.environment.step(&self.actions[self.next], step);
+            self.buffer.step(&mut *self.environment, ArrayRef::U8(&self.actions[self.next]));
             self.next = (self.next + 1) % self.actions.len();
         }
     }
 
     /// Environment steps of one [`unroll`](Self::unroll).
     pub fn frames(&self) -> usize {
-        UNROLL_LENGTH * self.rewards.len()
+        UNROLL_LENGTH * self.buffer.rewards.len()
     }
 }
 

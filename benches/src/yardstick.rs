@@ -53,9 +53,9 @@ impl Yardstick {
     /// A network of zeros.
     pub fn new(spec: &NetworkSpec) -> Self {
         let inputs = std::iter::once(spec.observation_len).chain(spec.hidden.iter().copied());
-        let outputs = spec.hidden.iter().copied().chain([spec.action_count + 1]);
+        let outputs = spec.hidden.iter().copied().chain([spec.head.outputs() + 1]);
         let layers = inputs.zip(outputs).map(|(inputs, outputs)| Layer::new(inputs, outputs)).collect();
-        Self { arch: Arch::new(), activation: spec.activation, action_count: spec.action_count, layers }
+        Self { arch: Arch::new(), activation: spec.activation, action_count: spec.head.outputs(), layers }
     }
 
     /// The gradient of `sum(outputs * output_gradients)` with respect to every parameter.

@@ -2,6 +2,8 @@
 
 use anyhow::Context;
 use impala_learner::config::Config;
+use impala_worker::WorkerArgs;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ pub(crate) struct ActorProcesses {
     learner: String,
     log_dir: PathBuf,
     log_format: &'static str,
+    /// How it finds an environment that is not built in.
+    environment: Vec<OsString>,
     may_restart: bool,
     processes: Vec<ActorProcess>,
 }
@@ -76,7 +80,12 @@ impl ActorProcesses {
     ///
     /// # Errors
     /// The program or its log file cannot be opened.
-    pub(crate) fn start(count: u32, config: &Config, learner: SocketAddr, log_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        count: u32,
+        (config, workers): (&Config, &WorkerArgs),
+        learner: SocketAddr,
+        log_dir: &Path,
+    ) -> anyhow::Result<Self> {
         let mut actors = Self {
             program: std::env::current_exe().context("cannot find this program's own file")?,
             learner: format!("http://{learner}"),
@@ -85,6 +94,7 @@ impl ActorProcesses {
                 impala_common::process::logs::LogFormat::Human => "human",
                 impala_common::process::logs::LogFormat::Json => "json",
             },
+            environment: workers.for_actor(&config.task.environment),
             // A deterministic run cannot take an actor back: its environments would start anew.
             may_restart: !config.task.deterministic,
             processes: Vec::new(),
@@ -109,6 +119,7 @@ impl ActorProcesses {
         command
             .args(["actor", "--exit-with-parent", "--learner", &self.learner, "--log-format", self.log_format])
             .args(["--name", &name_of(index), "--index", &index.to_string()])
+            .args(&self.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
@@ -237,6 +248,7 @@ mod tests {
             learner: "http://127.0.0.1:1".into(),
             log_dir: directory.path().to_owned(),
             log_format: "human",
+            environment: Vec::new(),
             may_restart: true,
             processes: Vec::new(),
         };
@@ -266,6 +278,7 @@ mod tests {
             learner: "http://127.0.0.1:1".into(),
             log_dir: directory.path().to_owned(),
             log_format: "human",
+            environment: Vec::new(),
             may_restart: true,
             processes: Vec::new(),
         };

@@ -107,7 +107,7 @@ fn play(
             steps_max: args.steps_max,
             ..EvaluationPlan::new(SIDE_BY_SIDE.min(episodes - first), args.seed)
         };
-        let part = evaluate::play(kind, &policy.network, &policy.parameters, plan, &|| false)?;
+        let part = evaluate::play(&kind, &policy.network, &policy.parameters, plan, &|| false)?;
         sum += part.returns().map(f64::from).sum::<f64>();
         all = all.and(part);
         progress.set_position(all.episodes.len() as u64);

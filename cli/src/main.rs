@@ -15,8 +15,10 @@ use eval::EvalArgs;
 use impala_actor::cli::ActorArgs;
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
+use impala_env::Registry;
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
+use impala_worker::WorkerArgs;
 use render::RenderArgs;
 use runs::RunsArgs;
 use status::StatusArgs;
@@ -40,15 +42,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train on this machine: one learner and several actor processes, until the task is solved.
-    Train(TrainArgs),
+    Train(Playing<TrainArgs>),
     /// Run a learner alone; actors join from this or other machines.
-    Learner(LearnerArgs),
+    Learner(Playing<LearnerArgs>),
     /// Run an actor alone; it waits for its learner, and for the next one after it.
-    Actor(ActorArgs),
+    Actor(Playing<ActorArgs>),
     /// Play fresh episodes with a policy and tell what it reaches.
-    Eval(EvalArgs),
+    Eval(Playing<EvalArgs>),
     /// Watch an episode of a trained policy: as an animation, as a page, or in the terminal.
-    Render(RenderArgs),
+    Render(Playing<RenderArgs>),
     /// List runs and what they came to, or compare some.
     Runs(RunsArgs),
     /// Show runs in a browser: which there are, their curves beside each other, and what each left.
@@ -58,6 +60,22 @@ enum Command {
     /// Tell whether a learner or an actor on this machine is healthy: exit code 0 or 1.
     #[command(subcommand)]
     Health(Health),
+}
+
+/// A command that has environments to play.
+#[derive(clap::Args)]
+struct Playing<T: clap::Args> {
+    #[command(flatten)]
+    args: T,
+    #[command(flatten)]
+    workers: WorkerArgs,
+}
+
+impl<T: clap::Args> Playing<T> {
+    /// The environments that it knows.
+    fn registry(&self) -> Registry {
+        self.workers.registry(impala_env::builtin())
+    }
 }
 
 #[derive(Subcommand)]
@@ -70,13 +88,21 @@ enum Health {
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let registry = impala_env::builtin();
     let result = match arguments::parse::<Cli>().command {
-        Command::Train(args) => train::run(args, &registry, started),
-        Command::Learner(args) => impala_learner::cli::run(args, &registry),
-        Command::Actor(args) => impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS),
-        Command::Eval(args) => eval::run(&args, &registry),
-        Command::Render(args) => render::run(&args, &registry),
+        Command::Train(playing) => {
+            let registry = playing.registry();
+            train::run(playing.args, &playing.workers, &registry, started)
+        }
+        Command::Learner(playing) => {
+            let registry = playing.registry();
+            impala_learner::cli::run(playing.args, &registry)
+        }
+        Command::Actor(playing) => {
+            let registry = playing.registry();
+            impala_actor::cli::run(playing.args, &registry).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Eval(playing) => eval::run(&playing.args, &playing.registry()),
+        Command::Render(playing) => render::run(&playing.args, &playing.registry()),
         Command::Runs(args) => runs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::View(args) => view::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),

@@ -126,7 +126,7 @@ fn play(args: &RenderArgs, policy: &NamedPolicy, registry: &Registry) -> anyhow:
     let mode = if args.sampled { Mode::Sampled } else { Mode::Greedy };
     let plan = RecordPlan { seed: args.seed, mode, steps_max: args.steps_max };
     let bar = progress("playing", args.steps_max.into());
-    let played = record::record(environment, &policy.network, &policy.parameters, plan, &mut |steps| {
+    let played = record::record(&environment, &policy.network, &policy.parameters, plan, &mut |steps| {
         bar.set_position(steps.into());
     });
     bar.finish_and_clear();

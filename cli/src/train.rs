@@ -11,6 +11,7 @@ use impala_learner::config::{Config, OpenSplit};
 use impala_learner::report::sinks::console;
 use impala_learner::report::summary::{self, RunEnd, Summary};
 use impala_policy::evaluate::{self, EvaluationPlan, Mode, Score};
+use impala_worker::WorkerArgs;
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
@@ -38,7 +39,12 @@ pub(crate) struct TrainArgs {
 ///
 /// # Errors
 /// The configuration is refused, or learner or actors cannot start or write their results.
-pub(crate) fn run(args: TrainArgs, registry: &Registry, started: Instant) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    args: TrainArgs,
+    workers: &WorkerArgs,
+    registry: &Registry,
+    started: Instant,
+) -> anyhow::Result<ExitCode> {
     let TrainArgs { open: opens_page, learner: args } = args;
     let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     let mut plan = plan.with_owner(args.checkpoint_owner);
@@ -64,7 +70,7 @@ pub(crate) fn run(args: TrainArgs, registry: &Registry, started: Instant) -> any
         }
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
         let stop = launched.stop.clone();
-        let trained = train(launched, started, seconds_before).await?;
+        let trained = train(launched, workers, started, seconds_before).await?;
         let mut printed = Ok(());
         let write = |outcome: &Outcome| {
             let report = Report::new(&config, outcome, &trained.marks)?;
@@ -128,10 +134,15 @@ struct Marks {
 }
 
 /// Runs learner and actors to the end of the run.
-async fn train(launched: Launched, process_started: Instant, seconds_before: f64) -> anyhow::Result<Trained> {
+async fn train(
+    launched: Launched,
+    workers: &WorkerArgs,
+    process_started: Instant,
+    seconds_before: f64,
+) -> anyhow::Result<Trained> {
     let Launched { learner, run_dir, store, stop, shows_progress, probes, possession, .. } = launched;
     let count = if learner.is_over() { 0 } else { learner.config().rollout.actors };
-    let mut actors = ActorProcesses::start(count, learner.config(), learner.address(), run_dir.path())?;
+    let mut actors = ActorProcesses::start(count, (learner.config(), workers), learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
     let training = async {

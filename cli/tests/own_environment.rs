@@ -5,6 +5,7 @@
 use impala_actor::app::ActorConfig;
 use impala_actor::rollout::{RollPlan, Roller};
 use impala_common::ids::{ActorIndex, Sequence, WeightsVersion};
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use impala_env::{EnvironmentKind, Outcome, Registry, StateError, Step, VectorEnvironment};
 use impala_harness::patience::within;
@@ -16,7 +17,7 @@ use impala_learner::run::run_dir::RunDir;
 use impala_policy::activation::Activation;
 use impala_policy::evaluate::{self, EvaluationPlan};
 use impala_policy::model_file;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use rand::RngExt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -55,17 +56,18 @@ impl VectorEnvironment for Guess {
         self.signs.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.copy_from_slice(&self.signs);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().copy_from_slice(&self.signs);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let actions = actions.u8();
         for (i, action) in actions.iter().enumerate() {
             step.rewards[i] = if (*action == 1) == (self.signs[i] > 0.0) { 1.0 } else { 0.0 };
             step.outcomes[i] = Outcome::Terminated;
             self.reset(i);
         }
-        step.observations.copy_from_slice(&self.signs);
+        step.observations.f32().copy_from_slice(&self.signs);
     }
 
     fn state(&self) -> Vec<u8> {
@@ -126,7 +128,8 @@ async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_lea
 #[test]
 fn a_roller_steps_saves_and_takes_up_an_environment_of_its_own() {
     let environment = registry().get(&"guess-v0".parse().unwrap()).unwrap().clone();
-    let network = NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+    let network =
+        NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
     // The second logit is ten times the observation: always the right action, or nearly so.
     let parameters = vec![0.0, 10.0, 0.0, 0.0, 0.0, 0.0];
     let plan = RollPlan {

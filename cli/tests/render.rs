@@ -6,7 +6,7 @@
 use impala_harness::processes::{Program, Run};
 use impala_policy::activation::Activation;
 use impala_policy::model_file::{self, ModelDescription};
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -16,7 +16,12 @@ const IMPALA: Program = Program::at(env!("CARGO_BIN_EXE_impala"));
 
 /// A model file of a policy that always takes the first action.
 fn model(directory: &Path, environment: &str, observation_len: usize, action_count: usize) -> PathBuf {
-    let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, action_count };
+    let network = NetworkSpec {
+        observation_len,
+        hidden: vec![],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(action_count),
+    };
     let environment = environment.parse().unwrap();
     let description = ModelDescription { environment, activation: Activation::Tanh, frames: 0, updates: 7 };
     let bytes = model_file::encode(&network, &vec![0.0; network.parameter_count()], &description).unwrap();

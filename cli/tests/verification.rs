@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
 use impala_actor::app::ActorConfig;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use impala_env::{EnvironmentKind, Outcome as StepOutcome, Registry, StateError, Step, VectorEnvironment};
 use impala_harness::patience::within;
@@ -32,12 +33,13 @@ impl VectorEnvironment for Changes {
         self.before.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(0.0);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(0.0);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
-        step.observations.fill(0.0);
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let actions = actions.u8();
+        step.observations.f32().fill(0.0);
         for (i, action) in actions.iter().enumerate() {
             step.rewards[i] = f32::from(u8::from(*action != self.before[i]));
             (self.before[i], self.steps[i]) = (*action, self.steps[i] + 1);

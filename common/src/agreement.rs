@@ -5,11 +5,12 @@ use crate::ids::{ActorIndex, Sequence, Session, WeightsVersion};
 use crate::snapshot::Encoding;
 use crate::trajectory::TrajectoryShape;
 use bytes::Bytes;
+use impala_env::space::SpaceError;
 use impala_env::spec::EnvironmentSpec;
 use impala_policy::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
 
 /// Version of the wire contract. Raised when a peer of the older version could not work with the newer one.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// Most steps in one unroll.
 pub const UNROLL_LENGTH_MAX: usize = 4096;
 /// Most environments in one actor process.
@@ -98,12 +99,7 @@ pub struct AgreementError {
 impl Agreement {
     /// The shape of every trajectory.
     pub fn trajectory_shape(&self) -> TrajectoryShape {
-        TrajectoryShape {
-            unroll_length: self.unroll_length,
-            environments: self.environments_per_actor,
-            observation_len: self.environment.observation_len,
-            action_count: self.environment.action_count,
-        }
+        TrajectoryShape::new(self.unroll_length, self.environments_per_actor, &self.environment, &self.network.head)
     }
 
     /// Bounds every number before anything is allocated from it.
@@ -134,21 +130,22 @@ impl Agreement {
 /// # Errors
 /// Names the first field that is out of bounds.
 pub fn validate_network(environment: &EnvironmentSpec, network: &NetworkSpec) -> Result<(), AgreementError> {
-    range("action_count", environment.action_count, 256)?;
+    if let Err(SpaceError { field, value, bounds }) = environment.validate() {
+        return Err(AgreementError { field, value, requirement: format!("is not {bounds}") });
+    }
     range("hidden layers", network.hidden.len() + 1, HIDDEN_LAYERS_MAX + 1)?;
     network.hidden.iter().try_for_each(|width| range("hidden width", *width, PARAMETER_COUNT_MAX))?;
     range("parameter_count", network.parameter_count(), PARAMETER_COUNT_MAX)?;
-    let sizes = [
-        ("network.observation_len", network.observation_len, environment.observation_len),
-        ("network.action_count", network.action_count, environment.action_count),
-    ];
-    match sizes.into_iter().find(|(_, value, expected)| value != expected) {
-        None => Ok(()),
-        Some((field, value, expected)) => {
-            let requirement = format!("is not the environment's {expected}");
-            Err(AgreementError { field, value: value.to_string(), requirement })
-        }
+    let (observation_len, expected) = (network.observation_len, environment.observation_len());
+    if observation_len != expected {
+        let (value, requirement) = (observation_len.to_string(), format!("is not the environment's {expected}"));
+        return Err(AgreementError { field: "network.observation_len", value, requirement });
     }
+    if !network.head.fits(environment) {
+        let requirement = format!("does not fit the environment's {}", environment.actions);
+        return Err(AgreementError { field: "network.head", value: network.head.to_string(), requirement });
+    }
+    Ok(())
 }
 
 fn range(field: &'static str, value: usize, max: usize) -> Result<(), AgreementError> {
@@ -161,18 +158,20 @@ fn range(field: &'static str, value: usize, max: usize) -> Result<(), AgreementE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impala_env::space::{ActionSpace, ObservationSpace};
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
 
     pub(crate) fn agreement() -> Agreement {
-        let environment = EnvironmentSpec { name: "cartpole-v1".into(), observation_len: 4, action_count: 2 };
+        let environment = EnvironmentSpec::new("cartpole-v1", ObservationSpace::vector(4), ActionSpace::Discrete(2));
         Agreement {
             session: Session(1),
             actor_index: ActorIndex(0),
             network: NetworkSpec {
-                observation_len: environment.observation_len,
+                observation_len: environment.observation_len(),
                 hidden: vec![64, 64],
                 activation: Activation::Tanh,
-                action_count: environment.action_count,
+                head: PolicyHead::of(&environment, false),
             },
             environment,
             unroll_length: 20,
@@ -221,7 +220,7 @@ mod tests {
             |a: &mut Agreement| (a.unroll_length, a.environments_per_actor) = (UNROLL_LENGTH_MAX, ENVIRONMENTS_MAX);
         assert_eq!(bad(huge), "trajectory bytes");
         assert_eq!(bad(|a| a.network.observation_len = 5), "network.observation_len");
-        assert_eq!(bad(|a| a.network.action_count = 3), "network.action_count");
+        assert_eq!(bad(|a| a.network.head = PolicyHead::single(3)), "network.head");
         let lockstep = |a: &mut Agreement| {
             a.lockstep = Some(Lockstep { actors: 1, trajectories_per_batch: 1 });
             a.actor_index = ActorIndex(1);

@@ -4,6 +4,7 @@
 
 mod model;
 mod numbers;
+mod spaces;
 mod status;
 
 use crate::agreement::{Agreement, AgreementError, Lockstep, TakeUp};
@@ -15,10 +16,8 @@ use crate::trajectory::{
 use bytes::Bytes;
 use impala_env::Outcome;
 use impala_env::spec::EnvironmentSpec;
-use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
 pub use model::ServedModel;
-use numbers::{from_bytes, micros, to_bytes};
+use numbers::{array_from_bytes, array_to_bytes, from_bytes, micros, to_bytes};
 use std::time::Duration;
 
 /// The generated messages, client and server of `proto/impala/v1/impala.proto`.
@@ -133,7 +132,7 @@ impl From<Registration> for pb::RegisterRequest {
 }
 
 impl From<pb::RegisterRequest> for Registration {
-    /// Encodings that this version does not know are left out: a newer actor may offer more.
+    /// Encodings and spaces that this version does not know are left out: a newer actor may offer more.
     fn from(request: pb::RegisterRequest) -> Self {
         Self {
             protocol_version: request.protocol_version,
@@ -141,58 +140,11 @@ impl From<pb::RegisterRequest> for Registration {
             incarnation: Incarnation(request.incarnation),
             actor_index: request.actor_index.map(ActorIndex),
             produced: Sequence(request.produced),
-            environments: request.environments.into_iter().map(Into::into).collect(),
+            environments: request.environments.into_iter().filter_map(|spec| spec.try_into().ok()).collect(),
             encodings: request.encodings.into_iter().filter_map(|e| encoding(e).ok()).collect(),
             weights_in_receipts: request.weights_in_receipts.unwrap_or(false),
             stored_payloads: request.stored_payloads.unwrap_or(false),
         }
-    }
-}
-
-impl From<EnvironmentSpec> for pb::EnvironmentSpec {
-    fn from(spec: EnvironmentSpec) -> Self {
-        Self {
-            name: spec.name,
-            observation_len: wire_len(spec.observation_len),
-            action_count: wire_len(spec.action_count),
-        }
-    }
-}
-
-impl From<pb::EnvironmentSpec> for EnvironmentSpec {
-    fn from(spec: pb::EnvironmentSpec) -> Self {
-        Self {
-            name: spec.name,
-            observation_len: spec.observation_len as usize,
-            action_count: spec.action_count as usize,
-        }
-    }
-}
-
-impl From<NetworkSpec> for pb::NetworkSpec {
-    fn from(network: NetworkSpec) -> Self {
-        Self {
-            observation_len: wire_len(network.observation_len),
-            hidden: network.hidden.iter().map(|n| wire_len(*n)).collect(),
-            activation: network.activation.name().into(),
-            action_count: wire_len(network.action_count),
-        }
-    }
-}
-
-impl TryFrom<pb::NetworkSpec> for NetworkSpec {
-    type Error = WireError;
-
-    /// The sizes are not bounded yet: [`Agreement::validate`] and [`ServedModel`] do.
-    fn try_from(network: pb::NetworkSpec) -> Result<Self, WireError> {
-        let unknown = |_| WireError::Unknown { field: "network.activation", value: network.activation.clone() };
-        let activation: Activation = network.activation.parse().map_err(unknown)?;
-        Ok(Self {
-            observation_len: network.observation_len as usize,
-            hidden: network.hidden.iter().map(|n| *n as usize).collect(),
-            activation,
-            action_count: network.action_count as usize,
-        })
     }
 }
 
@@ -240,7 +192,7 @@ impl TryFrom<pb::RegisterReply> for Agreement {
     type Error = WireError;
 
     fn try_from(reply: pb::RegisterReply) -> Result<Self, WireError> {
-        let environment: EnvironmentSpec = reply.environment.ok_or(WireError::Missing("environment"))?.into();
+        let environment = reply.environment.ok_or(WireError::Missing("environment"))?.try_into()?;
         let network = reply.network.ok_or(WireError::Missing("network"))?.try_into()?;
         let agreement = Self {
             session: session_from_pb(&reply.session)?,
@@ -272,12 +224,13 @@ impl From<&Trajectory> for pb::Trajectory {
             weights_version: trajectory.weights_version.0,
             unroll_length: wire_len(shape.unroll_length),
             environments: wire_len(shape.environments),
-            observations: to_bytes(&trajectory.observations),
-            actions: trajectory.actions.clone().into(),
+            observations: array_to_bytes(&trajectory.observations),
+            actions: array_to_bytes(&trajectory.actions),
+            masks: trajectory.masks.clone().into(),
             behaviour_log_probs: to_bytes(&trajectory.behaviour_log_probs),
             rewards: to_bytes(&trajectory.rewards),
             outcomes: outcomes.into(),
-            final_observations: to_bytes(&trajectory.final_observations),
+            final_observations: array_to_bytes(&trajectory.final_observations),
             room_wait_micros: Some(micros(time.room)),
             weights_wait_micros: Some(micros(time.weights)),
             unroll_micros: Some(micros(time.unroll)),
@@ -290,7 +243,7 @@ impl From<&Trajectory> for pb::Trajectory {
 ///
 /// # Errors
 /// Names the field that is missing, malformed or differs from the agreement.
-pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> Result<Trajectory, WireError> {
+pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: &TrajectoryShape) -> Result<Trajectory, WireError> {
     let sizes = [
         ("unroll_length", message.unroll_length as usize, agreed.unroll_length),
         ("environments", message.environments as usize, agreed.environments),
@@ -304,15 +257,17 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
         let unknown = || WireError::Unknown { field: "outcomes", value: byte.to_string() };
         Outcome::from_u8(*byte).ok_or_else(unknown)
     };
+    let dtype = agreed.spec().observations.dtype;
     let parts = TrajectoryParts {
         sequence: Sequence(message.sequence),
         weights_version: WeightsVersion(message.weights_version),
-        observations: from_bytes("observations", &message.observations)?,
-        actions: message.actions.to_vec(),
+        observations: array_from_bytes("observations", &message.observations, dtype)?,
+        actions: array_from_bytes("actions", &message.actions, agreed.spec().actions.dtype())?,
+        masks: message.masks.to_vec(),
         behaviour_log_probs: from_bytes("behaviour_log_probs", &message.behaviour_log_probs)?,
         rewards: from_bytes("rewards", &message.rewards)?,
         outcomes: message.outcomes.iter().map(outcome).collect::<Result<_, _>>()?,
-        final_observations: from_bytes("final_observations", &message.final_observations)?,
+        final_observations: array_from_bytes("final_observations", &message.final_observations, dtype)?,
     };
     let duration = |micros: Option<u32>| Duration::from_micros(micros.unwrap_or_default().into());
     let time = RolloutTime {
@@ -323,12 +278,12 @@ pub fn trajectory_from_pb(message: &pb::Trajectory, agreed: TrajectoryShape) -> 
     let actor_state = message.actor_state.clone();
     let (actual, max) = (
         actor_state.as_ref().map_or(0, Bytes::len),
-        actor_state_bytes_max(agreed.environments, agreed.observation_len),
+        actor_state_bytes_max(agreed.environments, agreed.observation_len()),
     );
     if actual > max {
         return Err(WireError::TooLong { field: "actor_state", actual, max });
     }
-    Ok(Trajectory::try_new(agreed, parts)?.with_time(time).with_actor_state(actor_state))
+    Ok(Trajectory::try_new(agreed.clone(), parts)?.with_time(time).with_actor_state(actor_state))
 }
 
 /// The bytes that name a session.

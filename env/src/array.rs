@@ -144,6 +144,18 @@ impl From<Vec<u8>> for Array {
     }
 }
 
+impl FromIterator<f32> for Array {
+    fn from_iter<I: IntoIterator<Item = f32>>(numbers: I) -> Self {
+        Self::F32(numbers.into_iter().collect())
+    }
+}
+
+impl FromIterator<u8> for Array {
+    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
+        Self::U8(bytes.into_iter().collect())
+    }
+}
+
 impl<'a> ArrayRef<'a> {
     /// What its numbers are.
     pub fn dtype(self) -> Dtype {

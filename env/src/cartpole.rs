@@ -8,9 +8,12 @@ mod scene;
 use super::{StateError, Step, VectorEnvironment};
 use crate::Outcome;
 use crate::array::{ArrayMut, ArrayRef};
+use crate::registry::{EnvironmentKind, KindError};
 use crate::scene::Scene;
 use crate::seed::Rng;
+use crate::space::{ActionSpace, ObservationSpace};
 use crate::state;
+use crate::trig::series;
 use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -18,12 +21,14 @@ use serde::{Deserialize, Serialize};
 /// Tells its states from those of other environments.
 pub(super) const KIND: &str = "cartpole";
 /// Step limit of CartPole-v1.
-pub(super) const STEPS_MAX_V1: u32 = 500;
+const STEPS_MAX_V1: u32 = 500;
 /// Step limit of CartPole-v0.
-pub(super) const STEPS_MAX_V0: u32 = 200;
+const STEPS_MAX_V0: u32 = 200;
 
-/// Length of an observation: position, velocity, angle, angular velocity.
+/// Length of a whole observation: position, velocity, angle, angular velocity.
 const OBSERVATION_LEN: usize = 4;
+/// Length of an observation of the places alone: position, angle.
+const PLACES_LEN: usize = 2;
 /// m/s^2
 const GRAVITY: f64 = 9.8;
 /// kg
@@ -41,7 +46,7 @@ const FORCE: f64 = 10.0;
 /// s
 const STEP_DURATION: f64 = 0.02;
 /// The pace at which it is watched: that of its time.
-pub(super) const STEPS_PER_SECOND: u32 = 50;
+const STEPS_PER_SECOND: u32 = 50;
 /// rad: 12 degrees
 const ANGLE_MAX: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 /// m
@@ -49,8 +54,37 @@ const POSITION_MAX: f64 = 2.4;
 /// A new episode draws each of its four numbers uniformly from `-RESET_MAX..RESET_MAX`.
 const RESET_MAX: f64 = 0.05;
 
+/// `cartpole-v1`, `cartpole-v0`, and `stateless-cartpole-v1`: the first without velocities, for policies that remember.
+pub(super) fn kinds() -> Result<Vec<EnvironmentKind>, KindError> {
+    let kind = |name, observation_len, solved_return, make: fn(Vec<Rng>) -> CartPole| {
+        let (observations, actions) = (ObservationSpace::vector(observation_len), ActionSpace::Discrete(2));
+        EnvironmentKind::new(name, observations, actions, solved_return, move |rngs| Box::new(make(rngs)))?
+            .with_rewards(1.0..=1.0)?
+            .with_action_names(&["left", "right"])?
+            .with_steps_per_second(STEPS_PER_SECOND)
+    };
+    // Solved: gymnasium's reward thresholds.
+    Ok(vec![
+        kind("cartpole-v1", OBSERVATION_LEN, 475.0, |rngs| CartPole::new(STEPS_MAX_V1, rngs))?,
+        kind("cartpole-v0", OBSERVATION_LEN, 195.0, |rngs| CartPole::new(STEPS_MAX_V0, rngs))?,
+        kind("stateless-cartpole-v1", PLACES_LEN, 475.0, |rngs| {
+            CartPole::new(STEPS_MAX_V1, rngs).without_velocities()
+        })?,
+    ])
+}
+
+/// What is seen of a cart-pole.
+#[derive(Clone, Copy)]
+enum View {
+    /// All four numbers.
+    All,
+    /// Position and angle; how they change must be remembered.
+    Places,
+}
+
 /// N cart-poles.
 pub(super) struct CartPole {
+    view: View,
     arch: Arch,
     steps_max: u32,
     poles: Poles,
@@ -81,6 +115,17 @@ struct Poles {
     steps: Vec<u32>,
 }
 
+impl View {
+    /// Numbers of an observation.
+    #[inline(always)]
+    fn len(self) -> usize {
+        match self {
+            Self::All => OBSERVATION_LEN,
+            Self::Places => PLACES_LEN,
+        }
+    }
+}
+
 impl CartPole {
     /// One cart-pole for each random source.
     pub(super) fn new(steps_max: u32, rngs: Vec<Rng>) -> Self {
@@ -92,11 +137,17 @@ impl CartPole {
             angular_velocity: zeros(),
             steps: vec![0; rngs.len()],
         };
-        let mut environment = Self { arch: Arch::new(), steps_max, poles, ends: vec![None; rngs.len()], rngs };
+        let (view, ends) = (View::All, vec![None; rngs.len()]);
+        let mut environment = Self { view, arch: Arch::new(), steps_max, poles, rngs, ends };
         for i in 0..environment.rngs.len() {
             environment.reset(i);
         }
         environment
+    }
+
+    /// The same, of which position and angle alone are seen.
+    fn without_velocities(self) -> Self {
+        Self { view: View::Places, ..self }
     }
 
     fn reset(&mut self, i: usize) {
@@ -108,17 +159,18 @@ impl CartPole {
     /// Ends the episodes that are over: keeps the final observation of the truncated ones, starts the next.
     #[cold]
     fn reset_ended(&mut self, step: &mut Step<'_>) {
-        let rows = step.observations.reborrow().f32().chunks_exact_mut(OBSERVATION_LEN);
-        for (i, (row, outcome)) in rows.zip(step.outcomes.iter()).enumerate() {
+        let (observations, len) = (step.observations.reborrow().f32(), self.view.len());
+        for (i, outcome) in step.outcomes.iter().enumerate() {
             if *outcome == Outcome::Continues {
                 continue;
             }
+            let row = &mut observations[len * i..][..len];
             if *outcome == Outcome::Truncated {
                 step.final_observations.extend(ArrayRef::F32(row));
             }
             self.ends[i] = Some([self.poles.position[i], self.poles.angle[i]]);
             self.reset(i);
-            self.poles.observe_one(i, row);
+            self.poles.observe_one(self.view, i, row);
         }
     }
 }
@@ -129,12 +181,13 @@ impl VectorEnvironment for CartPole {
     }
 
     fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
-        self.poles.observe(observations.f32());
+        self.poles.observe(self.view, observations.f32());
     }
 
     fn step(&mut self, actions: ArrayRef<'_>, mut step: Step<'_>) {
         let integration = Integration {
             poles: &mut self.poles,
+            view: self.view,
             steps_max: self.steps_max,
             actions: actions.u8(),
             observations: step.observations.reborrow().f32(),
@@ -224,23 +277,37 @@ impl Poles {
     }
 
     #[inline(always)]
-    fn observe(&self, observations: &mut [f32]) {
+    fn observe(&self, view: View, observations: &mut [f32]) {
         let n = self.steps.len();
         let (position, velocity) = (&self.position[..n], &self.velocity[..n]);
         let (angle, angular_velocity) = (&self.angle[..n], &self.angular_velocity[..n]);
-        for (i, row) in observations.chunks_exact_mut(OBSERVATION_LEN).take(n).enumerate() {
-            row.copy_from_slice(&[position[i], velocity[i], angle[i], angular_velocity[i]].map(|x| x as f32));
+        match view {
+            View::All => {
+                for (i, row) in observations.chunks_exact_mut(OBSERVATION_LEN).take(n).enumerate() {
+                    row.copy_from_slice(&[position[i], velocity[i], angle[i], angular_velocity[i]].map(|x| x as f32));
+                }
+            }
+            View::Places => {
+                for (i, row) in observations.chunks_exact_mut(PLACES_LEN).take(n).enumerate() {
+                    row.copy_from_slice(&[position[i], angle[i]].map(|x| x as f32));
+                }
+            }
         }
     }
 
-    fn observe_one(&self, i: usize, row: &mut [f32]) {
-        let state = [self.position[i], self.velocity[i], self.angle[i], self.angular_velocity[i]];
-        row.copy_from_slice(&state.map(|x| x as f32));
+    fn observe_one(&self, view: View, i: usize, row: &mut [f32]) {
+        let [position, velocity, angle, angular_velocity] =
+            [self.position[i], self.velocity[i], self.angle[i], self.angular_velocity[i]].map(|x| x as f32);
+        match view {
+            View::All => row.copy_from_slice(&[position, velocity, angle, angular_velocity]),
+            View::Places => row.copy_from_slice(&[position, angle]),
+        }
     }
 }
 
 /// One step of all cart-poles without resets; tells whether any episode ended.
 struct Integration<'a> {
+    view: View,
     poles: &'a mut Poles,
     steps_max: u32,
     actions: &'a [u8],
@@ -253,7 +320,7 @@ impl WithSimd for Integration<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> bool {
-        let Self { poles, steps_max, actions, observations, outcomes } = self;
+        let Self { view, poles, steps_max, actions, observations, outcomes } = self;
         // A live pole leans at most ANGLE_MAX; only states set from outside lean more.
         if poles.angle.iter().fold(true, |small, x| small & (x.abs() <= SIN_COS_MAX)) {
             poles.advance(actions, sin_cos_small);
@@ -261,7 +328,7 @@ impl WithSimd for Integration<'_> {
             poles.advance(actions, f64::sin_cos);
         }
         poles.judge(steps_max, outcomes);
-        poles.observe(observations);
+        poles.observe(view, observations);
         outcomes.iter().fold(0, |any, outcome| any | *outcome as u8) != 0
     }
 }
@@ -291,15 +358,8 @@ const SIN_COS_MAX: f64 = 0.2095;
 #[inline(always)]
 fn sin_cos_small(x: f64) -> (f64, f64) {
     let square = x * x;
-    let series = |denominators: [f64; 5]| {
-        let mut sum = 1.0;
-        for denominator in denominators {
-            sum = 1.0 - square * (1.0 / denominator) * sum;
-        }
-        sum
-    };
-    let sin = x * series([110.0, 72.0, 42.0, 20.0, 6.0]);
-    let cos_tail = series([132.0, 90.0, 56.0, 30.0, 12.0]);
+    let sin = x * series(square, [110.0, 72.0, 42.0, 20.0, 6.0]);
+    let cos_tail = series(square, [132.0, 90.0, 56.0, 30.0, 12.0]);
     (sin, 1.0 - square * 0.5 * cos_tail)
 }
 

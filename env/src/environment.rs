@@ -6,6 +6,7 @@
 use crate::array::{Array, ArrayMut, ArrayRef};
 use crate::scene::Scene;
 use crate::spec::EnvironmentSpec;
+use std::borrow::Cow;
 
 /// How a step left its episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,13 +153,13 @@ pub trait VectorEnvironment: Send {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the saved state is not one of {environments} {kind} environments")]
 pub struct StateError {
-    kind: &'static str,
+    kind: Cow<'static, str>,
     environments: usize,
 }
 
 impl StateError {
     /// The state is not one of so many environments of this kind.
-    pub fn new(kind: &'static str, environments: usize) -> Self {
-        Self { kind, environments }
+    pub fn new(kind: impl Into<Cow<'static, str>>, environments: usize) -> Self {
+        Self { kind: kind.into(), environments }
     }
 }

@@ -5,11 +5,13 @@ use crate::environment::VectorEnvironment;
 use crate::seed::Rng;
 use crate::space::{ActionSpace, ObservationSpace, SpaceError};
 use crate::spec::{EnvironmentName, EnvironmentSpec};
-use crate::{cartpole, catch};
+use crate::{acrobot, breakout, cartpole, catch, mountain_car, pendulum};
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+/// From how alike two names are, of 1, one may be meant by the other.
+const LIKENESS_MIN: f64 = 0.8;
 /// Episodes in the mean return that decides whether an environment is solved.
 pub const GOAL_EPISODES: usize = 100;
 /// Steps in a second of what a person watches, at most and where an environment does not say: no browser shows a GIF faster.
@@ -33,7 +35,8 @@ pub struct EnvironmentKind {
 }
 
 impl EnvironmentKind {
-    /// An environment with these observations and actions, which counts as solved from a mean of `solved_return` over
+    /// An environment with these observations (a number O stands for O numbers in single precision) and actions (a number A stands for
+    /// one of A choices), which counts as solved from a mean of `solved_return` over
     /// [`GOAL_EPISODES`] episodes. `make` gets a random source for each environment
     /// wanted and makes exactly so many, each of which draws from its own source only. A learner calls it too, to verify policies: for 100
     /// environments, and for 900 more where the goal is close.
@@ -42,13 +45,13 @@ impl EnvironmentKind {
     /// The name or one of the numbers is out of bounds.
     pub fn new(
         name: &str,
-        observations: ObservationSpace,
-        actions: ActionSpace,
+        observations: impl Into<ObservationSpace>,
+        actions: impl Into<ActionSpace>,
         solved_return: f64,
         make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
     ) -> Result<Self, KindError> {
         let name: EnvironmentName = name.parse()?;
-        let spec = EnvironmentSpec::new(name.as_str(), observations, actions);
+        let spec = EnvironmentSpec::new(name.as_str(), observations.into(), actions.into());
         if let Err(SpaceError { field, value, bounds }) = spec.validate() {
             return Err(KindError::Bounds { name, field, value, bounds });
         }
@@ -124,6 +127,23 @@ impl EnvironmentKind {
     #[must_use]
     pub fn without_state(self) -> Self {
         Self { is_resumable: false, ..self }
+    }
+
+    /// The same under another name, with other observations and made otherwise.
+    ///
+    /// # Errors
+    /// The name is none, or the observations are out of bounds.
+    pub(crate) fn derived(
+        &self,
+        name: &str,
+        observations: ObservationSpace,
+        make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static,
+    ) -> Result<Self, KindError> {
+        let Self { solved_return, steps_per_second, is_resumable, .. } = *self;
+        let mut kind = Self::new(name, observations, self.spec.actions.clone(), solved_return, make)?;
+        kind.spec.masked = self.spec.masked;
+        let (rewards, action_names) = (self.rewards.clone(), Arc::clone(&self.action_names));
+        Ok(Self { rewards, action_names, steps_per_second, is_resumable, ..kind })
     }
 
     /// What it is looked up by.
@@ -222,16 +242,42 @@ pub enum KindError {
 
 /// No environment has the name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("unknown environment `{name}`: use one of {registered}")]
-pub struct UnknownEnvironment {
-    name: EnvironmentName,
-    registered: String,
+pub enum UnknownEnvironment {
+    /// It is not registered.
+    #[error("unknown environment `{name}`{nearest}: use one of {registered}")]
+    Unregistered {
+        /// The name.
+        name: EnvironmentName,
+        /// A name that is much like it, as a part of the message; else nothing.
+        nearest: String,
+        /// Those that are.
+        registered: String,
+    },
+    /// It is one of those that live elsewhere, where it is not to be had.
+    #[error("{0}")]
+    Elsewhere(String),
+}
+
+/// Finds an environment that lives elsewhere; nothing for a name that is none of theirs.
+type Find = dyn Fn(&EnvironmentName) -> Option<Result<EnvironmentKind, String>> + Send + Sync;
+
+/// Environments that live elsewhere, and those of them that were asked for.
+struct Elsewhere {
+    find: Box<Find>,
+    found: Mutex<Vec<EnvironmentKind>>,
 }
 
 /// The environments that a program knows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     kinds: Vec<EnvironmentKind>,
+    elsewhere: Option<Arc<Elsewhere>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("kinds", &self.kinds).finish_non_exhaustive()
+    }
 }
 
 impl Registry {
@@ -242,7 +288,7 @@ impl Registry {
 
     /// One that knows this environment alone.
     pub fn only(kind: EnvironmentKind) -> Self {
-        Self { kinds: vec![kind] }
+        Self { kinds: vec![kind], elsewhere: None }
     }
 
     /// Adds an environment.
@@ -257,183 +303,73 @@ impl Registry {
         Ok(())
     }
 
+    /// The same, which asks `find` for what is not registered: environments that live elsewhere, and which it may take seconds to get at.
+    /// What it finds it is not asked for again.
+    #[must_use]
+    pub fn with_elsewhere(
+        self,
+        find: impl Fn(&EnvironmentName) -> Option<Result<EnvironmentKind, String>> + Send + Sync + 'static,
+    ) -> Self {
+        let elsewhere = Elsewhere { find: Box::new(find), found: Mutex::default() };
+        Self { elsewhere: Some(Arc::new(elsewhere)), ..self }
+    }
+
     /// The environment of a name.
     ///
     /// # Errors
     /// There is none; the message lists those that there are.
-    pub fn get(&self, name: &EnvironmentName) -> Result<&EnvironmentKind, UnknownEnvironment> {
-        let unknown = || {
-            let names: Vec<_> = self.kinds.iter().map(|kind| kind.name.as_str()).collect();
-            let registered = if names.is_empty() { "none: none is registered".into() } else { names.join(", ") };
-            UnknownEnvironment { name: name.clone(), registered }
-        };
-        self.kinds.iter().find(|kind| kind.name == *name).ok_or_else(unknown)
+    pub fn get(&self, name: &EnvironmentName) -> Result<EnvironmentKind, UnknownEnvironment> {
+        if let Some(kind) = self.kinds.iter().find(|kind| kind.name == *name) {
+            return Ok(kind.clone());
+        }
+        if let Some(found) = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.get(name)) {
+            return found.map_err(UnknownEnvironment::Elsewhere);
+        }
+        let names: Vec<_> = self.kinds.iter().map(|kind| kind.name.as_str()).collect();
+        let registered = if names.is_empty() { "none: none is registered".into() } else { names.join(", ") };
+        let nearest = nearest(name.as_str(), names.iter().copied(), LIKENESS_MIN);
+        let nearest = nearest.map_or(String::new(), |nearest| format!(" (did you mean {nearest}?)"));
+        Err(UnknownEnvironment::Unregistered { name: name.clone(), nearest, registered })
     }
 
-    /// Every environment, in the order of registration.
+    /// Every registered environment, in the order of registration.
     pub fn kinds(&self) -> &[EnvironmentKind] {
         &self.kinds
     }
 }
 
-/// The environments of this project: `cartpole-v1`, `cartpole-v0`, `catch`. Register your own beside them.
+/// The name that is most like another, if it is so much like it (Jaro-Winkler, 1 for equal names).
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>, similar: f64) -> Option<&'a str> {
+    let likeness = |other: &str| strsim::jaro_winkler(other, name);
+    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(nearest) >= similar).then_some(nearest)
+}
+
+impl Elsewhere {
+    fn get(&self, name: &EnvironmentName) -> Option<Result<EnvironmentKind, String>> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kind) = found.iter().find(|kind| kind.name == *name) {
+            return Some(Ok(kind.clone()));
+        }
+        let result = (self.find)(name)?;
+        found.extend(result.as_ref().ok().cloned());
+        Some(result)
+    }
+}
+
+/// The environments of this project. Register your own beside them.
 pub fn builtin() -> Registry {
-    // Solved: gymnasium's reward thresholds; for Catch, whose returns are -1 and 1, 39 of 40 balls caught.
-    let numbers = ObservationSpace::vector;
-    let choices = ActionSpace::Discrete;
-    let cartpole_v1 = EnvironmentKind::new("cartpole-v1", numbers(4), choices(2), 475.0, |rngs| {
-        Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V1, rngs))
-    });
-    let cartpole_v0 = EnvironmentKind::new("cartpole-v0", numbers(4), choices(2), 195.0, |rngs| {
-        Box::new(cartpole::CartPole::new(cartpole::STEPS_MAX_V0, rngs))
-    });
-    let catch = EnvironmentKind::new("catch", numbers(50), choices(3), 0.95, |rngs| Box::new(catch::Catch::new(rngs)));
-    let as_cartpole = |kind: EnvironmentKind| {
-        kind.with_rewards(1.0..=1.0)?
-            .with_action_names(&["left", "right"])?
-            .with_steps_per_second(cartpole::STEPS_PER_SECOND)
-    };
-    // Catch gives nothing before the last step of an episode, which gives -1 or 1.
-    let as_catch = |kind: EnvironmentKind| {
-        let kind = kind.with_rewards(-1.0..=1.0)?.with_action_names(&["left", "stay", "right"])?;
-        kind.with_steps_per_second(catch::STEPS_PER_SECOND)
-    };
-    let kinds = [cartpole_v1.and_then(as_cartpole), cartpole_v0.and_then(as_cartpole), catch.and_then(as_catch)];
-    Registry { kinds: kinds.map(|kind| kind.expect("the project's own names and numbers are in bounds")).into() }
+    let kinds = [
+        cartpole::kinds(),
+        catch::kinds(),
+        acrobot::kinds(),
+        mountain_car::kinds(),
+        pendulum::kinds(),
+        breakout::kinds(),
+    ];
+    let in_bounds = "the project's own names and numbers are in bounds";
+    Registry { kinds: kinds.into_iter().flat_map(|kinds| kinds.expect(in_bounds)).collect(), elsewhere: None }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::array::{Array, ArrayMut, ArrayRef};
-    use crate::{Outcome, StepBuffer, rngs};
-
-    /// Every action of an environment, or a spread of them, as one component each.
-    fn some_actions(spec: &EnvironmentSpec, environments: usize) -> Vec<Array> {
-        match &spec.actions {
-            ActionSpace::Box(bounds) => {
-                let ends = [&bounds.low, &bounds.high];
-                ends.map(|end| Array::F32(end.repeat(environments))).into()
-            }
-            actions => {
-                let most = *actions.choices().iter().max().unwrap();
-                let of = |action: usize| actions.choices().iter().map(move |choices| action.min(choices - 1) as u8);
-                let of = |action| of(action).collect::<Vec<_>>().repeat(environments);
-                (0..most).map(|action| Array::U8(of(action))).collect()
-            }
-        }
-    }
-
-    #[test]
-    fn every_environment_keeps_its_spec() {
-        for kind in builtin().kinds() {
-            let (spec, environments) = (kind.spec(), 3);
-            let name = kind.name();
-            let mut environment = kind.make(rngs(1, 0, environments));
-            assert_eq!(environment.environments(), environments);
-            let mut buffer = StepBuffer::new(spec, environments);
-            // What an array held before shows where it was left unwritten.
-            let spoil = |buffer: &mut StepBuffer, mark: u8| {
-                match buffer.observations.view_mut() {
-                    ArrayMut::F32(numbers) => numbers.fill(f32::NAN),
-                    ArrayMut::U8(numbers) => numbers.fill(mark),
-                }
-                buffer.masks.fill(2);
-            };
-            let mut observed = [1, 2].map(|mark| {
-                spoil(&mut buffer, mark);
-                buffer.observe(&*environment);
-                buffer.observations.clone()
-            });
-            let is_written = |buffer: &StepBuffer| match buffer.observations.view() {
-                ArrayRef::F32(numbers) => numbers.iter().all(|x| x.is_finite()),
-                ArrayRef::U8(_) => true,
-            };
-            assert!(is_written(&buffer) && observed[0] == observed[1], "{name} leaves observations unwritten");
-            for actions in some_actions(spec, environments) {
-                spoil(&mut buffer, 7);
-                buffer.step(&mut *environment, actions.view());
-                observed = [buffer.observations.clone(), {
-                    buffer.observe(&*environment);
-                    buffer.observations.clone()
-                }];
-                assert!(is_written(&buffer), "{name} leaves observations unwritten");
-                assert_eq!(observed[0], observed[1], "{name} shows something else after a step than it is asked for");
-                assert!(buffer.masks.iter().all(|mask| *mask <= 1), "{name} leaves masks unwritten");
-                assert!(buffer.rewards.iter().all(|reward| kind.rewards().contains(reward)), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_environment_of_the_project_draws_itself_and_how_its_episode_ended() {
-        for kind in builtin().kinds() {
-            let name = kind.name();
-            let mut environment = kind.make(rngs(1, 0, 2));
-            let first = environment.scene(1).unwrap();
-            assert_eq!(environment.final_scene(1), None, "{name}: no episode has ended");
-            let mut buffer = StepBuffer::new(kind.spec(), 2);
-            let mut before = first.clone();
-            let actions = &some_actions(kind.spec(), 2)[0];
-            while buffer.outcomes[1] == Outcome::Continues {
-                before = environment.scene(1).unwrap();
-                assert_eq!(before.size(), first.size());
-                buffer.step(&mut *environment, actions.view());
-            }
-            let (end, next) = (environment.final_scene(1).unwrap(), environment.scene(1).unwrap());
-            assert!(end != before && end != next && end.size() == first.size(), "{name}");
-            let state = environment.state();
-            environment.restore(&state).unwrap();
-            assert_eq!((environment.scene(1), environment.final_scene(1)), (Some(next), None), "{name}");
-        }
-    }
-
-    #[test]
-    #[should_panic = "environment few: one for each random source must be made"]
-    fn a_constructor_that_makes_fewer_is_named() {
-        let one = |rngs: Vec<Rng>| -> Box<dyn VectorEnvironment> { Box::new(catch::Catch::new(rngs[..1].to_vec())) };
-        EnvironmentKind::new("few", ObservationSpace::vector(50), ActionSpace::Discrete(3), 1.0, one)
-            .unwrap()
-            .make(rngs(1, 0, 2));
-    }
-
-    #[test]
-    fn a_name_that_nobody_registered_is_told_with_those_that_are() {
-        let error = builtin().get(&"pong".parse().unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "unknown environment `pong`: use one of cartpole-v1, cartpole-v0, catch");
-        let error = Registry::new().get(&"catch".parse().unwrap()).unwrap_err().to_string();
-        assert!(error.contains("none is registered"), "{error}");
-    }
-
-    #[test]
-    fn what_cannot_be_trained_on_is_refused_when_it_is_registered() {
-        let kind = |name, observation_len, action_count, solved_return| {
-            let (observations, actions) =
-                (ObservationSpace::vector(observation_len), ActionSpace::Discrete(action_count));
-            EnvironmentKind::new(name, observations, actions, solved_return, |rngs| Box::new(catch::Catch::new(rngs)))
-        };
-        let refusal = |result: Result<EnvironmentKind, KindError>| result.unwrap_err().to_string();
-        assert!(refusal(kind("my env", 1, 1, 0.0)).contains("`my env` is no name"));
-        assert_eq!(refusal(kind("mine", 0, 1, 0.0)), "environment mine: observation_len = 0, it must be 1 to 4194304");
-        assert!(refusal(kind("mine", 1, 257, 0.0)).contains("action_count = 257, it must be 1 to 256"));
-        assert!(refusal(kind("mine", 1, 1, f64::NAN)).contains("solved_return = NaN"));
-        for none in [f32::NAN..=1.0, 0.0..=f32::NAN, 1.0..=-1.0] {
-            let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_rewards(none));
-            assert!(refused.contains("from the least to the most"), "{refused}");
-        }
-        let refused = refusal(kind("mine", 1, 2, 1.0).unwrap().with_action_names(&["left"]));
-        assert_eq!(refused, "environment mine: names of actions = 1, it must be one for each action");
-        for none in [0, 51] {
-            let refused = refusal(kind("mine", 1, 1, 1.0).unwrap().with_steps_per_second(none));
-            assert_eq!(refused, format!("environment mine: steps_per_second = {none}, it must be 1 to 50"));
-        }
-        let mut registry = builtin();
-        registry.register(kind("mine", 50, 3, 1.0).unwrap()).unwrap();
-        assert_eq!(
-            registry.get(&"mine".parse().unwrap()).unwrap().spec().to_string(),
-            "mine (observations f32[50], 3 actions)"
-        );
-        let error = registry.register(kind("catch", 50, 3, 1.0).unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with("environment catch is registered already"), "{error}");
-    }
-}
+mod tests;

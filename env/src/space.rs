@@ -61,6 +61,18 @@ pub struct SpaceError {
 // Bounds that were validated are not NaN, and equality of specs is asked of validated ones alone.
 impl Eq for ActionSpace {}
 
+impl From<usize> for ObservationSpace {
+    fn from(len: usize) -> Self {
+        Self::vector(len)
+    }
+}
+
+impl From<usize> for ActionSpace {
+    fn from(choices: usize) -> Self {
+        Self::Discrete(choices)
+    }
+}
+
 impl ObservationSpace {
     /// So many numbers in single precision.
     pub fn vector(len: usize) -> Self {

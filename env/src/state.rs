@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// A state's bytes.
-pub(crate) fn encode(kind: &'static str, state: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(kind: &str, state: &impl Serialize) -> Vec<u8> {
     postcard::to_extend(&(kind, state), Vec::new()).expect("plain numbers are written to memory")
 }
 
@@ -14,15 +14,14 @@ pub(crate) fn encode(kind: &'static str, state: &impl Serialize) -> Vec<u8> {
 ///
 /// # Errors
 /// They are another kind's, or damaged.
-pub(crate) fn decode<T: DeserializeOwned>(
-    kind: &'static str,
-    environments: usize,
-    bytes: &[u8],
-) -> Result<T, StateError> {
+pub(crate) fn decode<T: DeserializeOwned>(kind: &str, environments: usize, bytes: &[u8]) -> Result<T, StateError> {
     // The name first: the bytes after another one mean something else.
     let read = postcard::take_from_bytes::<&str>(bytes).ok().filter(|(name, _)| *name == kind);
     let state = read.and_then(|(_, rest)| postcard::take_from_bytes(rest).ok());
-    state.filter(|(_, rest)| rest.is_empty()).map(|(state, _)| state).ok_or(StateError::new(kind, environments))
+    state
+        .filter(|(_, rest)| rest.is_empty())
+        .map(|(state, _)| state)
+        .ok_or_else(|| StateError::new(kind.to_owned(), environments))
 }
 
 /// How the state of the project's environments stood in the actors' states of format 1, where the set of environments was

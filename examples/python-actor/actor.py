@@ -50,6 +50,14 @@ class CartPole:
         return np.ones(len(actions), np.float32), outcomes, final
 
 
+# As the learner has it: four numbers are seen, one of two actions is chosen.
+SPEC = pb.EnvironmentSpec(
+    name="cartpole-v1",
+    observations=pb.ObservationSpace(shape=[4], dtype=pb.DTYPE_F32),
+    actions=pb.ActionSpace(discrete=2),
+)
+
+
 class Policy:
     """The agreed network with the parameters of a snapshot."""
 
@@ -62,7 +70,7 @@ class Policy:
         if zlib.crc32(payload) != snapshot.checksum:
             raise ValueError("the weights are damaged")
         numbers, at, self.layers, inputs = np.frombuffer(payload, "<f4"), 0, [], network.observation_len
-        sizes = [*network.hidden, network.action_count]
+        sizes = [*network.hidden, network.head.choices.choices[0]]
         for outputs in sizes:
             weight = numbers[at : at + inputs * outputs].reshape(inputs, outputs)
             at += inputs * outputs
@@ -116,10 +124,10 @@ def main():
     learner = rpc.LearnerStub(channel)
     agreement = learner.Register(
         pb.RegisterRequest(
-            protocol_version=2,
+            protocol_version=3,
             actor_name=f"python-{os.getpid()}",
             incarnation=int.from_bytes(os.urandom(8), "big"),
-            environments=[pb.EnvironmentSpec(name="cartpole-v1", observation_len=4, action_count=2)],
+            environments=[SPEC],
             encodings=[pb.ENCODING_F32],
             weights_in_receipts=True,
             stored_payloads=not arguments.compressed,

@@ -56,6 +56,7 @@ pub fn trajectory(sequence: u64, weights_version: u64) -> pb::Trajectory {
         weights_wait_micros: Some(100),
         unroll_micros: Some(600),
         actor_state: None,
+        masks: Vec::new().into(),
     }
 }
 

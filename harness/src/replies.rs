@@ -6,7 +6,7 @@ use impala_common::snapshot::{self, Encoding, NumberFormat, Snapshot, Words};
 use impala_common::wire::pb;
 use impala_env::builtin;
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 
 /// What a learner of `CartPole` agrees to with its only actor.
 pub fn agreement(session: u64) -> Agreement {
@@ -15,10 +15,10 @@ pub fn agreement(session: u64) -> Agreement {
         session: Session(session.into()),
         actor_index: ActorIndex(0),
         network: NetworkSpec {
-            observation_len: environment.observation_len,
+            observation_len: environment.observation_len(),
             hidden: vec![8],
             activation: Activation::Tanh,
-            action_count: environment.action_count,
+            head: PolicyHead::of(&environment, false),
         },
         environment,
         unroll_length: 5,

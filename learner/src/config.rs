@@ -167,6 +167,7 @@ impl Config {
         self.output.validate()?;
         if self.task.deterministic {
             self.check_actors()?;
+            self.task.validate_deterministic(&self.environment)?;
         }
         self.rollout.validate(environment)
     }

@@ -5,6 +5,7 @@ use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use impala_learner::fit::device_choice;
+use impala_worker::WorkerArgs;
 use std::process::ExitCode;
 
 /// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.
@@ -19,6 +20,8 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     args: LearnerArgs,
+    #[command(flatten)]
+    workers: WorkerArgs,
 }
 
 #[derive(Subcommand)]
@@ -28,9 +31,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { command, args } = arguments::parse();
+    let Cli { command, args, workers } = arguments::parse();
     let result = match command {
-        None => run(args, &impala_env::builtin()),
+        None => run(args, &workers.registry(impala_env::builtin())),
         Some(Command::Health(args)) => health(&args),
     };
     let status = result.unwrap_or_else(|error| {

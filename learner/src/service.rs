@@ -23,6 +23,7 @@ use crate::service::registry::{Admission, RegisterError, Registry};
 use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
 use impala_common::ids::ActorIndex;
 use impala_common::snapshot::Encoding;
+use impala_common::trajectory::TrajectoryShape;
 use impala_common::wire::{RUN_COMPLETED, RUN_STATE_METADATA, Registration, ServedModel, pb, session_from_pb};
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub standing: Arc<Standing>,
     /// Name of the run, which actors put into their logs.
     pub run: String,
+    /// The shape of every trajectory.
+    pub shape: TrajectoryShape,
     /// The rewards that a step of the environment can give.
     pub rewards: RangeInclusive<f32>,
     /// Actors that a batch needs.
@@ -71,7 +74,7 @@ pub struct Shared {
 
 /// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
-    let message_bytes_max = shared.registry.template().trajectory_shape().wire_bytes_max().min(MESSAGE_BYTES_MAX);
+    let message_bytes_max = shared.shape.wire_bytes_max().min(MESSAGE_BYTES_MAX);
     pb::learner_server::LearnerServer::new(Service { shared, model_turns: Arc::new(Semaphore::new(MODELS_AT_ONCE)) })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)

@@ -19,7 +19,7 @@ use impala_learner::learn::optim::{Divisor, OptimiserKind};
 use impala_learner::learn::step::{Correction, LearnerStep, StepConfig, StepReport};
 use impala_learner::learn::vtrace::VtraceClipping;
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::Duration;
 
 const TOLERANCE: f32 = 1e-4;
@@ -48,8 +48,7 @@ fn batch() -> Batch {
     outcomes[4] = Outcome::Terminated;
     [2, 7, 9].into_iter().for_each(|i: usize| outcomes[i] = Outcome::Truncated);
     let number = |i: usize| ((i * 29 % 17) as f32 - 8.0) / 8.0;
-    let shape =
-        TrajectoryShape { unroll_length: steps, environments: columns, observation_len: width, action_count: 2 };
+    let shape = TrajectoryShape::plain(steps, columns, width, 2);
     let parts = TrajectoryParts {
         observations: (0..(frames + columns) * width).map(number).collect(),
         final_observations: (0..finals * width).map(|i| number((frames + columns) * width + i)).collect(),
@@ -63,7 +62,7 @@ fn batch() -> Batch {
 }
 
 fn steps(activation: Activation, device: ComputeDevice) -> Vec<(StepReport, Vec<f32>, Vec<f32>)> {
-    let spec = NetworkSpec { observation_len: 4, hidden: vec![16, 8], activation, action_count: 2 };
+    let spec = NetworkSpec { observation_len: 4, hidden: vec![16, 8], activation, head: PolicyHead::single(2) };
     let mut learner = LearnerStep::new(&spec, initial_parameters(&spec, 1), config(), &device);
     let step = |_| {
         let report = learner.run(&batch(), 2e-3).unwrap();

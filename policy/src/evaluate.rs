@@ -4,12 +4,14 @@
 mod interval;
 mod score;
 
+use crate::action_scale::ActionScale;
 use crate::model_file::Model;
-use crate::network::NetworkSpec;
+use crate::network::{NetworkSpec, PolicyHead};
 use crate::policy::{Decision, Policy};
+use impala_env::array::{Array, ArrayRef};
 use impala_env::seed::{self, Purpose, Rng};
 use impala_env::spec::EnvironmentSpec;
-use impala_env::{EnvironmentKind, Outcome, Registry, Step, UnknownEnvironment, named};
+use impala_env::{EnvironmentKind, Outcome, Registry, StepBuffer, UnknownEnvironment, named};
 pub use interval::Interval;
 pub use score::Score;
 use serde::{Deserialize, Serialize};
@@ -136,19 +138,22 @@ pub enum EvaluateError {
     Environment(#[from] UnknownEnvironment),
     /// The network was made for another environment.
     #[error(
-        "the network reads observations of length {observation_len} and chooses among {action_count} actions: it is none for {environment}"
+        "the network reads observations of length {observation_len} and gives {head}: it is none for {environment}"
     )]
     Misfit {
         /// The network's.
         observation_len: usize,
         /// The network's.
-        action_count: usize,
+        head: PolicyHead,
         /// What it was to play.
         environment: EnvironmentSpec,
     },
     /// Whoever asked for it has no use for it any more.
     #[error("the evaluation was stopped")]
     Stopped,
+    /// The environment could not go on.
+    #[error("{0}")]
+    Fault(String),
 }
 
 impl Evaluation {
@@ -213,7 +218,7 @@ impl Evaluation {
 /// # Errors
 /// `registry` does not know the environment, or knows it with another shape.
 pub fn model(model: &Model, registry: &Registry, plan: EvaluationPlan) -> Result<Evaluation, EvaluateError> {
-    play(registry.get(&model.description.environment)?, &model.network, &model.parameters, plan, &|| false)
+    play(&registry.get(&model.description.environment)?, &model.network, &model.parameters, plan, &|| false)
 }
 
 /// Plays episodes side by side, each in an environment of its own with a random source of its own. The same arguments give the
@@ -234,37 +239,30 @@ pub fn play(
     let EvaluationPlan { episodes, first, seed, series, steps_max, .. } = plan;
     check_fit(environment, network)?;
     let spec = environment.spec();
-    let mut player = Player::new(network, parameters, plan);
+    let mut player = Player::new(spec, network, parameters, plan);
     let rng = |environment| seed::rng(seed, series.environment(environment));
     let mut environments = environment.make((first..).take(episodes).map(rng).collect());
 
-    let mut observations = vec![0.0; episodes * spec.observation_len];
-    let (mut actions, mut rewards) = (vec![0; episodes], vec![0.0; episodes]);
-    let mut outcomes = vec![Outcome::Continues; episodes];
+    let mut buffer = StepBuffer::new(spec, episodes);
     let mut played = vec![Played { episode_return: 0.0, length: 0, end: End::Cut }; episodes];
     let mut running = vec![true; episodes];
-    let mut final_observations = Vec::new();
-    environments.observe(&mut observations);
+    buffer.observe(&*environments);
     // Only the first episode of each environment counts: the number of episodes does not favour short ones.
     let mut steps = 0;
     while steps < steps_max && running.contains(&true) {
         if is_stopped() {
             return Err(EvaluateError::Stopped);
         }
-        player.act(&observations, &mut actions);
-        final_observations.clear();
-        let step = Step {
-            observations: &mut observations,
-            rewards: &mut rewards,
-            outcomes: &mut outcomes,
-            final_observations: &mut final_observations,
-        };
-        environments.step(&actions, step);
+        let actions = player.act(buffer.observations.view(), &buffer.masks);
+        buffer.step(&mut *environments, actions);
+        if let Some(fault) = environments.fault() {
+            return Err(EvaluateError::Fault(fault));
+        }
         for i in 0..episodes {
             if running[i] {
-                played[i].episode_return += rewards[i];
+                played[i].episode_return += buffer.rewards[i];
                 played[i].length += 1;
-                (running[i], played[i].end) = match outcomes[i] {
+                (running[i], played[i].end) = match buffer.outcomes[i] {
                     Outcome::Continues => (true, End::Cut),
                     Outcome::Terminated => (false, End::Terminated),
                     Outcome::Truncated => (false, End::Truncated),
@@ -282,10 +280,10 @@ pub fn play(
 /// It reads other observations or chooses among other actions.
 pub fn check_fit(environment: &EnvironmentKind, network: &NetworkSpec) -> Result<(), EvaluateError> {
     let spec = environment.spec();
-    let (observation_len, action_count) = (network.observation_len, network.action_count);
-    match (observation_len, action_count) == (spec.observation_len, spec.action_count) {
+    let (observation_len, head) = (network.observation_len, &network.head);
+    match observation_len == spec.observation_len() && head.fits(spec) {
         true => Ok(()),
-        false => Err(EvaluateError::Misfit { observation_len, action_count, environment: spec.clone() }),
+        false => Err(EvaluateError::Misfit { observation_len, head: head.clone(), environment: spec.clone() }),
     }
 }
 
@@ -294,28 +292,35 @@ struct Player {
     policy: Policy,
     /// None for a greedy one.
     draws: Option<Rng>,
+    drawn: Array,
+    scale: ActionScale,
     log_probs: Vec<f32>,
 }
 
 impl Player {
-    fn new(network: &NetworkSpec, parameters: &[f32], plan: EvaluationPlan) -> Self {
+    fn new(environment: &EnvironmentSpec, network: &NetworkSpec, parameters: &[f32], plan: EvaluationPlan) -> Self {
         let mut policy = Policy::new(network);
         policy.set_parameters(parameters);
         let draws = match plan.mode {
             Mode::Greedy => None,
             Mode::Sampled => Some(seed::rng(plan.seed, plan.series.policy(plan.first))),
         };
-        Self { policy, draws, log_probs: vec![0.0; plan.episodes] }
+        let actions = &environment.actions;
+        let drawn = Array::zeros(actions.dtype(), plan.episodes * actions.components());
+        let scale = ActionScale::new(actions, &network.head);
+        Self { policy, draws, drawn, scale, log_probs: vec![0.0; plan.episodes] }
     }
 
-    fn act(&mut self, observations: &[f32], actions: &mut [u8]) {
+    /// What the environments are told.
+    fn act(&mut self, observations: ArrayRef<'_>, masks: &[u8]) -> ArrayRef<'_> {
         match &mut self.draws {
-            None => self.policy.act_greedily(observations, actions),
+            None => self.policy.act_greedily(observations, masks, self.drawn.view_mut()),
             Some(rng) => {
-                let decision = Decision { actions, behaviour_log_probs: &mut self.log_probs };
-                self.policy.act(observations, rng, decision);
+                let decision = Decision { actions: self.drawn.view_mut(), behaviour_log_probs: &mut self.log_probs };
+                self.policy.act(observations, masks, rng, decision);
             }
         }
+        self.scale.apply(self.drawn.view())
     }
 }
 

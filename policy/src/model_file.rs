@@ -6,8 +6,9 @@
 pub mod checkpoint;
 
 use crate::activation::Activation;
-use crate::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX};
+use crate::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX, PolicyHead};
 use crate::policy::Policy;
+use impala_env::space::CHOICES_MAX;
 use impala_env::spec::EnvironmentName;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -102,6 +103,16 @@ pub struct ModelDescription {
     pub updates: u64,
 }
 
+/// The metadata as JSON.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    #[serde(flatten)]
+    description: ModelDescription,
+    /// What the policy's head gives, where it is not one choice among as many as the head has outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<PolicyHead>,
+}
+
 /// A trained network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -138,8 +149,9 @@ pub fn encode(
     parameters: &[f32],
     description: &ModelDescription,
 ) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-    let description = serde_json::to_string(description).expect("plain fields are JSON");
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), description)]);
+    let metadata = Metadata { description: description.clone(), head: written(&spec.head) };
+    let metadata = serde_json::to_string(&metadata).expect("plain fields are JSON");
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
     let bytes: Vec<u8> = parameters.iter().flat_map(|p| p.to_le_bytes()).collect();
     let layout = spec.layout();
     let mut tensors = Vec::with_capacity(layout.len());
@@ -168,7 +180,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ModelError> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref();
     let entry = |key| metadata.and_then(|metadata| metadata.get(key));
-    let (description, envelope) = match (entry(METADATA_KEY), entry(checkpoint::METADATA_KEY)) {
+    let (Metadata { description, head }, envelope) = match (entry(METADATA_KEY), entry(checkpoint::METADATA_KEY)) {
         (Some(text), _) => (serde_json::from_str(text).map_err(unreadable)?, None),
         (None, Some(text)) => {
             let envelope = checkpoint::open(text)?;
@@ -176,7 +188,7 @@ pub fn decode(bytes: &[u8]) -> Result<Model, ModelError> {
         }
         (None, None) => return Err(ModelError::Foreign),
     };
-    let network = network_of(&file, &description)?;
+    let network = network_of(&file, description.activation, head)?;
     let layout = network.layout();
     if let Some(envelope) = &envelope {
         checkpoint::check(&file, envelope, &layout)?;
@@ -204,7 +216,11 @@ fn unreadable(reason: impl std::error::Error) -> ModelError {
 }
 
 /// The sizes that the weights' shapes tell: each hidden layer's width, and what goes in and comes out.
-fn network_of(file: &SafeTensors<'_>, description: &ModelDescription) -> Result<NetworkSpec, ModelError> {
+fn network_of(
+    file: &SafeTensors<'_>,
+    activation: Activation,
+    head: Option<PolicyHead>,
+) -> Result<NetworkSpec, ModelError> {
     let mut hidden = Vec::new();
     let mut first_inputs = None;
     while let Ok(view) = file.tensor(&format!("torso.{}.weight", hidden.len())) {
@@ -218,17 +234,28 @@ fn network_of(file: &SafeTensors<'_>, description: &ModelDescription) -> Result<
     }
     let name = "policy.weight";
     let heads = file.tensor(name).map_err(|_| missing(name, "F32 [inputs, actions]"))?;
-    let [inputs, action_count] = sides(name, &heads)?;
-    // Actions travel and are chosen as bytes.
-    if action_count > 256 {
-        return Err(mismatch(name, &heads, "F32 with at most 256 actions".into()));
-    }
+    let [inputs, outputs] = sides(name, &heads)?;
+    let head = match head {
+        Some(head) if head.outputs() == outputs => head,
+        Some(head) => return Err(mismatch(name, &heads, format!("F32 [inputs, {}], for {head}", head.outputs()))),
+        // Actions travel and are chosen as bytes.
+        None if outputs > CHOICES_MAX => {
+            return Err(mismatch(name, &heads, "F32 with at most 256 actions".into()));
+        }
+        None => PolicyHead::single(outputs),
+    };
     let observation_len = first_inputs.unwrap_or(inputs);
-    let network = NetworkSpec { observation_len, hidden, activation: description.activation, action_count };
+    let network = NetworkSpec { observation_len, hidden, activation, head };
     match network.parameter_count() {
         count if count > PARAMETER_COUNT_MAX => Err(ModelError::TooLarge(count)),
         _ => Ok(network),
     }
+}
+
+/// A head as files tell it; left out, it is one choice among as many as there are outputs, as in files of the releases that knew no
+/// other.
+pub fn written(head: &PolicyHead) -> Option<PolicyHead> {
+    head.as_single().is_none().then(|| head.clone())
 }
 
 /// Inputs and outputs of a weight.

@@ -1,25 +1,131 @@
 //! The network as a specification: sizes, and the fixed order and shapes of its parameters. No tensors live here; the
 //! learner's model and the actor's policy both read this layout.
 //!
-//! The network is a multilayer perceptron with two linear heads: `hidden` layers with the activation, then policy logits
-//! and one value from the last hidden layer. All parameters of a network lie in one flat `f32` slice in this order:
+//! The network is a multilayer perceptron with two linear heads: `hidden` layers with the activation, then what the policy is made
+//! of and one value from the last hidden layer. All parameters of a network lie in one flat `f32` slice in this order:
 //!
 //! | block | shape |
 //! |---|---|
 //! | `torso.<i>.weight`, then `torso.<i>.bias`, for each hidden layer | `[inputs, outputs]`, `[outputs]` |
-//! | `policy.weight`, `policy.bias` | `[inputs, actions]`, `[actions]` |
+//! | `policy.weight`, `policy.bias` | `[inputs, H]`, `[H]`: logits of all choices, or means of all components |
+//! | `policy.log_std`, of a Gaussian policy alone | `[H]`: the same for every observation |
 //! | `value.weight`, `value.bias` | `[inputs, 1]`, `[1]` |
 //!
 //! Weights are row-major with inputs first: `y = x W + b`.
 
 use crate::activation::Activation;
+use impala_env::space::ActionSpace;
+use impala_env::spec::EnvironmentSpec;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::ops::Range;
 
 /// Largest network that is accepted, in parameters (512 MiB of `f32`): its weights fit into a message even if they do not
 /// compress.
 pub const PARAMETER_COUNT_MAX: usize = 1 << 27;
+/// Name of the block with the logarithms of standard deviations.
+pub const LOG_STD: &str = "policy.log_std";
+/// Name of the policy's head.
+const POLICY: &str = "policy";
 /// Most hidden layers of a network that is accepted.
 pub const HIDDEN_LAYERS_MAX: usize = 64;
+
+/// What the policy's head gives: the parameters of a distribution over actions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyHead {
+    /// `[D]`: a logit for each of so many choices of every component, components side by side.
+    Choices(Vec<usize>),
+    /// The same, of which the environment forbids some from step to step.
+    MaskedChoices(Vec<usize>),
+    /// The means of D components. Their standard deviations are parameters beside the head.
+    Gaussian(usize),
+    /// The same, of actions that are squashed by the hyperbolic tangent afterwards.
+    SquashedGaussian(usize),
+}
+
+impl PolicyHead {
+    /// The head for an environment; `squashed` decides among the two for a box.
+    pub fn of(environment: &EnvironmentSpec, squashed: bool) -> Self {
+        let actions = &environment.actions;
+        match actions {
+            ActionSpace::Discrete(_) | ActionSpace::MultiDiscrete(_) if environment.masked => {
+                Self::MaskedChoices(actions.choices().to_vec())
+            }
+            ActionSpace::Discrete(_) | ActionSpace::MultiDiscrete(_) => Self::Choices(actions.choices().to_vec()),
+            ActionSpace::Box(_) if squashed => Self::SquashedGaussian(actions.components()),
+            ActionSpace::Box(_) => Self::Gaussian(actions.components()),
+        }
+    }
+
+    /// One component of so many choices, all of them allowed always: the commonest head, with kernels of its own.
+    pub fn single(choices: usize) -> Self {
+        Self::Choices(vec![choices])
+    }
+
+    /// The choices, if it is [`Self::single`].
+    pub fn as_single(&self) -> Option<usize> {
+        match self {
+            Self::Choices(choices) if choices.len() == 1 => Some(choices[0]),
+            _ => None,
+        }
+    }
+
+    /// D: components of an action.
+    pub fn components(&self) -> usize {
+        match self {
+            Self::Choices(choices) | Self::MaskedChoices(choices) => choices.len(),
+            Self::Gaussian(components) | Self::SquashedGaussian(components) => *components,
+        }
+    }
+
+    /// M: bytes in the mask of an observation.
+    pub fn mask_len(&self) -> usize {
+        if matches!(self, Self::MaskedChoices(_)) { self.outputs() } else { 0 }
+    }
+
+    /// H: outputs of the head.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Choices(choices) | Self::MaskedChoices(choices) => {
+                choices.iter().fold(0, |sum: usize, choices| sum.saturating_add(*choices))
+            }
+            Self::Gaussian(components) | Self::SquashedGaussian(components) => *components,
+        }
+    }
+
+    /// Parameters beside the head: a logarithm of a standard deviation for every component of a Gaussian.
+    pub fn log_stds(&self) -> usize {
+        match self {
+            Self::Choices(_) | Self::MaskedChoices(_) => 0,
+            Self::Gaussian(components) | Self::SquashedGaussian(components) => *components,
+        }
+    }
+
+    /// P: numbers that make a row's distribution, the outputs and then the logarithms of standard deviations.
+    pub fn parameters(&self) -> usize {
+        self.outputs().saturating_add(self.log_stds())
+    }
+
+    /// Whether it is a head for this environment.
+    pub fn fits(&self, environment: &EnvironmentSpec) -> bool {
+        *self == Self::of(environment, matches!(self, Self::SquashedGaussian(_)))
+    }
+}
+
+impl fmt::Display for PolicyHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Choices(choices) | Self::MaskedChoices(choices) => {
+                let masked = if matches!(self, Self::MaskedChoices(_)) { ", masked" } else { "" };
+                let choices: Vec<_> = choices.iter().map(ToString::to_string).collect();
+                write!(f, "{} actions{masked}", choices.join(" x "))
+            }
+            Self::Gaussian(components) => write!(f, "actions of {components} numbers"),
+            Self::SquashedGaussian(components) => write!(f, "actions of {components} squashed numbers"),
+        }
+    }
+}
 
 /// Sizes and activation of the actor-critic network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +136,8 @@ pub struct NetworkSpec {
     pub hidden: Vec<usize>,
     /// Nonlinearity after each hidden layer.
     pub activation: Activation,
-    /// Policy logits.
-    pub action_count: usize,
+    /// What the policy is made of.
+    pub head: PolicyHead,
 }
 
 /// One tensor among the flat parameters.
@@ -39,7 +145,7 @@ pub struct NetworkSpec {
 pub struct ParameterBlock {
     /// Name in saved models, e.g. `torso.0.weight`.
     pub name: String,
-    /// `[inputs, outputs]` of a weight, `[outputs]` of a bias.
+    /// `[inputs, outputs]` of a weight, `[outputs]` of anything else.
     pub shape: Vec<usize>,
     /// Where it lies in the flat slice.
     pub range: Range<usize>,
@@ -56,13 +162,18 @@ impl NetworkSpec {
                 blocks.push(ParameterBlock { name: format!("{name}.{kind}"), shape, range: start..start + len });
                 start += len;
             }
+            if name == POLICY && self.head.log_stds() > 0 {
+                let range = start..start + self.head.log_stds();
+                start = range.end;
+                blocks.push(ParameterBlock { name: LOG_STD.into(), shape: vec![range.len()], range });
+            }
         }
         blocks
     }
 
     /// Number of parameters in all; saturates instead of overflowing on absurd sizes.
     pub fn parameter_count(&self) -> usize {
-        self.layers().iter().fold(0_usize, |sum, (_, inputs, outputs)| {
+        self.layers().iter().fold(self.head.log_stds(), |sum, (_, inputs, outputs)| {
             sum.saturating_add(inputs.saturating_add(1).saturating_mul(*outputs))
         })
     }
@@ -77,7 +188,7 @@ impl NetworkSpec {
         let inputs = std::iter::once(self.observation_len).chain(self.hidden.iter().copied());
         let torso = inputs.zip(&self.hidden).enumerate();
         let mut layers: Vec<_> = torso.map(|(i, (inputs, outputs))| (format!("torso.{i}"), inputs, *outputs)).collect();
-        layers.push(("policy".into(), self.torso_len(), self.action_count));
+        layers.push((POLICY.into(), self.torso_len(), self.head.outputs()));
         layers.push(("value".into(), self.torso_len(), 1));
         layers
     }
@@ -86,9 +197,11 @@ impl NetworkSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impala_env::space::ObservationSpace;
 
     fn cartpole() -> NetworkSpec {
-        NetworkSpec { observation_len: 4, hidden: vec![64, 64], activation: Activation::Tanh, action_count: 2 }
+        let head = PolicyHead::single(2);
+        NetworkSpec { observation_len: 4, hidden: vec![64, 64], activation: Activation::Tanh, head }
     }
 
     #[test]
@@ -112,6 +225,41 @@ mod tests {
     fn a_network_without_hidden_layers_is_linear() {
         let spec = NetworkSpec { hidden: vec![], ..cartpole() };
         assert_eq!(spec.parameter_count(), 4 * 2 + 2 + 4 + 1);
+    }
+
+    #[test]
+    fn a_gaussian_policy_has_standard_deviations_between_its_heads() {
+        let spec = NetworkSpec { head: PolicyHead::Gaussian(3), ..cartpole() };
+        let layout = spec.layout();
+        let [.., bias, log_std, value, _] = &layout[..] else { panic!("{layout:?}") };
+        assert_eq!((bias.name.as_str(), bias.range.len()), ("policy.bias", 3));
+        assert_eq!((log_std.name.as_str(), log_std.range.clone()), (LOG_STD, bias.range.end..bias.range.end + 3));
+        assert_eq!(value.range.start, log_std.range.end);
+        assert_eq!(layout.last().unwrap().range.end, spec.parameter_count());
+        assert_eq!((spec.head.outputs(), spec.head.parameters()), (3, 6));
+    }
+
+    #[test]
+    fn a_head_fits_the_actions_that_it_was_made_for() {
+        let spec = |actions| EnvironmentSpec::new("mine", ObservationSpace::vector(1), actions);
+        let mut specs = vec![
+            spec(ActionSpace::Discrete(2)),
+            spec(ActionSpace::MultiDiscrete(vec![2, 3])),
+            spec(ActionSpace::bounded(&[0.0; 2], &[1.0; 2])),
+        ];
+        specs.push(EnvironmentSpec { masked: true, ..specs[1].clone() });
+        for environment in &specs {
+            for squashed in [false, true] {
+                let head = PolicyHead::of(environment, squashed);
+                assert_eq!(
+                    (head.components(), head.mask_len()),
+                    (environment.actions.components(), environment.mask_len())
+                );
+                specs.iter().for_each(|other| assert_eq!(head.fits(other), other == environment));
+                let read: PolicyHead = serde_json::from_str(&serde_json::to_string(&head).unwrap()).unwrap();
+                assert_eq!(read, head);
+            }
+        }
     }
 
     #[test]

@@ -9,8 +9,10 @@
 mod sample;
 
 use crate::activation::Activation;
+use crate::distribution::{Distribution, Memory, Rows};
 use crate::linear::{Finish, Layout, Linear};
 use crate::network::NetworkSpec;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use pulp::{Arch, Simd, WithSimd};
 use sample::Sampler;
@@ -23,21 +25,41 @@ pub struct Policy {
     arch: Arch,
     spec: NetworkSpec,
     torso: Vec<Linear>,
-    /// Both heads in one layer: a column for each action, then the value.
+    /// Both heads in one layer: H columns for the policy, then the value.
     heads: Linear,
+    /// `[H]` of a Gaussian policy, else none.
+    log_stds: Vec<f32>,
+    /// Observations that came as bytes, as numbers from 0 to 1.
+    widened: Vec<f32>,
     /// Outputs of each hidden layer for one block of rows.
     activations: Vec<Vec<f32>>,
     /// Outputs of the heads, `[n, heads.stride()]`.
     outputs: Vec<f32>,
     logits: Vec<f32>,
     values: Vec<f32>,
-    sampler: Sampler,
+    chooser: Chooser,
+}
+
+/// How actions come from outputs.
+enum Chooser {
+    /// One choice, never masked.
+    Single(Sampler),
+    /// Any other distribution.
+    General(Box<General>),
+}
+
+/// A distribution and its memory.
+struct General {
+    distribution: Distribution,
+    memory: Memory,
+    /// `[n, P]`: its parameters row by row, where they are not the outputs alone.
+    parameters: Vec<f32>,
 }
 
 /// What the network says about n observations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogitsAndValues<'a> {
-    /// `[n, A]`: unnormalised log-probabilities.
+    /// `[n, H]`: unnormalised log-probabilities, or means.
     pub logits: &'a [f32],
     /// `[n]`
     pub values: &'a [f32],
@@ -46,9 +68,9 @@ pub struct LogitsAndValues<'a> {
 /// What the policy chose, written where the caller wants it.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// `[n]`
-    pub actions: &'a mut [u8],
-    /// `[n]`: natural logarithm of the probability with which each action was chosen, at most 0.
+    /// `[n, D]`
+    pub actions: ArrayMut<'a>,
+    /// `[n]`: natural logarithm of the probability (of choices, at most 0) or the density (of numbers) with which each action was chosen.
     pub behaviour_log_probs: &'a mut [f32],
 }
 
@@ -61,13 +83,22 @@ impl Policy {
         Self {
             arch: Arch::new(),
             spec: spec.clone(),
-            heads: Linear::new(spec.torso_len(), spec.action_count + 1),
+            heads: Linear::new(spec.torso_len(), spec.head.outputs() + 1),
+            log_stds: vec![0.0; spec.head.log_stds()],
+            widened: Vec::new(),
             torso,
             activations,
             outputs: Vec::new(),
             logits: Vec::new(),
             values: Vec::new(),
-            sampler: Sampler::new(spec.action_count),
+            chooser: match spec.head.as_single() {
+                Some(choices) => Chooser::Single(Sampler::new(choices)),
+                None => Chooser::General(Box::new(General {
+                    distribution: Distribution::of(&spec.head),
+                    memory: Memory::default(),
+                    parameters: Vec::new(),
+                })),
+            },
         }
     }
 
@@ -89,21 +120,24 @@ impl Policy {
             layer.set_columns(0, next(), next());
         }
         self.heads.set_columns(0, next(), next());
-        self.heads.set_columns(self.spec.action_count, next(), next());
+        if !self.log_stds.is_empty() {
+            self.log_stds.copy_from_slice(next());
+        }
+        self.heads.set_columns(self.spec.head.outputs(), next(), next());
     }
 
     /// Logits and values of `n` observations.
     ///
     /// # Shapes
     /// `observations`: `[n, O]`
-    pub fn forward(&mut self, observations: &[f32], n: usize) -> LogitsAndValues<'_> {
+    pub fn forward(&mut self, observations: ArrayRef<'_>, n: usize) -> LogitsAndValues<'_> {
         self.evaluate(observations, n);
-        let action_count = self.spec.action_count;
+        let policy_len = self.spec.head.outputs();
         self.logits.clear();
         self.values.clear();
         for row in self.outputs.chunks_exact(self.heads.stride()).take(n) {
-            self.logits.extend_from_slice(&row[..action_count]);
-            self.values.push(row[action_count]);
+            self.logits.extend_from_slice(&row[..policy_len]);
+            self.values.push(row[policy_len]);
         }
         LogitsAndValues { logits: &self.logits, values: &self.values }
     }
@@ -111,31 +145,48 @@ impl Policy {
     /// Draws one action for each observation, as many as the decision has room for.
     ///
     /// # Shapes
-    /// `observations`: `[n, O]`
-    pub fn act(&mut self, observations: &[f32], rng: &mut Rng, decision: Decision<'_>) {
-        let n = decision.actions.len();
+    /// `observations`: `[n, O]`, `masks`: `[n, M]`
+    pub fn act(&mut self, observations: ArrayRef<'_>, masks: &[u8], rng: &mut Rng, decision: Decision<'_>) {
+        let n = decision.behaviour_log_probs.len();
         self.evaluate(observations, n);
-        self.sampler.sample(self.arch, &self.outputs[..n * self.heads.stride()], rng, decision);
+        let stride = self.heads.stride();
+        match &mut self.chooser {
+            Chooser::Single(sampler) => sampler.sample(self.arch, &self.outputs[..n * stride], rng, decision),
+            Chooser::General(general) => {
+                let General { distribution, memory, parameters } = &mut **general;
+                let rows = rows(&self.outputs[..n * stride], stride, &self.log_stds, parameters, masks);
+                distribution.sample(rows, rng, memory, decision.actions, decision.behaviour_log_probs);
+            }
+        }
     }
 
     /// The most probable action for each observation; the first of equals.
     ///
     /// # Shapes
-    /// `observations`: `[n, O]`, `actions`: `[n]`
-    pub fn act_greedily(&mut self, observations: &[f32], actions: &mut [u8]) {
-        self.evaluate(observations, actions.len());
-        for (row, action) in self.outputs.chunks_exact(self.heads.stride()).zip(actions) {
-            let mut best = 0_u8;
-            for (candidate, logit) in (0_u8..=u8::MAX).zip(&row[..self.spec.action_count]) {
-                if *logit > row[usize::from(best)] {
-                    best = candidate;
-                }
+    /// `observations`: `[n, O]`, `masks`: `[n, M]`, `actions`: `[n, D]`
+    pub fn act_greedily(&mut self, observations: ArrayRef<'_>, masks: &[u8], actions: ArrayMut<'_>) {
+        let n = actions.view().len() / self.spec.head.components();
+        self.evaluate(observations, n);
+        let stride = self.heads.stride();
+        let outputs = &self.outputs[..n * stride];
+        match &mut self.chooser {
+            Chooser::Single(_) => choose_greedily(outputs, stride, self.spec.head.outputs(), actions.u8()),
+            Chooser::General(general) => {
+                let rows = rows(outputs, stride, &self.log_stds, &mut general.parameters, masks);
+                general.distribution.mode(rows, actions);
             }
-            *action = best;
         }
     }
 
-    fn evaluate(&mut self, observations: &[f32], n: usize) {
+    fn evaluate(&mut self, observations: ArrayRef<'_>, n: usize) {
+        let observations = match observations {
+            ArrayRef::F32(numbers) => numbers,
+            ArrayRef::U8(bytes) => {
+                self.widened.clear();
+                self.widened.extend(bytes.iter().map(|byte| widened(*byte)));
+                &self.widened
+            }
+        };
         let len = n * self.heads.stride();
         if self.outputs.len() < len {
             self.outputs.resize(len, 0.0);
@@ -149,6 +200,43 @@ impl Policy {
             outputs: &mut self.outputs[..len],
         });
     }
+}
+
+/// What a network sees of an observation's byte: a number from 0 to 1.
+#[inline]
+pub fn widened(byte: u8) -> f32 {
+    f32::from(byte) * (1.0 / 255.0)
+}
+
+fn choose_greedily(outputs: &[f32], stride: usize, choices: usize, actions: &mut [u8]) {
+    for (row, action) in outputs.chunks_exact(stride).zip(actions) {
+        let mut best = 0_u8;
+        for (candidate, logit) in (0_u8..=u8::MAX).zip(&row[..choices]) {
+            if *logit > row[usize::from(best)] {
+                best = candidate;
+            }
+        }
+        *action = best;
+    }
+}
+
+/// The parameters of every row's distribution: those of a Gaussian's head are brought together with the standard deviations.
+fn rows<'a>(
+    outputs: &'a [f32],
+    stride: usize,
+    log_stds: &[f32],
+    parameters: &'a mut Vec<f32>,
+    masks: &'a [u8],
+) -> Rows<'a> {
+    if log_stds.is_empty() {
+        return Rows { outputs, stride, masks };
+    }
+    parameters.clear();
+    for row in outputs.chunks_exact(stride) {
+        parameters.extend_from_slice(&row[..log_stds.len()]);
+        parameters.extend_from_slice(log_stds);
+    }
+    Rows { outputs: parameters, stride: 2 * log_stds.len(), masks }
 }
 
 /// The forward pass of all rows.

@@ -4,7 +4,7 @@
 //! told is one JSON object, of which this file knows the shape.
 
 use crate::estimates::Estimates;
-use crate::record::{Moment, Recording};
+use crate::record::{Action, Moment, Recording};
 use crate::theme::{Colour, Role, Theme};
 use crate::words;
 use impala_env::scene::{Paint, Shape};
@@ -56,8 +56,11 @@ struct Told<'a> {
     value: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<u8>,
+    /// What the components of an action are, where it is not one choice.
     #[serde(skip_serializing_if = "Option::is_none")]
-    probabilities: Option<Vec<f32>>,
+    components: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shares: Option<Vec<f32>>,
 }
 
 /// The page.
@@ -101,8 +104,15 @@ fn told<'a>(before: Option<&Moment>, moment: &'a Moment) -> Told<'a> {
         reward: moment.reward,
         return_so_far: moment.return_so_far,
         value: view.map(|view| view.value),
-        action: view.map(|view| view.action),
-        probabilities: view.map(|view| view.probabilities.iter().map(|share| shortened(*share)).collect()),
+        action: view.and_then(|view| match view.action {
+            Action::Choice(action) => Some(action),
+            Action::Components(_) => None,
+        }),
+        components: view.and_then(|view| match &view.action {
+            Action::Choice(_) => None,
+            Action::Components(told) => Some(&told[..]),
+        }),
+        shares: view.map(|view| view.shares.iter().map(|share| shortened(*share)).collect()),
     }
 }
 

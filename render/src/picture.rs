@@ -5,7 +5,7 @@ mod curve;
 mod layout;
 
 use crate::raster::{self, Align, Area, Canvas};
-use crate::record::{Moment, Recording, View};
+use crate::record::{Action, Moment, Recording, View};
 use crate::theme::{Role, Theme};
 use crate::words;
 use curve::Curve;
@@ -127,34 +127,49 @@ impl<'a> Pictures<'a> {
             true => (self.theme.role(Role::Text), self.theme.role(Role::Accent)),
             false => (self.theme.role(Role::Muted), self.theme.role(Role::Muted)),
         };
-        let (name, share) = (&self.recording.actions[usize::from(bar.action)], words::percent(bar.probability));
-        let (y, room) = (area.y + 28.0 * unit, area.width - raster::width(&share, 11.0 * unit) - 4.0 * unit);
+        let (name, share) = (&self.recording.actions[bar.place], &bar.text);
+        let (y, room) = (area.y + 28.0 * unit, area.width - raster::width(share, 11.0 * unit) - 4.0 * unit);
         canvas.text(raster::fitting(name, 14.0 * unit, room), [area.x, y], 14.0 * unit, Align::Left, text);
-        canvas.text(&share, [area.x + area.width, y], 11.0 * unit, Align::Right, text);
+        canvas.text(share, [area.x + area.width, y], 11.0 * unit, Align::Right, text);
         let track = Area { y: area.y + 34.0 * unit, height: 5.0 * unit, ..area };
         canvas.area(track, 2.5 * unit, self.theme.role(Role::Rule));
         // Below its height a bar would not be round; it is nothing then.
-        let filled = Area { width: area.width * bar.probability, ..track };
+        let filled = Area { width: area.width * bar.share, ..track };
         if filled.width >= track.height {
             canvas.area(filled, 2.5 * unit, fill);
         }
     }
 }
 
-/// An action and how probable it is.
+/// An action, or one of its components.
 pub(crate) struct Bar {
-    pub(crate) action: u8,
-    pub(crate) probability: f32,
+    /// Of its name.
+    pub(crate) place: usize,
+    /// How long it is.
+    pub(crate) share: f32,
+    /// How probable an action is, or what a component is.
+    pub(crate) text: String,
     pub(crate) is_chosen: bool,
 }
 
-/// Every action of a few, the chosen one of many.
+/// Every action of a few, the chosen one of many; of an action with components the first few.
 pub(crate) fn bars(view: &View) -> Vec<Bar> {
-    let all = (0_u8..=u8::MAX).zip(&view.probabilities);
-    let all =
-        all.map(|(action, probability)| Bar { action, probability: *probability, is_chosen: action == view.action });
-    let are_few = view.probabilities.len() <= ACTIONS_SHOWN_MAX;
-    all.filter(|bar| are_few || bar.is_chosen).collect()
+    let shares = view.shares.iter().copied().enumerate();
+    match &view.action {
+        Action::Choice(chosen) => {
+            let are_few = view.shares.len() <= ACTIONS_SHOWN_MAX;
+            let all = shares.map(|(place, share)| {
+                let is_chosen = place == usize::from(*chosen);
+                Bar { place, share, text: words::percent(share), is_chosen }
+            });
+            all.filter(|bar| are_few || bar.is_chosen).collect()
+        }
+        Action::Components(told) => {
+            let all = shares.zip(told);
+            let bar = |((place, share), told): (_, &String)| Bar { place, share, text: told.clone(), is_chosen: true };
+            all.take(ACTIONS_SHOWN_MAX).map(bar).collect()
+        }
+    }
 }
 
 #[cfg(test)]

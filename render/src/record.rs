@@ -3,9 +3,14 @@
 //! A moment is one that a policy sees: the first before any step, the last after the step that ended the episode. What a step paid
 //! stands in the moment after it.
 
+use crate::words;
+use impala_env::array::Array;
 use impala_env::scene::Scene;
 use impala_env::seed::{self, Purpose};
-use impala_env::{EnvironmentKind, Outcome, Step, VectorEnvironment};
+use impala_env::space::ActionSpace;
+use impala_env::spec::EnvironmentSpec;
+use impala_env::{EnvironmentKind, Outcome, StepBuffer};
+use impala_policy::action_scale::ActionScale;
 use impala_policy::evaluate::{self, End, EvaluateError, Mode};
 use impala_policy::network::NetworkSpec;
 use impala_policy::policy::{Decision, Policy};
@@ -27,7 +32,7 @@ pub struct RecordPlan {
 pub struct Recording {
     /// Name of the environment.
     pub environment: String,
-    /// Names of its actions.
+    /// Names of its actions, of the components of one that is not one choice.
     pub actions: Vec<String>,
     /// The pace at which it is watched where nobody chooses another.
     pub steps_per_second: u32,
@@ -57,12 +62,22 @@ pub struct Moment {
 /// What a policy makes of an observation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
-    /// What it chooses.
-    pub action: u8,
-    /// `[A]`: how probable each action is.
-    pub probabilities: Vec<f32>,
+    /// What it does.
+    pub action: Action,
+    /// As many as there are names of actions: how probable each is; of the components of an action, how probable its choice is, or
+    /// where its number lies between the least and the most.
+    pub shares: Vec<f32>,
     /// The return that it expects from here on, discounted and scaled as it was trained. Not finite where the network ran away.
     pub value: f32,
+}
+
+/// What a policy does, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// One of the actions that have names.
+    Choice(u8),
+    /// `[D]`: the choice or the number of every component.
+    Components(Vec<String>),
 }
 
 /// Why an episode cannot be recorded.
@@ -76,6 +91,9 @@ pub enum RecordError {
         "environment {0} does not draw itself, so there is nothing to show: implement `VectorEnvironment::scene` for it"
     )]
     NoScene(String),
+    /// The environment could not go on.
+    #[error("{0}")]
+    Fault(String),
 }
 
 impl Recording {
@@ -118,22 +136,26 @@ pub fn record(
     progress: &mut dyn FnMut(u32),
 ) -> Result<Recording, RecordError> {
     evaluate::check_fit(environment, network)?;
-    let mut policy = Policy::new(network);
-    policy.set_parameters(parameters);
+    let spec = environment.spec();
+    let mut player = Player::new(spec, network, parameters);
     let rng = seed::rng(plan.seed, Purpose::Evaluation { environment: 0 });
     let mut world = environment.make(vec![rng]);
     let no_scene = || RecordError::NoScene(environment.name().to_string());
     let mut draws = seed::rng(plan.seed, Purpose::EvaluatedPolicy { attempt: 0, environment: 0 });
-    let mut observation = vec![0.0; network.observation_len];
-    world.observe(&mut observation);
+    let mut buffer = StepBuffer::new(spec, 1);
+    buffer.observe(&*world);
 
     let mut moment =
         Moment { scene: world.scene(0).ok_or_else(no_scene)?, steps: 0, reward: 0.0, return_so_far: 0.0, view: None };
     let (mut moments, mut outcome) = (Vec::new(), Outcome::Continues);
     while outcome == Outcome::Continues && moment.steps < plan.steps_max {
-        let view = look(&mut policy, &observation, plan.mode, &mut draws);
-        let reward;
-        (reward, outcome) = step(&mut *world, view.action, &mut observation);
+        let view = player.look(&buffer, plan.mode, &mut draws);
+        buffer.step(&mut *world, player.scale.apply(player.drawn.view()));
+        if let Some(fault) = world.fault() {
+            return Err(RecordError::Fault(fault));
+        }
+        let reward = buffer.rewards[0];
+        outcome = buffer.outcomes[0];
         let (steps, return_so_far) = (moment.steps + 1, moment.return_so_far + reward);
         moment.view = Some(view);
         let scene = if outcome == Outcome::Continues { world.scene(0) } else { world.final_scene(0) };
@@ -150,7 +172,7 @@ pub fn record(
     };
     Ok(Recording {
         environment: environment.name().to_string(),
-        actions: environment.actions().to_vec(),
+        actions: environment.action_names().to_vec(),
         steps_per_second: environment.steps_per_second(),
         plan,
         moments,
@@ -158,34 +180,72 @@ pub fn record(
     })
 }
 
-/// What the policy makes of one observation.
-fn look(policy: &mut Policy, observation: &[f32], mode: Mode, draws: &mut seed::Rng) -> View {
-    let out = policy.forward(observation, 1);
-    let (probabilities, value) = (softmax(out.logits), out.values[0]);
-    let mut action = [0];
-    match mode {
-        Mode::Greedy => policy.act_greedily(observation, &mut action),
-        Mode::Sampled => {
-            let decision = Decision { actions: &mut action, behaviour_log_probs: &mut [0.0] };
-            policy.act(observation, draws, decision);
-        }
-    }
-    View { action: action[0], probabilities, value }
+/// A policy and what it does in the one environment.
+struct Player {
+    policy: Policy,
+    space: ActionSpace,
+    scale: ActionScale,
+    /// `[D]`, as it was drawn.
+    drawn: Array,
 }
 
-/// Takes a step of the one environment; its reward and outcome.
-fn step(world: &mut dyn VectorEnvironment, action: u8, observation: &mut [f32]) -> (f32, Outcome) {
-    let (mut rewards, mut outcomes, mut final_observations) = ([0.0], [Outcome::Continues], Vec::new());
-    world.step(
-        &[action],
-        Step {
-            observations: observation,
-            rewards: &mut rewards,
-            outcomes: &mut outcomes,
-            final_observations: &mut final_observations,
-        },
-    );
-    (rewards[0], outcomes[0])
+impl Player {
+    fn new(spec: &EnvironmentSpec, network: &NetworkSpec, parameters: &[f32]) -> Self {
+        let mut policy = Policy::new(network);
+        policy.set_parameters(parameters);
+        let space = spec.actions.clone();
+        let drawn = Array::zeros(space.dtype(), space.components());
+        Self { policy, scale: ActionScale::new(&space, &network.head), space, drawn }
+    }
+
+    /// Chooses, and tells what it makes of the observation.
+    fn look(&mut self, seen: &StepBuffer, mode: Mode, draws: &mut seed::Rng) -> View {
+        let (observation, masks) = (seen.observations.view(), &seen.masks);
+        let out = self.policy.forward(observation, 1);
+        let (logits, value) = (out.logits.to_vec(), out.values[0]);
+        match mode {
+            Mode::Greedy => self.policy.act_greedily(observation, masks, self.drawn.view_mut()),
+            Mode::Sampled => {
+                let decision = Decision { actions: self.drawn.view_mut(), behaviour_log_probs: &mut [0.0] };
+                self.policy.act(observation, masks, draws, decision);
+            }
+        }
+        let (action, shares) = match (&self.space, self.drawn.view()) {
+            (ActionSpace::Box(bounds), drawn) => {
+                let told = self.scale.apply(drawn).f32();
+                let components = told.iter().zip(bounds.low.iter().zip(&bounds.high));
+                let shares = components.map(|(number, (low, high))| place(*number, *low, *high)).collect();
+                (Action::Components(told.iter().map(|number| words::estimate(*number)).collect()), shares)
+            }
+            (ActionSpace::Discrete(_), drawn) => (Action::Choice(drawn.u8()[0]), probabilities(&logits, masks)),
+            (ActionSpace::MultiDiscrete(choices), drawn) => {
+                let mut first = 0;
+                let mut shares = Vec::with_capacity(choices.len());
+                for (choice, choices) in drawn.u8().iter().zip(choices) {
+                    let component = first..first + choices;
+                    first = component.end;
+                    let masks = masks.get(component.clone()).unwrap_or_default();
+                    shares.push(probabilities(&logits[component], masks)[usize::from(*choice)]);
+                }
+                (Action::Components(drawn.u8().iter().map(ToString::to_string).collect()), shares)
+            }
+        };
+        View { action, shares, value }
+    }
+}
+
+/// Where a number lies between two, from 0 to 1; in the middle where there is no end.
+fn place(number: f32, low: f32, high: f32) -> f32 {
+    let share = (number - low) / (high - low);
+    if (high - low).is_finite() { share.clamp(0.0, 1.0) } else { 0.5 }
+}
+
+/// The probabilities of choices, of which a mask may forbid some.
+fn probabilities(logits: &[f32], masks: &[u8]) -> Vec<f32> {
+    let forbidden = |choice: usize| masks.get(choice) == Some(&0);
+    let allowed = logits.iter().enumerate();
+    let logits = allowed.map(|(choice, logit)| if forbidden(choice) { f32::NEG_INFINITY } else { *logit });
+    softmax(&logits.collect::<Vec<_>>())
 }
 
 /// Probabilities from logits.

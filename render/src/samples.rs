@@ -4,7 +4,7 @@ use crate::record::{RecordPlan, Recording, record};
 use impala_env::builtin;
 use impala_policy::activation::Activation;
 use impala_policy::evaluate::Mode;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 
 /// Greedy, the first seed.
 pub(crate) const PLAN: RecordPlan = RecordPlan { seed: 1, mode: Mode::Greedy, steps_max: 1000 };
@@ -12,7 +12,8 @@ pub(crate) const PLAN: RecordPlan = RecordPlan { seed: 1, mode: Mode::Greedy, st
 /// A linear policy for cart-poles that pushes the cart towards the side to which the pole leans and moves: it reaches the limit of
 /// steps. Its value estimate is 10 more than the position.
 pub(crate) fn balancing() -> (NetworkSpec, Vec<f32>) {
-    let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+    let network =
+        NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
     let mut parameters = vec![0.0; network.parameter_count()];
     for (input, weight) in [0.05, 0.15, 1.0, 0.5].into_iter().enumerate() {
         parameters[2 * input + 1] = weight;
@@ -24,7 +25,12 @@ pub(crate) fn balancing() -> (NetworkSpec, Vec<f32>) {
 
 /// A policy without any preference: greedily it always takes the first action, to the left.
 pub(crate) fn indifferent(observation_len: usize, action_count: usize) -> (NetworkSpec, Vec<f32>) {
-    let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, action_count };
+    let network = NetworkSpec {
+        observation_len,
+        hidden: vec![],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(action_count),
+    };
     let parameters = vec![0.0; network.parameter_count()];
     (network, parameters)
 }
@@ -33,7 +39,7 @@ pub(crate) fn indifferent(observation_len: usize, action_count: usize) -> (Netwo
 pub(crate) fn play(environment: &str, (network, parameters): (NetworkSpec, Vec<f32>), plan: RecordPlan) -> Recording {
     let registry = builtin();
     let kind = registry.get(&environment.parse().unwrap()).unwrap();
-    record(kind, &network, &parameters, plan, &mut |_| {}).unwrap()
+    record(&kind, &network, &parameters, plan, &mut |_| {}).unwrap()
 }
 
 /// A cart-pole that balances for some steps.

@@ -234,7 +234,7 @@
     drawFrame();
     say("play-update", `update ${count(told.update)}`);
     say("play-step", count(told.step));
-    say("play-action", isNumber(told.action) ? (about.actions[told.action] ?? String(told.action)) : NONE);
+    say("play-action", told.action ?? NONE);
     say("play-value", real(told.value));
     say("play-return", real(told.return, Number.isInteger(told.return) ? 0 : 2));
     if (told.returns.length > 0) {

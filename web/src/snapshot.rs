@@ -135,7 +135,7 @@ pub struct Frame<'a> {
     /// Steps before it.
     pub step: u64,
     /// What the policy chooses; nothing at the end.
-    pub action: Option<u8>,
+    pub action: Option<String>,
     /// The value estimate.
     pub value: Option<f32>,
     /// Sum of the rewards so far.

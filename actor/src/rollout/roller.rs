@@ -7,6 +7,7 @@ use impala_common::ids::{ActorIndex, Sequence};
 use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryShape};
 use impala_env::seed::{self, Purpose, Rng};
 use impala_env::{EnvironmentKind, StateError, StateOfFormat1, VectorEnvironment};
+use impala_policy::action_scale::ActionScale;
 use impala_policy::network::NetworkSpec;
 use impala_policy::policy::Policy;
 use serde::{Deserialize, Serialize};
@@ -89,11 +90,23 @@ pub enum TakeUpError {
     Episodes(usize),
 }
 
+/// Why an unroll gives no trajectory.
+#[derive(Debug, thiserror::Error)]
+pub enum UnrollError {
+    /// A number of it is not finite, e.g. because the weights overflow the network.
+    #[error(transparent)]
+    Trajectory(#[from] TrajectoryError),
+    /// The environments could not go on.
+    #[error("{0}")]
+    Environment(String),
+}
+
 /// Steps all environments of an actor with one policy.
 pub struct Roller {
     plan: RollPlan,
     environment: Box<dyn VectorEnvironment>,
     policy: Policy,
+    scale: ActionScale,
     rng: Rng,
     buffer: UnrollBuffer,
     /// The weights that the policy holds.
@@ -104,16 +117,14 @@ impl Roller {
     /// Environments at the start of their first episodes.
     pub fn new(plan: RollPlan) -> Self {
         let ActorIndex(actor) = plan.actor_index;
-        let shape = TrajectoryShape {
-            unroll_length: plan.unroll_length,
-            environments: plan.environments,
-            observation_len: plan.network.observation_len,
-            action_count: plan.network.action_count,
-        };
+        let spec = plan.environment.spec();
+        let shape = TrajectoryShape::new(plan.unroll_length, plan.environments, spec, &plan.network.head);
         let environment = plan.environment.make(impala_env::rngs(plan.seed, actor, plan.environments));
         let mut buffer = UnrollBuffer::new(shape);
-        environment.observe(buffer.first_observations());
+        let (observations, masks) = buffer.first_observations();
+        environment.observe(observations, masks);
         Self {
+            scale: ActionScale::new(&spec.actions, &plan.network.head),
             policy: Policy::new(&plan.network),
             rng: seed::rng(plan.seed, Purpose::Policy { actor }),
             environment,
@@ -132,7 +143,8 @@ impl Roller {
         let State { environment, policy, returns, lengths } = State::decode(state)?;
         let mut roller = Self::new(plan);
         roller.environment.restore(&environment)?;
-        roller.environment.observe(roller.buffer.first_observations());
+        let (observations, masks) = roller.buffer.first_observations();
+        roller.environment.observe(observations, masks);
         roller.rng = policy;
         if !roller.buffer.take_up_episodes(returns, lengths) {
             return Err(TakeUpError::Episodes(environments));
@@ -165,23 +177,26 @@ impl Roller {
     /// T steps of all environments with these weights.
     ///
     /// # Errors
-    /// A number of the trajectory is not finite, e.g. because the weights overflow the network.
+    /// A number of the trajectory is not finite, or the environments could not go on.
     ///
     /// # Panics
     /// If the weights are another network's.
-    pub fn unroll(&mut self, sequence: Sequence, weights: &Arc<Weights>) -> Result<Trajectory, TrajectoryError> {
+    pub fn unroll(&mut self, sequence: Sequence, weights: &Arc<Weights>) -> Result<Trajectory, UnrollError> {
         if !self.weights.as_ref().is_some_and(|held| Arc::ptr_eq(held, weights)) {
             self.policy.set_parameters(&weights.parameters);
             self.weights = Some(Arc::clone(weights));
         }
         while !self.buffer.is_full() {
-            let (observations, decision) = self.buffer.decision();
-            self.policy.act(observations, &mut self.rng, decision);
+            let (observations, masks, decision) = self.buffer.decision();
+            self.policy.act(observations, masks, &mut self.rng, decision);
             let (actions, step) = self.buffer.transition();
-            self.environment.step(actions, step);
+            self.environment.step(self.scale.apply(actions), step);
+            if let Some(fault) = self.environment.fault() {
+                return Err(UnrollError::Environment(fault));
+            }
             self.buffer.advance();
         }
-        self.buffer.finish(sequence, weights.version)
+        Ok(self.buffer.finish(sequence, weights.version)?)
     }
 }
 
@@ -192,6 +207,7 @@ mod tests {
     use impala_common::trajectory::actor_state_bytes_max;
     use impala_env::{Outcome, builtin};
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
     use rand::RngExt;
 
     fn kind(name: &str) -> EnvironmentKind {
@@ -200,7 +216,8 @@ mod tests {
 
     fn plan() -> RollPlan {
         let hidden = vec![16];
-        let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, action_count: 2 };
+        let network =
+            NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, head: PolicyHead::single(2) };
         RollPlan {
             environment: kind("cartpole-v1"),
             network,
@@ -237,8 +254,8 @@ mod tests {
     fn a_saved_roller_goes_on_to_the_bit() {
         for environment in builtin().kinds().iter().cloned() {
             let spec = environment.spec();
-            let (observation_len, action_count) = (spec.observation_len, spec.action_count);
-            let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, action_count };
+            let (observation_len, head) = (spec.observation_len(), PolicyHead::of(spec, false));
+            let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, head };
             let parameters = vec![0.05; network.parameter_count()];
             let weights = Arc::new(Weights { version: WeightsVersion(1), parameters });
             let plan = RollPlan { environment, network, ..plan() };
@@ -265,8 +282,9 @@ mod tests {
         ];
         for (name, state) in states {
             let environment = kind(name);
-            let (observation_len, action_count) = (environment.spec().observation_len, environment.spec().action_count);
-            let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, action_count };
+            let (observation_len, head) =
+                (environment.spec().observation_len(), PolicyHead::of(environment.spec(), false));
+            let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, head };
             let weights =
                 Arc::new(Weights { version: WeightsVersion(1), parameters: vec![0.0; network.parameter_count()] });
             let plan =
@@ -297,7 +315,7 @@ mod tests {
         let more = RollPlan { environments: 6, ..plan() };
         assert_eq!(refusal(more, &state), "the saved state is not one of 6 cartpole environments");
         let catch = RollPlan { environment: kind("catch"), ..plan() };
-        let network = NetworkSpec { observation_len: 50, action_count: 3, ..plan().network };
+        let network = NetworkSpec { observation_len: 50, head: PolicyHead::single(3), ..plan().network };
         assert_eq!(
             refusal(RollPlan { network, ..catch }, &state),
             "the saved state is not one of 5 catch environments"

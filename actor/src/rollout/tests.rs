@@ -1,12 +1,14 @@
 use super::*;
 use impala_common::ids::ActorIndex;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::{EnvironmentKind, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::Duration;
 
 fn plan() -> RollPlan {
-    let network = NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, action_count: 3 };
+    let network =
+        NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, head: PolicyHead::single(3) };
     RollPlan {
         environment: impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone(),
         network,
@@ -174,11 +176,11 @@ impl VectorEnvironment for Hoarder {
         self.0.environments()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        self.0.observe(observations);
+    fn observe(&self, observations: ArrayMut<'_>, masks: &mut [u8]) {
+        self.0.observe(observations, masks);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
         self.0.step(actions, step);
     }
 

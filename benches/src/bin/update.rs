@@ -10,11 +10,11 @@ use impala_learner::fit::calibration::{made_up_batch, made_up_parameters};
 use impala_learner::learn::batch::{Batch, Columns};
 use impala_learner::learn::compute::ComputeDevice;
 use impala_learner::learn::network::Network;
-use impala_learner::learn::objective::ObjectiveMemory;
+use impala_learner::learn::objective::{ActionDistribution, ObjectiveMemory};
 use impala_learner::learn::perceptron::{Perceptron, PerceptronPass};
 use impala_learner::learn::step::{LearnerStep, StepConfig};
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::{Duration, Instant};
 
 // As in the program that is measured.
@@ -63,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         observation_len: 4,
         hidden: vec![*width; 2],
         activation: args.activation,
-        action_count: 2,
+        head: PolicyHead::single(2),
     };
     let limit = Duration::from_secs_f64(args.time);
     line(&format!("One update, {} threads, microseconds\n", rayon::current_num_threads()));
@@ -119,7 +119,7 @@ fn update(spec: &NetworkSpec, config: StepConfig, batch: &Batch, limit: Duration
 /// The parts of one block.
 fn block(spec: &NetworkSpec, config: StepConfig, limit: Duration) -> String {
     let batch = made_up_batch(spec, 20, BLOCK_COLUMNS);
-    let objective = config.objective();
+    let (objective, actions) = (config.objective(), ActionDistribution::of(&spec.head));
     let parameters = made_up_parameters(spec);
     let mut network = Perceptron::new(spec);
     network.load(&parameters);
@@ -134,7 +134,7 @@ fn block(spec: &NetworkSpec, config: StepConfig, limit: Duration) -> String {
         laps[1] = Instant::now();
         network.forward(&columns.observations, &mut pass, &mut outputs);
         laps[2] = Instant::now();
-        objective.evaluate(&columns, &outputs, batch.frames(), &mut memory, &mut output_gradient);
+        objective.evaluate(&actions, &columns, &outputs, batch.frames(), &mut memory, &mut output_gradient);
         laps[3] = Instant::now();
         network.backward(&columns.observations, &mut pass, &output_gradient, &mut gradient);
         laps[4] = Instant::now();

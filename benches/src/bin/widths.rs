@@ -14,7 +14,7 @@ use impala_learner::learn::batch::Batch;
 use impala_learner::learn::compute::ComputeDevice;
 use impala_learner::learn::step::LearnerStep;
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -188,7 +188,7 @@ fn measure_cell(
         observation_len: 4,
         hidden: vec![width; args.layers],
         activation: args.activation,
-        action_count: 2,
+        head: PolicyHead::single(2),
     };
     let floor = Floor::new(&spec, args.unroll_length, frames, limits);
     // Two updates at least.

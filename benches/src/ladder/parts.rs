@@ -76,7 +76,7 @@ pub(super) fn yardstick(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
         let mut rng = seed::rng(1, Purpose::Initialisation);
         let mut draws = |len: usize| -> Vec<f32> { (0..len).map(|_| rng.random::<f32>() - 0.5).collect() };
         let (observations, output_gradients) =
-            (draws(frames * spec.observation_len), draws(frames * (spec.action_count + 1)));
+            (draws(frames * spec.observation_len), draws(frames * (spec.head.outputs() + 1)));
         let mut yardstick = Yardstick::new(&spec);
         let mut gradient = Vec::new();
         let value = rate(plan.seconds, frames, || {

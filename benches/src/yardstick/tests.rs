@@ -1,5 +1,6 @@
 use super::*;
 use impala_env::seed::{self, Purpose};
+use impala_policy::network::PolicyHead;
 use rand::RngExt;
 
 fn draws(seed: u64, len: usize, scale: f32) -> Vec<f32> {
@@ -17,7 +18,7 @@ fn weighted_outputs(spec: &NetworkSpec, parameters: &[f64], observations: &[f32]
         (0..bias.len()).map(|j| sum(j) + bias[j]).collect()
     };
     let rows =
-        observations.chunks_exact(spec.observation_len).zip(output_gradients.chunks_exact(spec.action_count + 1));
+        observations.chunks_exact(spec.observation_len).zip(output_gradients.chunks_exact(spec.head.outputs() + 1));
     let mut total = 0.0;
     for (row, weights) in rows {
         let mut x: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
@@ -48,7 +49,7 @@ fn the_gradient_is_that_of_finite_differences() {
         observation_len: 4,
         hidden: hidden.to_vec(),
         activation,
-        action_count: 2,
+        head: PolicyHead::single(2),
     };
     let specs = [
         (spec(&[16, 7], Activation::Tanh), BLOCK_ROWS + 11),
@@ -59,7 +60,7 @@ fn the_gradient_is_that_of_finite_differences() {
     for ((spec, rows), arch) in specs.iter().flat_map(|spec| archs().into_iter().map(move |arch| (spec, arch))) {
         let parameters = draws(1, spec.parameter_count(), 0.5);
         let observations = draws(2, rows * spec.observation_len, 2.0);
-        let output_gradients = draws(3, rows * (spec.action_count + 1), 1.0);
+        let output_gradients = draws(3, rows * (spec.head.outputs() + 1), 1.0);
         let mut yardstick = Yardstick { arch, ..Yardstick::new(spec) };
         let mut gradient = Vec::new();
         // Twice: nothing of a call may be left for the next.

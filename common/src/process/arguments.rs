@@ -4,6 +4,7 @@ use super::errors::{self, Level};
 use super::logs::LogFormat;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Error, Parser, ValueEnum};
+pub use impala_env::nearest;
 use std::ffi::OsString;
 
 /// What every variable of a setting begins with.
@@ -67,13 +68,6 @@ fn misspelt<'a>(name: &str, known: &'a [(String, String)]) -> Option<&'a str> {
     let variables = known.iter().filter_map(|(_, variable)| variable.strip_prefix(PREFIX));
     let nearest = nearest(&name[PREFIX.len()..], variables, SIMILAR)?;
     known.iter().map(|(_, variable)| variable.as_str()).find(|variable| variable.strip_prefix(PREFIX) == Some(nearest))
-}
-
-/// The name that is most like another, if it is so much like it (Jaro-Winkler, 1 for equal names).
-pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>, similar: f64) -> Option<&'a str> {
-    let likeness = |other: &str| strsim::jaro_winkler(other, name);
-    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(nearest) >= similar).then_some(nearest)
 }
 
 /// Says that a refused value came from a variable, if it did.

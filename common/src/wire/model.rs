@@ -31,7 +31,7 @@ impl TryFrom<pb::GetModelReply> for ServedModel {
     type Error = WireError;
 
     fn try_from(reply: pb::GetModelReply) -> Result<Self, WireError> {
-        let environment = reply.environment.ok_or(WireError::Missing("environment"))?.into();
+        let environment = reply.environment.ok_or(WireError::Missing("environment"))?.try_into()?;
         let network = reply.network.ok_or(WireError::Missing("network"))?.try_into()?;
         validate_network(&environment, &network)?;
         let snapshot = reply.snapshot.ok_or(WireError::Missing("snapshot"))?.try_into()?;
@@ -46,11 +46,16 @@ mod tests {
     use crate::snapshot::{self, NumberFormat, Words};
     use impala_env::builtin;
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
 
     fn model() -> ServedModel {
         let environment = builtin().kinds()[0].spec().clone();
-        let network =
-            NetworkSpec { observation_len: 4, hidden: vec![3], activation: Activation::Tanh, action_count: 2 };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![3],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let words = Words::round(NumberFormat::F32, &vec![0.5; network.parameter_count()]);
         ServedModel { environment, network, snapshot: snapshot::encode(WeightsVersion(7), &words, None) }
     }

@@ -3,6 +3,7 @@
 use super::WireError;
 use bytemuck::Pod;
 use bytes::Bytes;
+use impala_env::array::{Array, Dtype};
 use std::time::Duration;
 
 /// Packs numbers of four bytes.
@@ -30,6 +31,22 @@ pub(super) fn from_bytes<T: Word>(field: &'static str, bytes: &[u8]) -> Result<V
         });
     }
     Ok(bytes.chunks_exact(4).map(|w| T::from_le([w[0], w[1], w[2], w[3]])).collect())
+}
+
+/// Packs an array of either kind.
+pub(super) fn array_to_bytes(array: &Array) -> Bytes {
+    match array {
+        Array::F32(numbers) => to_bytes(numbers),
+        Array::U8(bytes) => Bytes::copy_from_slice(bytes),
+    }
+}
+
+/// Unpacks it.
+pub(super) fn array_from_bytes(field: &'static str, bytes: &[u8], dtype: Dtype) -> Result<Array, WireError> {
+    Ok(match dtype {
+        Dtype::F32 => Array::F32(from_bytes(field, bytes)?),
+        Dtype::U8 => Array::U8(bytes.to_vec()),
+    })
 }
 
 /// A number that travels as four bytes.

@@ -1,35 +1,40 @@
 use super::*;
+use impala_env::space::{ActionSpace, ObservationSpace};
+use impala_policy::activation::Activation;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use proptest::prelude::*;
 use prost::Message;
 
-const SHAPE: TrajectoryShape =
-    TrajectoryShape { unroll_length: 3, environments: 2, observation_len: 4, action_count: 2 };
+fn shape() -> TrajectoryShape {
+    TrajectoryShape::plain(3, 2, 4, 2)
+}
 
 fn trajectory() -> Trajectory {
     let parts = TrajectoryParts {
         sequence: Sequence(5),
         weights_version: WeightsVersion(9),
         observations: (0..32).map(|i| i as f32 * 0.5).collect(),
-        actions: vec![0, 1, 1, 0, 1, 0],
+        actions: vec![0_u8, 1, 1, 0, 1, 0].into(),
+        masks: vec![],
         behaviour_log_probs: vec![-0.5; 6],
         rewards: vec![1.0; 6],
         outcomes: [0, 0, 1, 0, 0, 2].map(|o| Outcome::from_u8(o).unwrap()).to_vec(),
-        final_observations: vec![0.25; 4],
+        final_observations: vec![0.25; 4].into(),
     };
     let [room, weights, unroll] = [90_000, 0, 15].map(Duration::from_micros);
-    Trajectory::try_new(SHAPE, parts).unwrap().with_time(RolloutTime { room, weights, unroll })
+    Trajectory::try_new(shape(), parts).unwrap().with_time(RolloutTime { room, weights, unroll })
 }
 
 fn agreement() -> Agreement {
     Agreement {
         session: Session(3 << 100),
         actor_index: ActorIndex(1),
-        environment: EnvironmentSpec { name: "cartpole-v1".into(), observation_len: 4, action_count: 2 },
+        environment: EnvironmentSpec::new("cartpole-v1", ObservationSpace::vector(4), ActionSpace::Discrete(2)),
         network: NetworkSpec {
             observation_len: 4,
             hidden: vec![64, 32],
             activation: Activation::Relu,
-            action_count: 2,
+            head: PolicyHead::single(2),
         },
         unroll_length: 20,
         environments_per_actor: 8,
@@ -43,7 +48,7 @@ fn agreement() -> Agreement {
 #[test]
 fn trajectories_round_trip() {
     let message = pb::Trajectory::from(&trajectory());
-    assert_eq!(trajectory_from_pb(&message, SHAPE), Ok(trajectory()));
+    assert_eq!(trajectory_from_pb(&message, &shape()), Ok(trajectory()));
 }
 
 #[test]
@@ -53,20 +58,20 @@ fn times_are_rounded_bounded_and_not_needed() {
     assert_eq!((message.room_wait_micros, message.unroll_micros), (Some(u32::MAX), Some(2)));
     // An actor of an older build sends none.
     (message.room_wait_micros, message.weights_wait_micros, message.unroll_micros) = (None, None, None);
-    assert_eq!(trajectory_from_pb(&message, SHAPE).unwrap().time(), RolloutTime::default());
+    assert_eq!(trajectory_from_pb(&message, &shape()).unwrap().time(), RolloutTime::default());
 }
 
 #[test]
 fn the_largest_trajectory_fits_its_bound() {
-    let frames = SHAPE.frames();
+    let frames = shape().frames();
     let parts = TrajectoryParts {
         outcomes: vec![Outcome::Truncated; frames],
-        final_observations: vec![0.5; frames * SHAPE.observation_len],
+        final_observations: vec![0.5; frames * shape().observation_len()].into(),
         ..trajectory().into_parts()
     };
-    let largest = pb::Trajectory::from(&Trajectory::try_new(SHAPE, parts).unwrap());
+    let largest = pb::Trajectory::from(&Trajectory::try_new(shape(), parts).unwrap());
     let message = pb::PushRequest { message: Some(pb::push_request::Message::Trajectory(largest)) };
-    assert!(message.encoded_len() <= SHAPE.wire_bytes_max());
+    assert!(message.encoded_len() <= shape().wire_bytes_max());
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn each_malformed_field_of_a_trajectory_is_named() {
     let error = |change: fn(&mut pb::Trajectory)| {
         let mut message = pb::Trajectory::from(&trajectory());
         change(&mut message);
-        trajectory_from_pb(&message, SHAPE).unwrap_err().to_string()
+        trajectory_from_pb(&message, &shape()).unwrap_err().to_string()
     };
     assert_eq!(error(|m| m.unroll_length = 4), "field `unroll_length` is 4, agreed was 3");
     assert_eq!(error(|m| m.environments = 1), "field `environments` is 1, agreed was 2");
@@ -148,9 +153,9 @@ proptest! {
         flipped[position.index(sound.len())] ^= 1 << bit;
         for bytes in [flipped.as_slice(), &sound[..keep.index(sound.len())]] {
             let Ok(message) = pb::Trajectory::decode(bytes) else { continue };
-            if let Ok(parsed) = trajectory_from_pb(&message, SHAPE) {
-                prop_assert_eq!(parsed.shape(), SHAPE);
-                prop_assert!(parsed.observations.iter().all(|x| x.is_finite()));
+            if let Ok(parsed) = trajectory_from_pb(&message, &shape()) {
+                prop_assert_eq!(parsed.shape(), &shape());
+                prop_assert!(parsed.observations.view().f32().iter().all(|x| x.is_finite()));
             }
         }
     }

@@ -29,6 +29,7 @@ fn step_from(steps_max: u32, state: [f64; 4], steps: u32, action: u8) -> ([f64; 
     environment.poles.set(0, state, steps);
     let (mut observations, mut outcomes) = ([0.0; 4], [Outcome::Continues]);
     let integration = Integration {
+        view: View::All,
         poles: &mut environment.poles,
         steps_max,
         actions: &[action],
@@ -101,6 +102,7 @@ fn all_recorded_steps_in_one_batch_give_the_same_as_one_by_one() {
     let actions: Vec<u8> = starts.iter().map(|s| s.1).collect();
     let (mut observations, mut outcomes) = (vec![0.0; 4 * n], vec![Outcome::Continues; n]);
     let integration = Integration {
+        view: View::All,
         poles: &mut environment.poles,
         steps_max: STEPS_MAX_V1,
         actions: &actions,
@@ -154,4 +156,35 @@ fn resets_are_uniform_within_five_hundredths() {
     }
     assert_ne!(poles.position[0], poles.velocity[0]);
     assert_ne!(poles.position[0], poles.position[1]);
+}
+
+#[test]
+fn the_stateless_one_moves_as_the_other_and_shows_places_alone() {
+    let registry = crate::builtin();
+    let kind = |name: &str| registry.get(&name.parse().unwrap()).unwrap();
+    let (whole, places) = (kind("cartpole-v1"), kind("stateless-cartpole-v1"));
+    let mut environments = [&whole, &places].map(|kind| kind.make(rngs(5, 0, 3)));
+    let mut buffers = [&whole, &places].map(|kind| StepBuffer::new(kind.spec(), 3));
+    let (mut endings, mut truncated) = (0, 0);
+    for _ in 0..600 {
+        // Balanced by what the first one shows, so that episodes are cut too.
+        buffers[0].observe(&*environments[0]);
+        let rows = buffers[0].observations.view().f32().as_chunks::<4>().0;
+        let actions: Vec<u8> = rows.iter().map(|row| u8::from(row[2] + 0.3 * row[3] + 0.1 * row[1] > 0.0)).collect();
+        for (environment, buffer) in environments.iter_mut().zip(&mut buffers) {
+            buffer.step(&mut **environment, ArrayRef::U8(&actions));
+        }
+        let [whole, places] = &buffers;
+        assert_eq!(whole.outcomes, places.outcomes);
+        let pairs =
+            [(&whole.observations, &places.observations), (&whole.final_observations, &places.final_observations)];
+        for (whole, places) in pairs {
+            let rows = whole.view().f32().as_chunks::<4>().0;
+            let expected: Vec<f32> = rows.iter().flat_map(|row| [row[0], row[2]]).collect();
+            assert_eq!(places.view().f32(), expected);
+        }
+        endings += whole.outcomes.iter().filter(|outcome| **outcome != Outcome::Continues).count();
+        truncated += whole.final_observations.len() / 4;
+    }
+    assert!(endings > 0 && truncated > 0, "{endings} episodes ended, {truncated} of them cut");
 }

@@ -121,7 +121,7 @@ impl Rollout {
         let version = self.weights.wait_for(is_new_enough).await.ok()?.as_ref()?.version;
         tokio::time::sleep(UNROLL).await;
         let message = trajectory(self.next.0, version.0);
-        let trajectory = trajectory_from_pb(&message, self.shape).expect("as agreed with the learner of the harness");
+        let trajectory = trajectory_from_pb(&message, &self.shape).expect("as agreed with the learner of the harness");
         let place = self.made.reserve().await.ok()?;
         self.next = Sequence(self.next.0 + 1);
         place.send(trajectory);

@@ -65,6 +65,7 @@ pub fn start(config: &Config, ledger: Arc<Ledger>) -> Arc<Shared> {
     let (newest, published) = watch::channel(None);
     let shared = Arc::new(Shared {
         registry: Registry::new(config.agreement(), TakeUps::default(), Arc::clone(&ledger)),
+        shape: config.agreement().trajectory_shape(),
         ledger,
         gate: gate.clone(),
         queue: Arc::clone(&queue),

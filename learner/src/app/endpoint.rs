@@ -52,6 +52,7 @@ impl Endpoint {
             wanted,
             standing,
             run,
+            shape: config.agreement().trajectory_shape(),
             rewards: config.environment().rewards().clone(),
             actors_needed: config.actors_needed(),
             progress,

@@ -16,6 +16,7 @@ use crate::report::summary::{RunEnd, Summary};
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
 use impala_common::ids::ActorIndex;
+use impala_env::spec::EnvironmentSpec;
 use impala_policy::evaluate::Mode;
 use impala_web::Feed;
 use impala_web::snapshot::Actor;
@@ -33,7 +34,7 @@ pub(super) struct Reporting {
     evaluation: Mode,
     is_lockstep: bool,
     growth: Option<BatchGrowth>,
-    action_count: usize,
+    entropy_max: Option<f64>,
     /// Who looks at the run in a browser, if anybody may, and when the fleet was last gathered for them.
     feed: Option<Feed>,
     fleet_told: Option<Instant>,
@@ -63,7 +64,7 @@ impl Reporting {
             evaluation: config.goal.evaluation,
             is_lockstep: config.task.deterministic,
             growth: batch_growth(config),
-            action_count: config.network().action_count,
+            entropy_max: entropy_max(config.environment().spec()),
             feed: None,
             fleet_told: None,
             at_the_end: None,
@@ -158,7 +159,7 @@ impl Reporting {
             actors: endpoint.actors(),
             actors_needed: endpoint.shared.actors_needed,
             is_lockstep: self.is_lockstep,
-            action_count: self.action_count,
+            entropy_max: self.entropy_max,
             vitals: progress.vitals,
             laggards: endpoint.shared.registry.laggards(),
             held: endpoint.shared.registry.held(),
@@ -179,6 +180,12 @@ fn actor((index, name, doings): (ActorIndex, String, Option<Doings>)) -> Actor {
         refused: doings.map(|doings| doings.refused),
         seconds_since: doings.map(|doings| doings.since.as_secs_f64()),
     }
+}
+
+/// The entropy of a policy that has no preference among the choices of an environment, nats.
+fn entropy_max(spec: &EnvironmentSpec) -> Option<f64> {
+    let choices = spec.actions.choices();
+    (!choices.is_empty()).then(|| choices.iter().map(|choices| (*choices as f64).ln()).sum())
 }
 
 /// How batches grow with the actors, where their size follows them.

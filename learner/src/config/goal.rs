@@ -16,7 +16,7 @@ section! {
         time_max: Seconds = Seconds(600.0), "600 (10m)", "IMPALA_TIME_MAX",
             "Budget, wall time: seconds, or with a unit as in 90s, 10m, 2h."
             in Bounds::SecondsUpTo(1e9);
-        solved_return: f64, "the environment's: cartpole-v1 475, cartpole-v0 195, catch 0.95", "IMPALA_SOLVED_RETURN",
+        solved_return: f64, "the environment's, e.g. cartpole-v1 475, acrobot-v1 -100", "IMPALA_SOLVED_RETURN",
             "Mean return from which the task counts as solved: first of the last 100 training episodes, then of 100 fresh episodes of the policy that came to it. If the goal lies within two standard errors below their mean, 900 more are played and the mean of all 1000 must reach it."
             in Bounds::Finite;
         evaluation: Mode = Mode::Greedy, "greedy", "IMPALA_EVALUATION",

@@ -7,6 +7,7 @@ use super::{ConfigError, invalid};
 use impala_common::agreement::{ENVIRONMENTS_MAX, IN_FLIGHT_MAX, MESSAGE_BYTES_MAX, UNROLL_LENGTH_MAX};
 use impala_common::trajectory::TrajectoryShape;
 use impala_env::spec::EnvironmentSpec;
+use impala_policy::network::PolicyHead;
 
 /// Most actors that a run is planned for.
 const ACTORS_MAX: usize = 4096;
@@ -37,12 +38,8 @@ impl Rollout {
 
     /// A trajectory must fit into a message.
     pub(super) fn validate(&self, environment: &EnvironmentSpec) -> Result<(), ConfigError> {
-        let shape = TrajectoryShape {
-            unroll_length: self.unroll_length,
-            environments: self.environments_per_actor,
-            observation_len: environment.observation_len,
-            action_count: environment.action_count,
-        };
+        let head = PolicyHead::of(environment, false);
+        let shape = TrajectoryShape::new(self.unroll_length, self.environments_per_actor, environment, &head);
         let bytes = shape.wire_bytes_max();
         if bytes <= MESSAGE_BYTES_MAX {
             return Ok(());

@@ -8,6 +8,7 @@
 use crate::config::compute::Compute;
 use crate::fit::calibration::{self, Workload};
 use crate::learn::compute::{ComputeDevice, DeviceChoice, DeviceError};
+use crate::learn::step::LearnerStep;
 use impala_common::process::errors::{self, Level};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -59,10 +60,20 @@ struct CpuTime {
 /// the CPU's few updates take.
 ///
 /// # Errors
-/// A GPU was asked for by name and is not to be had.
+/// A GPU was asked for by name and is not to be had, or does not train the network.
 pub fn open(compute: &Compute, is_deterministic: bool, workload: &Workload) -> Result<ComputeDevice, DeviceError> {
-    if compute.device != DeviceChoice::Auto {
-        return ComputeDevice::open(compute.device);
+    let (choice, head) = (compute.device, workload.head());
+    if !LearnerStep::device_computes(head) {
+        return match choice {
+            DeviceChoice::Wgpu(_) => Err(DeviceError::Head { choice, head: head.clone() }),
+            DeviceChoice::Cpu => Ok(ComputeDevice::cpu()),
+            DeviceChoice::Auto => {
+                Ok(ComputeDevice::cpu().noted(format!("device: cpu (a GPU does not train a policy of {head} yet)")))
+            }
+        };
+    }
+    if choice != DeviceChoice::Auto {
+        return ComputeDevice::open(choice);
     }
     if is_deterministic {
         return Ok(ComputeDevice::cpu().noted("device: cpu (a deterministic run does not choose by measuring)".into()));

@@ -253,12 +253,12 @@ pub(crate) mod tests {
         ledger: &Arc<Ledger>,
         replies: &mpsc::Sender<Reply>,
     ) -> Admitted {
-        let shape = TrajectoryShape { unroll_length: 1, environments: 1, observation_len: 1, action_count: 2 };
+        let shape = TrajectoryShape::plain(1, 1, 1, 2);
         let parts = TrajectoryParts {
             sequence: Sequence(sequence),
             weights_version: WeightsVersion(version),
-            observations: vec![0.0; 2],
-            actions: vec![0],
+            observations: vec![0.0; 2].into(),
+            actions: vec![0_u8].into(),
             behaviour_log_probs: vec![-0.5],
             rewards: vec![(actor * 10) as f32 + sequence as f32],
             outcomes: vec![Outcome::Continues],
@@ -388,7 +388,7 @@ pub(crate) mod tests {
     /// As [`admitted`], but the one step ends its episode.
     fn ending(bench: &Bench, actor: u32, sequence: u64, version: u64) -> Admitted {
         let Admitted { trajectory, ticket } = admitted(actor, sequence, version, &bench.ledger, &bench.replies.0);
-        let (shape, mut parts) = (trajectory.shape(), trajectory.into_parts());
+        let (shape, mut parts) = (trajectory.shape().clone(), trajectory.into_parts());
         parts.outcomes = vec![Outcome::Terminated];
         Admitted { trajectory: Trajectory::try_new(shape, parts).unwrap(), ticket }
     }

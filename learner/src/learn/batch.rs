@@ -6,6 +6,8 @@
 use impala_common::ids::WeightsVersion;
 use impala_common::trajectory::Trajectory;
 use impala_env::Outcome;
+use impala_env::array::{Array, ArrayRef, Dtype};
+use impala_policy::policy::widened;
 use std::ops::Range;
 
 /// Trajectories of one shape side by side. B, the number of columns, is the sum of their environments.
@@ -25,10 +27,13 @@ pub struct Columns {
     pub columns: usize,
     /// O
     pub observation_len: usize,
-    /// `[(T+1) * C + K, O]`: all observations, then the true final observation of each truncated step.
+    /// `[(T+1) * C + K, O]`: all observations, then the true final observation of each truncated step. Bytes are numbers from 0 to 1
+    /// here: as many as one core wants next.
     pub observations: Vec<f32>,
-    /// `[T, C]`
-    pub actions: Vec<u8>,
+    /// `[T, C, D]`
+    pub actions: Array,
+    /// `[T, C, M]`
+    pub masks: Vec<u8>,
     /// `[T, C]`
     pub behaviour_log_probs: Vec<f32>,
     /// `[T, C]`
@@ -43,11 +48,11 @@ impl Batch {
     /// Takes the trajectories of one update, in their order.
     ///
     /// # Panics
-    /// If there are none, or their unroll lengths or observations differ: they come from one agreement.
+    /// If there are none, or their unroll lengths or environments differ: they come from one agreement.
     pub fn new(trajectories: Vec<Trajectory>) -> Self {
         let first = trajectories.first().expect("a batch has at least one trajectory").shape();
-        let (steps, width) = (first.unroll_length, first.observation_len);
-        let same = |t: &Trajectory| (t.shape().unroll_length, t.shape().observation_len) == (steps, width);
+        let (steps, spec) = (first.unroll_length, first.spec());
+        let same = |t: &Trajectory| t.shape().unroll_length == steps && t.shape().spec() == spec;
         assert!(trajectories.iter().all(same), "trajectories of one batch agree on their shape");
         let mut starts = vec![0];
         for trajectory in &trajectories {
@@ -68,7 +73,7 @@ impl Batch {
 
     /// O
     pub fn observation_len(&self) -> usize {
-        self.trajectories[0].shape().observation_len
+        self.trajectories[0].shape().observation_len()
     }
 
     /// B
@@ -95,11 +100,27 @@ impl Batch {
         into.unroll_length = steps;
         into.columns = columns.len();
         into.observation_len = width;
-        self.rows(&columns, steps + 1, width, |t| &t.observations, &mut into.observations);
-        self.rows(&columns, steps, 1, |t| &t.actions, &mut into.actions);
-        self.rows(&columns, steps, 1, |t| &t.behaviour_log_probs, &mut into.behaviour_log_probs);
-        self.rows(&columns, steps, 1, |t| &t.rewards, &mut into.rewards);
-        self.rows(&columns, steps, 1, |t| &t.outcomes, &mut into.outcomes);
+        let shape = self.trajectories[0].shape();
+        let components = shape.components();
+        match shape.spec().observations.dtype {
+            Dtype::F32 => {
+                self.rows(&columns, steps + 1, width, |t| t.observations.view().f32(), &mut into.observations, |x| x);
+            }
+            Dtype::U8 => {
+                self.rows(&columns, steps + 1, width, |t| t.observations.view().u8(), &mut into.observations, widened);
+            }
+        }
+        if into.actions.dtype() != shape.spec().actions.dtype() {
+            into.actions = Array::zeros(shape.spec().actions.dtype(), 0);
+        }
+        match &mut into.actions {
+            Array::U8(actions) => self.rows(&columns, steps, components, |t| t.actions.view().u8(), actions, |x| x),
+            Array::F32(actions) => self.rows(&columns, steps, components, |t| t.actions.view().f32(), actions, |x| x),
+        }
+        self.rows(&columns, steps, shape.mask_len(), |t| &t.masks, &mut into.masks, |x| x);
+        self.rows(&columns, steps, 1, |t| &t.behaviour_log_probs, &mut into.behaviour_log_probs, |x| x);
+        self.rows(&columns, steps, 1, |t| &t.rewards, &mut into.rewards, |x| x);
+        self.rows(&columns, steps, 1, |t| &t.outcomes, &mut into.outcomes, |x| x);
         self.finals(&columns, into);
     }
 
@@ -115,23 +136,23 @@ impl Batch {
         })
     }
 
-    /// Copies `steps` rows of `[N, width]`, of the columns' environments, from every trajectory.
-    fn rows<T: Copy>(
+    /// Copies `steps` rows of `[N, width]`, of the columns' environments, from every trajectory, each number as `taken` makes it.
+    fn rows<T: Copy, U: Copy>(
         &self,
         columns: &Range<usize>,
         steps: usize,
         width: usize,
         array: impl Fn(&Trajectory) -> &[T],
-        into: &mut Vec<T>,
+        into: &mut Vec<U>,
+        taken: impl Fn(T) -> U,
     ) {
         into.clear();
         let parts = self.parts(columns);
         for step in 0..steps {
             for (_, trajectory, environments) in parts.clone() {
                 let start = step * trajectory.shape().environments;
-                into.extend_from_slice(
-                    &array(trajectory)[(start + environments.start) * width..(start + environments.end) * width],
-                );
+                let row = &array(trajectory)[(start + environments.start) * width..(start + environments.end) * width];
+                into.extend(row.iter().map(|number| taken(*number)));
             }
         }
     }
@@ -143,13 +164,17 @@ impl Batch {
             let all = trajectory.shape().environments;
             let steps = trajectory.outcomes.iter().enumerate().filter(|(_, outcome)| **outcome == Outcome::Truncated);
             // Without final observations there is no truncated step to look for.
-            let finals = trajectory.final_observations.chunks_exact(into.observation_len.max(1));
+            let (all_finals, width) = (trajectory.final_observations.view(), into.observation_len.max(1));
+            let finals = (0..all_finals.len() / width).map(|row| all_finals.range(row * width..(row + 1) * width));
             for (observation, (position, _)) in finals.zip(steps) {
                 let environment = position % all;
                 if environments.contains(&environment) {
                     let column = first + environment - environments.start;
                     into.truncated.push(position / all * into.columns + column);
-                    into.observations.extend_from_slice(observation);
+                    match observation {
+                        ArrayRef::F32(numbers) => into.observations.extend_from_slice(numbers),
+                        ArrayRef::U8(bytes) => into.observations.extend(bytes.iter().map(|byte| widened(*byte))),
+                    }
                 }
             }
         }
@@ -175,14 +200,14 @@ mod tests {
 
     /// Two steps; observations and actions carry their own position: `step * 10 + environment`, offset by `base`.
     fn trajectory(base: u8, environments: usize, truncated: &[usize]) -> Trajectory {
-        let shape = TrajectoryShape { unroll_length: 2, environments, observation_len: 1, action_count: 256 };
+        let shape = TrajectoryShape::plain(2, environments, 1, 256);
         let label = |i: usize| base + (i / environments * 10 + i % environments) as u8;
         let frames = 2 * environments;
         let mut outcomes = vec![Outcome::Continues; frames];
         truncated.iter().for_each(|i| outcomes[*i] = Outcome::Truncated);
         let parts = TrajectoryParts {
             observations: (0..frames + environments).map(|i| f32::from(label(i))).collect(),
-            actions: (0..frames).map(label).collect(),
+            actions: (0..frames).map(label).collect::<Array>(),
             behaviour_log_probs: vec![-1.0; frames],
             rewards: vec![1.0; frames],
             outcomes,
@@ -204,13 +229,13 @@ mod tests {
         assert_eq!((batch.columns(), batch.frames()), (3, 6));
         let all = gathered(&batch, 0..3);
         assert_eq!((all.columns, all.frames(), all.rows()), (3, 6, 12));
-        assert_eq!(all.actions, [0, 1, 100, 10, 11, 110]);
+        assert_eq!(all.actions.view().u8(), [0, 1, 100, 10, 11, 110]);
         assert_eq!(all.observations[..9], [0.0, 1.0, 100.0, 10.0, 11.0, 110.0, 20.0, 21.0, 120.0]);
         assert_eq!(all.observations[9..], [11.5, 100.5, 110.5]);
         assert_eq!(all.truncated, [4, 2, 5]);
         for (row, position) in all.truncated.iter().enumerate() {
             assert_eq!(all.outcomes[*position], Outcome::Truncated);
-            assert_eq!(all.observations[9 + row], f32::from(all.actions[*position]) + 0.5);
+            assert_eq!(all.observations[9 + row], f32::from(all.actions.view().u8()[*position]) + 0.5);
         }
     }
 
@@ -222,8 +247,8 @@ mod tests {
         for (from, to) in (0..6).flat_map(|from| (from + 1..=6).map(move |to| (from, to))) {
             let block = gathered(&batch, from..to);
             let columns = |row: usize| row * 6 + from..row * 6 + to;
-            let expected: Vec<u8> = (0..2).flat_map(|row| &all.actions[columns(row)]).copied().collect();
-            assert_eq!(block.actions, expected);
+            let expected: Vec<u8> = (0..2).flat_map(|row| &all.actions.view().u8()[columns(row)]).copied().collect();
+            assert_eq!(block.actions.view().u8(), expected);
             let of_block = |position: &usize| (from..to).contains(&(position % 6));
             let mut expected: Vec<f32> = (0..3).flat_map(|row| &all.observations[columns(row)]).copied().collect();
             expected.extend(all.truncated.iter().zip(finals).filter(|(p, _)| of_block(p)).map(|(_, o)| o));

@@ -1,6 +1,7 @@
 //! Where the learner computes: the CPU, or a GPU through wgpu where the binary has that backend and the machine an adapter.
 
 use burn::tensor::Device;
+use impala_policy::network::PolicyHead;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -68,6 +69,14 @@ pub enum DeviceError {
     /// The binary was built without the GPU backend.
     #[error("--device {0}: this binary has no GPU backend; build it with `--features wgpu`, or use --device cpu")]
     NotBuilt(DeviceChoice),
+    /// The GPU's passes are of policies that are one choice.
+    #[error("--device {choice}: a GPU does not train a policy of {head} yet; use --device cpu")]
+    Head {
+        /// What was asked for.
+        choice: DeviceChoice,
+        /// What the policy's head gives.
+        head: PolicyHead,
+    },
     /// No adapter, or not as many.
     #[error("--device {choice}: {reason}; use --device cpu, or install a Vulkan driver for the GPU")]
     NoAdapter {
@@ -109,6 +118,7 @@ impl ComputeDevice {
             DeviceChoice::Auto => Ok(open_gpu(choice).unwrap_or_else(|reason| {
                 Self::cpu_because(match reason {
                     DeviceError::NotBuilt(_) => "device: cpu (this binary has no GPU backend)".into(),
+                    reason @ DeviceError::Head { .. } => format!("device: cpu ({reason})"),
                     DeviceError::NoAdapter { reason, .. } => format!("device: cpu ({reason})"),
                 })
             })),
@@ -191,6 +201,8 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
 fn open_anew(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
     use burn::tensor::DeviceKind;
     use burn::tensor::wgpu::WgpuBackend;
+    use impala_policy::network::PolicyHead;
+    use impala_policy::network::PolicyHead;
     let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
     let kind = match choice {
         DeviceChoice::Wgpu(Some(index)) => DeviceKind::DiscreteGpu(index),

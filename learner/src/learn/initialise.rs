@@ -24,6 +24,7 @@ pub fn initial_parameters(spec: &NetworkSpec, run_seed: u64) -> Vec<f32> {
     let mut rng = rng(run_seed, Purpose::Initialisation);
     let mut parameters = vec![0.0; spec.parameter_count()];
     for block in spec.layout() {
+        // Biases are zeros, and so are the logarithms of standard deviations.
         let [inputs, outputs] = block.shape[..] else { continue };
         let gain = match block.name.as_str() {
             "policy.weight" => POLICY_GAIN,
@@ -105,6 +106,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
 
     #[test]
     fn rows_or_columns_are_orthogonal_with_the_gain_as_norm() {
@@ -128,7 +130,12 @@ mod tests {
 
     #[test]
     fn biases_are_zero_and_the_seed_decides_the_rest() {
-        let spec = NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, action_count: 2 };
+        let spec = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![8],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let parameters = initial_parameters(&spec, 3);
         for block in spec.layout() {
             let zero = parameters[block.range].iter().all(|p| *p == 0.0);

@@ -37,6 +37,17 @@ pub struct Losses {
     pub entropy: f32,
 }
 
+impl Losses {
+    /// Sums over frames as means, and the whole.
+    fn averaged(mut self, scale: f32, costs: LossCosts) -> Self {
+        self.policy *= scale;
+        self.baseline *= scale;
+        self.entropy *= scale;
+        self.total = self.policy + costs.baseline * self.baseline - costs.entropy * self.entropy;
+        self
+    }
+}
+
 impl std::ops::AddAssign for Losses {
     /// Adds the parts of two blocks of one batch.
     fn add_assign(&mut self, other: Self) {
@@ -134,16 +145,46 @@ impl WithSimd for LogSoftmax<'_> {
 pub fn loss(inputs: &LossInputs<'_>, policy: &mut TargetPolicy, costs: LossCosts, gradient: &mut Vec<f32>) -> Losses {
     let frames = inputs.actions.len();
     gradient.resize(policy.log_probs.len() + frames, 0.0);
-    let mut losses = Arch::new().dispatch(Gradient { inputs, policy, costs, gradient });
+    let losses = Arch::new().dispatch(Gradient { inputs, policy, costs, gradient });
     let scale = 1.0 / inputs.frames as f32;
     for (i, (action, advantage)) in inputs.actions.iter().zip(inputs.pg_advantages).enumerate() {
         gradient[usize::from(*action) * frames + i] -= scale * advantage;
     }
-    losses.policy *= scale;
-    losses.baseline *= scale;
-    losses.entropy *= scale;
-    losses.total = losses.policy + costs.baseline * losses.baseline - costs.entropy * losses.entropy;
-    losses
+    losses.averaged(scale, costs)
+}
+
+/// What is known of the frames of a block whose policy is any distribution.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameTerms<'a> {
+    /// `[M]`, log-probabilities of the actions that were taken.
+    pub log_probs: &'a [f32],
+    /// `[M]`, of the policy.
+    pub entropies: &'a [f32],
+    /// `[M]`
+    pub values: &'a [f32],
+    /// `[M]`, V-trace's targets of the values.
+    pub vs: &'a [f32],
+    /// `[M]`, V-trace's weights of the policy gradient.
+    pub pg_advantages: &'a [f32],
+    /// Frames in the whole batch.
+    pub frames: usize,
+}
+
+/// The block's part of the losses, and their gradient with respect to its values; that of the policy's outputs is its distribution's.
+///
+/// # Shapes
+/// - of_values: overwritten by `[M]`
+pub fn loss_of_terms(terms: &FrameTerms<'_>, costs: LossCosts, of_values: &mut [f32]) -> Losses {
+    let scale = 1.0 / terms.frames as f32;
+    let mut losses = Losses::default();
+    for (i, gradient) in of_values.iter_mut().enumerate() {
+        let error = terms.values[i] - terms.vs[i];
+        losses.policy -= terms.pg_advantages[i] * terms.log_probs[i];
+        losses.baseline += 0.5 * error * error;
+        losses.entropy += terms.entropies[i];
+        *gradient = scale * costs.baseline * error;
+    }
+    losses.averaged(scale, costs)
 }
 
 /// All of the gradient but what the taken action adds, and the sums of the losses' terms.

@@ -6,13 +6,15 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use impala_policy::activation::Activation;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{LOG_STD, NetworkSpec};
 
 /// Multilayer perceptron with a policy head and a value head; see [`NetworkSpec`] for the layout of its parameters.
 #[derive(Module, Debug)]
 pub struct ActorCritic {
     torso: Vec<Linear>,
     policy: Linear,
+    /// `[1, H]` of a Gaussian policy.
+    log_std: Option<Param<Tensor<2>>>,
     value: Linear,
     #[module(skip)]
     activation: Activation,
@@ -21,8 +23,8 @@ pub struct ActorCritic {
 /// Outputs of one forward pass.
 #[derive(Debug)]
 pub struct Outputs {
-    /// `[rows, A]`
-    pub logits: Tensor<2>,
+    /// `[rows, P]`: what makes the policy's distribution.
+    pub policy: Tensor<2>,
     /// `[rows, 1]`
     pub values: Tensor<2>,
 }
@@ -34,7 +36,11 @@ impl ActorCritic {
     /// If `parameters` are not as many as `spec` says: both belong to one run.
     pub fn load(spec: &NetworkSpec, parameters: &[f32], device: &ComputeDevice) -> Self {
         assert_eq!(parameters.len(), spec.parameter_count());
-        let layout = spec.layout();
+        let (layout, log_stds): (Vec<_>, Vec<_>) = spec.layout().into_iter().partition(|block| block.name != LOG_STD);
+        let log_std = log_stds.first().map(|block| {
+            let numbers = &parameters[block.range.clone()];
+            Param::from_tensor(leaf(numbers, [1, numbers.len()], device.tensors()))
+        });
         let mut layers = layout.chunks_exact(2).map(|pair| {
             let [inputs, outputs] = pair[0].shape[..] else { unreachable!("a weight has two dimensions") };
             let weight = leaf(&parameters[pair[0].range.clone()], [inputs, outputs], device.tensors());
@@ -43,21 +49,26 @@ impl ActorCritic {
         });
         let torso = layers.by_ref().take(spec.hidden.len()).collect();
         let mut head = || layers.next().expect("the layout ends with the two heads");
-        Self { torso, policy: head(), value: head(), activation: spec.activation }
+        Self { torso, policy: head(), log_std, value: head(), activation: spec.activation }
     }
 
-    /// Logits and values of a batch.
+    /// Outputs for a batch.
     ///
     /// # Shapes
     /// - observations: `[rows, O]`
-    /// - output: logits `[rows, A]`, values `[rows, 1]`
+    /// - output: policy `[rows, P]`, values `[rows, 1]`
     pub fn forward(&self, observations: Tensor<2>) -> Outputs {
         let activate = |x| match self.activation {
             Activation::Tanh => activation::tanh(x),
             Activation::Relu => activation::relu(x),
         };
         let torso = self.torso.iter().fold(observations, |x, layer| activate(layer.forward(x)));
-        Outputs { logits: self.policy.forward(torso.clone()), values: self.value.forward(torso) }
+        let mut policy = self.policy.forward(torso.clone());
+        if let Some(log_std) = &self.log_std {
+            let [rows, outputs] = policy.dims();
+            policy = Tensor::cat(vec![policy, log_std.val().expand([rows, outputs])], 1);
+        }
+        Outputs { policy, values: self.value.forward(torso) }
     }
 }
 

@@ -16,14 +16,14 @@ pub trait Network: Send + Sync {
     ///
     /// # Shapes
     /// - observations: `[rows, O]`
-    /// - outputs: overwritten by `[A + 1, rows]`, a column of logits for each action, then the values
+    /// - outputs: overwritten by `[P + 1, rows]`, a column for each parameter of the policy's distribution, then the values
     fn forward(&self, observations: &[f32], pass: &mut Self::Pass, outputs: &mut Vec<f32>);
 
     /// Carries the outputs' gradient back to the parameters, once after each forward pass.
     ///
     /// # Shapes
     /// - observations: `[rows, O]`, those of the forward pass
-    /// - output_gradient: `[A + 1, frames]`, of the first rows; it is 0 in all others
+    /// - output_gradient: `[P + 1, frames]`, of the first rows; it is 0 in all others
     /// - gradient: flat in the layout's order, overwritten
     fn backward(&self, observations: &[f32], pass: &mut Self::Pass, output_gradient: &[f32], gradient: &mut [f32]);
 }

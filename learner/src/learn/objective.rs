@@ -4,11 +4,13 @@
 //! goes out. The device step has the same in tensors (`step/device/{loss,vtrace}.rs`).
 
 use crate::learn::batch::Columns;
-use crate::learn::loss::{LossCosts, LossInputs, Losses, TargetPolicy, loss};
+use crate::learn::loss::{FrameTerms, LossCosts, LossInputs, Losses, TargetPolicy, loss, loss_of_terms};
 use crate::learn::ratios::RatioSums;
 use crate::learn::value_fit::ValueSums;
 use crate::learn::vtrace::{VtraceClipping, VtraceInputs, VtraceReturns, vtrace};
 use impala_env::Outcome;
+use impala_policy::distribution::{Distribution, Frames, Memory};
+use impala_policy::network::PolicyHead;
 use serde::{Deserialize, Serialize};
 
 /// How the age of the behaviour policy is corrected.
@@ -19,6 +21,15 @@ pub enum Correction {
     Vtrace,
     /// None: every importance ratio counts as 1. For the paper's ablation (table 2), not for use.
     None,
+}
+
+/// What a network's outputs say of actions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionDistribution {
+    /// One choice among so many, all of them allowed always, in passes of its own.
+    Single(usize),
+    /// Any other.
+    General(Distribution),
 }
 
 /// The numbers of the objective.
@@ -49,9 +60,30 @@ pub struct ReturnScale {
 #[derive(Debug, Default)]
 pub struct ObjectiveMemory {
     policy: TargetPolicy,
+    general: GeneralPolicy,
     rewards: Vec<f32>,
     discounts: Vec<f32>,
     returns: VtraceReturns,
+}
+
+/// The policy of every frame, of any distribution.
+#[derive(Debug, Default)]
+struct GeneralPolicy {
+    memory: Memory,
+    /// `[M]`: log-probabilities of the actions that were taken, entropies, weights of the log-probabilities in the gradient.
+    log_probs: Vec<f32>,
+    entropies: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl ActionDistribution {
+    /// What a policy's head gives.
+    pub fn of(head: &PolicyHead) -> Self {
+        match head.as_single() {
+            Some(choices) => Self::Single(choices),
+            None => Self::General(Distribution::of(head)),
+        }
+    }
 }
 
 impl Objective {
@@ -59,10 +91,11 @@ impl Objective {
     /// over its importance ratios, as they are, also where nothing is corrected, and over its values.
     ///
     /// # Shapes
-    /// - outputs: `[A + 1, rows]` for the rows of `columns.observations`: a column of logits for each action, then values
-    /// - gradient: overwritten by `[A + 1, T * C]`; it is 0 in the rows after the frames, which only bootstrap
+    /// - outputs: `[P + 1, rows]` for the rows of `columns.observations`: a column for each parameter of the distribution, then values
+    /// - gradient: overwritten by `[P + 1, T * C]`; it is 0 in the rows after the frames, which only bootstrap
     pub fn evaluate(
         &self,
+        actions: &ActionDistribution,
         columns: &Columns,
         outputs: &[f32],
         frames: usize,
@@ -70,20 +103,32 @@ impl Objective {
         gradient: &mut Vec<f32>,
     ) -> (Losses, RatioSums, ValueSums) {
         let rows = columns.rows();
-        let action_count = outputs.len() / rows - 1;
-        let values = &outputs[action_count * rows..];
+        let parameters = outputs.len() / rows - 1;
+        let values = &outputs[parameters * rows..];
         let bootstrap_end = columns.frames() + columns.columns;
-        let ObjectiveMemory { policy, rewards, discounts, returns } = memory;
-        policy.set(outputs, action_count, &columns.actions);
-        let ratios = RatioSums::of(&policy.action_log_probs, &columns.behaviour_log_probs, self.clipping.rho_bar);
+        let ObjectiveMemory { policy, general, rewards, discounts, returns } = memory;
+        let block = Frames { outputs, rows, masks: &columns.masks, actions: columns.actions.view() };
+        let target_log_probs = match actions {
+            ActionDistribution::Single(choices) => {
+                policy.set(outputs, *choices, block.actions.u8());
+                &policy.action_log_probs
+            }
+            ActionDistribution::General(distribution) => {
+                general.log_probs.resize(columns.frames(), 0.0);
+                general.entropies.resize(columns.frames(), 0.0);
+                distribution.evaluate(&block, &mut general.memory, &mut general.log_probs, &mut general.entropies);
+                &general.log_probs
+            }
+        };
+        let ratios = RatioSums::of(target_log_probs, &columns.behaviour_log_probs, self.clipping.rho_bar);
         self.returns.apply(columns, &values[bootstrap_end..], rewards, discounts);
         let inputs = VtraceInputs {
             columns: columns.columns,
             behaviour_log_probs: match self.correction {
                 Correction::Vtrace => &columns.behaviour_log_probs,
-                Correction::None => &policy.action_log_probs,
+                Correction::None => target_log_probs,
             },
-            target_log_probs: &policy.action_log_probs,
+            target_log_probs,
             discounts,
             rewards,
             values: &values[..columns.frames()],
@@ -92,8 +137,25 @@ impl Objective {
         vtrace(&inputs, &self.clipping, returns);
         let VtraceReturns { vs, pg_advantages } = returns;
         let fit = ValueSums::of(&values[..columns.frames()], vs);
-        let inputs = LossInputs { outputs, actions: &columns.actions, vs, pg_advantages, frames };
-        (loss(&inputs, policy, self.costs, gradient), ratios, fit)
+        let losses = match actions {
+            ActionDistribution::Single(_) => {
+                let inputs = LossInputs { outputs, actions: block.actions.u8(), vs, pg_advantages, frames };
+                loss(&inputs, policy, self.costs, gradient)
+            }
+            ActionDistribution::General(distribution) => {
+                let GeneralPolicy { memory, log_probs, entropies, weights } = general;
+                let scale = 1.0 / frames as f32;
+                weights.clear();
+                weights.extend(pg_advantages.iter().map(|advantage| -scale * advantage));
+                gradient.resize((parameters + 1) * columns.frames(), 0.0);
+                let (of_policy, of_values) = gradient.split_at_mut(parameters * columns.frames());
+                distribution.gradient(&block, memory, weights, -scale * self.costs.entropy, of_policy);
+                let values = &values[..columns.frames()];
+                let terms = FrameTerms { log_probs, entropies, values, vs, pg_advantages, frames };
+                loss_of_terms(&terms, self.costs, of_values)
+            }
+        };
+        (losses, ratios, fit)
     }
 }
 

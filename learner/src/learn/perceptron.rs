@@ -5,7 +5,7 @@
 use crate::learn::network::Network;
 use impala_policy::linear::gradient::LinearGradient;
 use impala_policy::linear::{Finish, Layout, Linear, PANEL};
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{LOG_STD, NetworkSpec};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
@@ -13,8 +13,11 @@ use std::ops::Range;
 #[derive(Debug)]
 pub struct Perceptron {
     spec: NetworkSpec,
-    /// The hidden layers, then both heads as one layer: `[.., A]` logits and the value.
+    /// The hidden layers, then both heads as one layer: `[.., H]` of the policy and the value.
     layers: Vec<Layer>,
+    /// `[H]` of a Gaussian policy, else none, and where they lie in the flat parameters.
+    log_stds: Vec<f32>,
+    log_std_range: Range<usize>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,8 @@ pub struct PerceptronPass {
 impl Perceptron {
     /// A network whose parameters are all zero.
     pub fn new(spec: &NetworkSpec) -> Self {
-        let blocks = spec.layout();
+        let (blocks, log_std_blocks): (Vec<_>, Vec<_>) = spec.layout().into_iter().partition(|b| b.name != LOG_STD);
+        let log_std_range = log_std_blocks.first().map_or(0..0, |block| block.range.clone());
         let parts: Vec<_> = blocks.chunks_exact(2).map(|pair| (pair[0].range.clone(), pair[1].range.clone())).collect();
         let part = |index: usize, first: usize| {
             let (weight, bias) = parts[index].clone();
@@ -64,9 +68,9 @@ impl Perceptron {
         for (index, outputs) in spec.hidden.iter().enumerate() {
             push(*outputs, vec![part(index, 0)]);
         }
-        let (heads, actions) = (spec.hidden.len(), spec.action_count);
-        push(actions + 1, vec![part(heads, 0), part(heads + 1, actions)]);
-        Self { spec: spec.clone(), layers }
+        let (heads, outputs) = (spec.hidden.len(), spec.head.outputs());
+        push(outputs + 1, vec![part(heads, 0), part(heads + 1, outputs)]);
+        Self { spec: spec.clone(), layers, log_stds: vec![0.0; log_std_range.len()], log_std_range }
     }
 
     /// Both heads.
@@ -80,6 +84,7 @@ impl Network for Perceptron {
 
     fn load(&mut self, parameters: &[f32]) {
         assert_eq!(parameters.len(), self.spec.parameter_count(), "parameters of another network");
+        self.log_stds.copy_from_slice(&parameters[self.log_std_range.clone()]);
         for layer in &mut self.layers {
             for part in &layer.parts {
                 let (weight, bias) = (&parameters[part.weight.clone()], &parameters[part.bias.clone()]);
@@ -92,7 +97,7 @@ impl Network for Perceptron {
     }
 
     fn numbers_per_row(&self) -> usize {
-        let outputs = self.spec.action_count + 1;
+        let outputs = self.spec.head.parameters() + 1;
         let layers: usize = self.layers.iter().map(|layer| layer.forward.stride()).sum();
         self.spec.observation_len + layers + 2 * outputs
     }
@@ -102,16 +107,30 @@ impl Network for Perceptron {
         pass.make_room(self, rows);
         Arch::new().dispatch(Forward { network: self, observations, pass });
         outputs.clear();
-        for column in 0..=self.spec.action_count {
+        let value = self.spec.head.outputs();
+        let add = |column: usize, outputs: &mut Vec<f32>| {
             let panel = &pass.heads[column / PANEL * rows * PANEL..][..rows * PANEL];
             outputs.extend(panel.chunks_exact(PANEL).map(|row| row[column % PANEL]));
-        }
+        };
+        (0..value).for_each(|column| add(column, outputs));
+        // The same standard deviations in every row: columns like any other to whoever reads them.
+        self.log_stds.iter().for_each(|log_std| outputs.resize(outputs.len() + rows, *log_std));
+        add(value, outputs);
     }
 
     fn backward(&self, observations: &[f32], pass: &mut Self::Pass, output_gradient: &[f32], gradient: &mut [f32]) {
-        let frames = output_gradient.len() / (self.spec.action_count + 1);
+        let head = &self.spec.head;
+        let frames = output_gradient.len() / (head.parameters() + 1);
         assert!(frames <= pass.rows, "a gradient for {frames} of {} rows", pass.rows);
-        for (column, numbers) in output_gradient.chunks_exact(frames).enumerate() {
+        let (log_stds, value) = (head.outputs()..head.parameters(), head.parameters());
+        let columns = || output_gradient.chunks_exact(frames).enumerate();
+        for (into, (_, numbers)) in
+            gradient[self.log_std_range.clone()].iter_mut().zip(columns().filter(|(i, _)| log_stds.contains(i)))
+        {
+            *into = numbers.iter().sum();
+        }
+        for (column, numbers) in columns().filter(|(i, _)| !log_stds.contains(i)) {
+            let column = if column == value { head.outputs() } else { column };
             let panel = &mut pass.heads[column / PANEL * pass.rows * PANEL..][..frames * PANEL];
             panel.chunks_exact_mut(PANEL).zip(numbers).for_each(|(row, number)| row[column % PANEL] = *number);
         }
@@ -152,7 +171,7 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Perceptron { spec, layers } = self.network;
+        let Perceptron { spec, layers, .. } = self.network;
         let PerceptronPass { rows, activations, heads, .. } = self.pass;
         let layout = Layout::panels(*rows);
         let mut x = (self.observations, Layout::rows(spec.observation_len));
@@ -176,7 +195,7 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Perceptron { spec, layers } = self.network;
+        let Perceptron { spec, layers, .. } = self.network;
         let PerceptronPass { rows, activations, heads, gradients } = self.pass;
         let layout = Layout::panels(*rows);
         for (index, (layer, gradient)) in layers.iter().zip(gradients).enumerate().rev() {

@@ -25,7 +25,7 @@ use crate::learn::vtrace::VtraceClipping;
 use device::DeviceStep;
 use general::General;
 use host::HostStep;
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use scale::GradientScale;
 use std::time::Duration;
 
@@ -141,19 +141,27 @@ enum Engine {
 
 impl LearnerStep {
     /// A learner at version 0 with the given parameters.
+    ///
+    /// # Panics
+    /// The device is an accelerator that cannot train the network ([`Self::device_computes`]).
     pub fn new(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig, device: &ComputeDevice) -> Self {
         let engine = match device.is_cpu() {
-            true => Engine::Host(Box::new(HostStep::new(Perceptron::new(spec), parameters, config))),
+            true => Engine::Host(Box::new(HostStep::new(Perceptron::new(spec), &spec.head, parameters, config))),
             false => Engine::Device(Box::new(DeviceStep::new(spec, &parameters, config, device))),
         };
         Self { engine, scale: GradientScale::new(config.noise_columns) }
+    }
+
+    /// Whether an accelerator can train a network with this head: those whose policy is one choice. For all others the CPU computes.
+    pub fn device_computes(head: &PolicyHead) -> bool {
+        head.as_single().is_some()
     }
 
     /// The same on the CPU with burn's automatic differentiation: the oracle of the passes written by hand, and how a kind
     /// of network begins that has none.
     pub fn general(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig) -> Self {
         let network = General::actor_critic(spec);
-        let engine = Engine::General(Box::new(HostStep::new(network, parameters, config)));
+        let engine = Engine::General(Box::new(HostStep::new(network, &spec.head, parameters, config)));
         Self { engine, scale: GradientScale::new(config.noise_columns) }
     }
 

@@ -99,8 +99,8 @@ pub struct Circumstances {
     pub actors_needed: usize,
     /// Whether the run is deterministic.
     pub is_lockstep: bool,
-    /// Actions that the policy chooses among.
-    pub action_count: usize,
+    /// The entropy of a policy without any preference among its choices, nats; nothing where actions are numbers.
+    pub entropy_max: Option<f64>,
     /// How the policy fares.
     pub vitals: Vitals,
     /// The actors whose policies are oldest.

@@ -398,7 +398,8 @@ mod tests {
         let shares = Shares { seconds: 10.0, updates: 1000, learner_busy: 0.95, ..Shares::default() };
         let returns = Some(ReturnRange { newest: 9.4, best: 310.0, worst: 9.2 });
         let vitals = Vitals { updates: 500, effective_samples: 0.99, entropy, returns, ..Vitals::default() };
-        let circumstances = Circumstances { actors: 2, action_count: 2, vitals, ..Circumstances::default() };
+        let circumstances =
+            Circumstances { actors: 2, entropy_max: Some(2.0_f64.ln()), vitals, ..Circumstances::default() };
         Summary::new(end, &Progress::new(475.0), Account::default(), shares, &circumstances).to_string()
     }
 
@@ -414,7 +415,7 @@ mod tests {
             let dead = summary(end, 0.001);
             let result = format!("result        not solved: the {budget} budget ended, and the policy is dead\n");
             assert!(dead.starts_with(&result) && !dead.contains("raise"), "{dead}");
-            assert!(dead.contains("limited by    the policy is dead: entropy 0.001 of ln 2"), "{dead}");
+            assert!(dead.contains("limited by    the policy is dead: entropy 0.001 of 0.693"), "{dead}");
         }
         assert!(summary(RunEnd::Solved, 0.4).starts_with("result        solved\n"));
     }

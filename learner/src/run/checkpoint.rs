@@ -31,7 +31,7 @@ use impala_policy::model_file::checkpoint::{
     Envelope, FORMATS, METADATA_KEY, PREFIXES, VERIFIED, actor_index, actor_tensor, checksum, format_of,
 };
 use impala_policy::model_file::{self, ModelError};
-use impala_policy::network::{NetworkSpec, ParameterBlock};
+use impala_policy::network::{NetworkSpec, ParameterBlock, PolicyHead};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,9 @@ struct State {
     origin: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
+    /// What the policy's head gives, for whoever reads the model; the configuration says it too, to whom knows the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<PolicyHead>,
     config: String,
 }
 
@@ -204,6 +207,7 @@ impl Checkpoint {
             is_best_verified: self.is_best_verified,
             origin: self.origin.clone(),
             epoch: self.epoch,
+            head: model_file::written(&self.network().head),
             config: self.settings.toml().to_owned(),
         })?;
         let layout = self.network().layout();

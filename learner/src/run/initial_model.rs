@@ -51,10 +51,7 @@ struct Described<'a>((&'a str, &'a NetworkSpec));
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (environment, NetworkSpec { observation_len, hidden, activation, action_count }) = self.0;
-        write!(
-            f,
-            "{environment} with {observation_len} inputs, hidden {hidden:?}, {activation}, {action_count} actions"
-        )
+        let (environment, NetworkSpec { observation_len, hidden, activation, head }) = self.0;
+        write!(f, "{environment} with {observation_len} inputs, hidden {hidden:?}, {activation}, {head}")
     }
 }

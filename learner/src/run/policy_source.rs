@@ -158,9 +158,15 @@ mod tests {
     use super::*;
     use impala_policy::activation::Activation;
     use impala_policy::model_file::ModelDescription;
+    use impala_policy::network::PolicyHead;
 
     fn model(path: &Path, updates: u64) {
-        let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let parameters = vec![0.5; network.parameter_count()];
         let environment = "cartpole-v1".parse().unwrap();
         let description = ModelDescription { environment, activation: Activation::Tanh, frames: 80 * updates, updates };

@@ -283,7 +283,7 @@ impl Connection<'_> {
 /// Checks a trajectory for itself: its shape, its numbers, and that its rewards are some that the environment gives.
 fn read(message: &pb::Trajectory, shared: &Shared) -> Result<Trajectory, String> {
     let (agreement, possible) = (shared.registry.template(), &shared.rewards);
-    let trajectory = trajectory_from_pb(message, agreement.trajectory_shape()).map_err(|e| e.to_string())?;
+    let trajectory = trajectory_from_pb(message, &shared.shape).map_err(|e| e.to_string())?;
     let is_impossible = |reward: &&f32| !possible.contains(*reward);
     // Counting vectorises where a search with an early exit does not.
     if trajectory.rewards.iter().filter(is_impossible).count() > 0

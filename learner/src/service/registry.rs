@@ -315,14 +315,19 @@ mod tests {
     use super::*;
     use impala_common::ids::Sequence;
     use impala_policy::activation::Activation;
-    use impala_policy::network::NetworkSpec;
+    use impala_policy::network::{NetworkSpec, PolicyHead};
 
     fn registry(lockstep: Option<Lockstep>) -> Registry {
         let environment = impala_env::builtin().kinds()[0].spec().clone();
         let template = Agreement {
             session: Session(0),
             actor_index: ActorIndex(0),
-            network: NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Tanh, action_count: 2 },
+            network: NetworkSpec {
+                observation_len: 4,
+                hidden: vec![8],
+                activation: Activation::Tanh,
+                head: PolicyHead::single(2),
+            },
             environment,
             unroll_length: 5,
             environments_per_actor: 2,
@@ -410,7 +415,7 @@ mod tests {
             change(&mut registration);
             registry.register(&registration, true).unwrap_err().to_string()
         };
-        assert!(error(|r| r.protocol_version = 1).contains("version 1, the learner 2"));
+        assert!(error(|r| r.protocol_version = 1).contains("version 1, the learner 3"));
         for (name, told) in [("a\u{1b}[2J", "a\\u{1b}[2J"), ("a\u{202e}b", "a\\u{202e}b"), ("a\u{200b}", "a\\u{200b}")]
         {
             let request = Registration { actor_name: name.into(), ..registration("x", 9) };
@@ -424,7 +429,7 @@ mod tests {
         assert!(matches!(refused, RegisterError::Encoding { .. }), "{refused}");
         let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
         assert!(catch_only.contains("trains cartpole-v1") && catch_only.contains("offers catch"), "{catch_only}");
-        let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observation_len = 9));
+        let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observations.shape = vec![9]));
         assert!(other_shape.contains("observation length 4") && other_shape.contains("observation length 9"));
         assert!(error(|r| r.encodings = vec![Encoding::Bf16]).contains("f16-delta or f32, the actor decodes [bf16]"));
         assert!(error(|r| r.actor_name.clear()).contains("name of 0 bytes"));

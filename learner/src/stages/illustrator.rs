@@ -125,10 +125,16 @@ mod tests {
     use super::*;
     use impala_common::ids::WeightsVersion;
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
     use std::thread::JoinHandle;
 
     fn sketch(directory: PathBuf) -> Sketch {
-        let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let environment = impala_env::builtin().kinds()[0].clone();
         Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy }
     }

@@ -7,7 +7,7 @@ use impala_common::process::threads;
 use impala_env::{EnvironmentKind, seed};
 use impala_policy::evaluate::Mode;
 use impala_policy::network::NetworkSpec;
-use impala_render::record::{self, Moment, RecordError, RecordPlan, Recording};
+use impala_render::record::{self, Action, RecordError, RecordPlan, Recording};
 use impala_web::Feed;
 use impala_web::snapshot::Frame;
 use std::collections::VecDeque;
@@ -81,7 +81,7 @@ impl Show {
                     returns.pop_front();
                 }
             }
-            self.feed.show(&frame(&recording.moments[place], policy, returns.make_contiguous()));
+            self.feed.show(&frame(recording, place, policy, returns.make_contiguous()));
             if !self.policies.rest(if place == last { HOLD } else { pace }) {
                 return false;
             }
@@ -93,13 +93,17 @@ impl Show {
     }
 }
 
-fn frame<'a>(moment: &'a Moment, policy: &VersionedPolicy, returns: &'a [f32]) -> Frame<'a> {
+fn frame<'a>(recording: &'a Recording, place: usize, policy: &VersionedPolicy, returns: &'a [f32]) -> Frame<'a> {
+    let moment = &recording.moments[place];
     let view = moment.view.as_ref();
     Frame {
         scene: &moment.scene,
         update: policy.version.0,
         step: moment.steps.into(),
-        action: view.map(|view| view.action),
+        action: view.map(|view| match &view.action {
+            Action::Choice(action) => recording.actions[usize::from(*action)].clone(),
+            Action::Components(told) => told.join(", "),
+        }),
         value: view.map(|view| view.value),
         return_so_far: moment.return_so_far,
         returns,

@@ -69,12 +69,18 @@ mod tests {
     use super::*;
     use impala_common::ids::WeightsVersion;
     use impala_policy::activation::Activation;
+    use impala_policy::network::PolicyHead;
 
     #[test]
     fn policies_are_evaluated_one_after_the_other_until_the_stop() {
         let progress = Arc::new(Mutex::new(Progress::new(8.0)));
         let policies = PolicyRequest::default();
-        let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden: vec![],
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+        };
         let parameters: Arc<[f32]> = vec![0.0; network.parameter_count()].into();
         let evaluator = SideEvaluator {
             policies: policies.clone(),

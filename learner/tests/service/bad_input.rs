@@ -145,7 +145,7 @@ async fn call_raw(learner: &TestLearner, method: &str, body: Vec<u8>) -> Status 
 async fn an_oversized_or_undecodable_message_ends_its_stream_with_the_reason_and_the_learner_goes_on() {
     let learner = TestLearner::start(settings()).await;
     let mut honest = learner.actor("honest", 0).await;
-    let shape = TrajectoryShape { unroll_length: 3, environments: 2, observation_len: 4, action_count: 2 };
+    let shape = TrajectoryShape::plain(3, 2, 4, 2);
     let too_large = shape.wire_bytes_max() + 1;
     let (limit, size) = (shape.wire_bytes_max().to_string(), too_large.to_string());
     let bodies: [(Vec<u8>, &[&str]); 4] = [

@@ -5,6 +5,7 @@ use impala_common::wire::pb;
 use impala_harness::fake_actor::{push_stream, registration};
 use impala_harness::patience::within;
 use impala_harness::test_learner::{TestLearner, given, settings};
+use impala_policy::network::PolicyHead;
 use pb::push_request::Message as Request;
 use tonic::Code;
 
@@ -18,7 +19,8 @@ async fn an_actor_is_told_everything_it_needs() {
     let reply = learner.register(registration("a", 1)).await.unwrap();
     let environment = impala_env::builtin().kinds()[0].spec().clone();
     assert_eq!(reply.environment, Some(environment.into()));
-    let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), action_count: 2 };
+    let head = Some(PolicyHead::single(2).into());
+    let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), head };
     assert_eq!(reply.network, Some(network));
     assert_eq!((reply.unroll_length, reply.environments_per_actor, reply.in_flight_max), (3, 2, 5));
     assert_eq!((reply.actor_index, reply.seed, reply.lockstep), (0, 77, None));
@@ -30,16 +32,16 @@ async fn an_actor_is_told_everything_it_needs() {
 async fn an_actor_that_does_not_fit_is_told_both_sides_values() {
     let learner = TestLearner::start(settings()).await;
     let cases: [Misfit; 7] = [
-        (|r| r.protocol_version = 7, Code::FailedPrecondition, &["protocol version 7", "the learner 2"]),
+        (|r| r.protocol_version = 7, Code::FailedPrecondition, &["protocol version 7", "the learner 3"]),
         (
             |r| r.environments.retain(|e| e.name == "catch"),
             Code::FailedPrecondition,
             &["trains cartpole-v1", "offers catch"],
         ),
         (
-            |r| r.environments.iter_mut().for_each(|e| e.observation_len = 9),
+            |r| r.environments.iter_mut().for_each(|e| e.observations.as_mut().unwrap().shape = vec![9]),
             Code::FailedPrecondition,
-            &["observation length 4", "cartpole-v1 (observation length 9"],
+            &["observations f32[4]", "cartpole-v1 (observations f32[9]"],
         ),
         (|r| r.environments.clear(), Code::FailedPrecondition, &["trains cartpole-v1"]),
         (

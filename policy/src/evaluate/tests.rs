@@ -3,11 +3,13 @@
 use super::*;
 use crate::activation::Activation;
 use crate::model_file::ModelDescription;
-use impala_env::{StateError, VectorEnvironment, builtin};
+use impala_env::array::{ArrayMut, ArrayRef};
+use impala_env::{StateError, Step, VectorEnvironment, builtin};
 
 /// A linear policy that pushes the cart towards the side to which the pole leans and moves.
 fn balancing() -> (NetworkSpec, Vec<f32>) {
-    let network = NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+    let network =
+        NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
     let mut parameters = vec![0.0; network.parameter_count()];
     // Logit of action 1, push to the right, from position, velocity, angle and angular velocity.
     for (input, weight) in [0.05, 0.15, 1.0, 0.5].into_iter().enumerate() {
@@ -50,8 +52,8 @@ fn a_model_for_another_environment_is_refused_with_both() {
     assert!(refusal("pong").contains("unknown environment `pong`: use one of cartpole-v1"));
     assert_eq!(
         refusal("catch"),
-        "the network reads observations of length 4 and chooses among 2 actions: it is none for catch (observation \
-         length 50, 3 actions)"
+        "the network reads observations of length 4 and gives 2 actions: it is none for catch (observations f32[50], \
+         3 actions)"
     );
 }
 
@@ -63,12 +65,12 @@ impl VectorEnvironment for Endless {
         self.0
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(0.0);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(0.0);
     }
 
-    fn step(&mut self, _: &[u8], step: Step<'_>) {
-        step.observations.fill(0.0);
+    fn step(&mut self, _: ArrayRef<'_>, step: Step<'_>) {
+        step.observations.f32().fill(0.0);
         step.rewards.fill(1.0);
         step.outcomes.fill(Outcome::Continues);
     }

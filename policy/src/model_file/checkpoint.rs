@@ -2,9 +2,9 @@
 //! actors' states beside the weights, and a checksum over all of it. The learner's `run::checkpoint`, which writes and resumes
 //! from checkpoints, takes names, envelope and checksum from here; what else a run's state holds is its own business.
 
-use super::{ModelDescription, ModelError, unreadable};
+use super::{Metadata, ModelDescription, ModelError, unreadable};
 use crate::activation::Activation;
-use crate::network::ParameterBlock;
+use crate::network::{ParameterBlock, PolicyHead};
 use impala_env::spec::EnvironmentName;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ struct State {
     progress: Progress,
     /// TOML.
     config: String,
+    /// As [`written`](super::written) gives it.
+    #[serde(default)]
+    head: Option<PolicyHead>,
 }
 
 #[derive(Deserialize)]
@@ -122,11 +125,11 @@ pub(super) fn open(metadata: &str) -> Result<Envelope, ModelError> {
 ///
 /// # Errors
 /// The state is not what this program writes.
-pub(super) fn describe(envelope: &Envelope) -> Result<ModelDescription, ModelError> {
-    let State { progress, config } = serde_json::from_str(&envelope.state).map_err(unreadable)?;
+pub(super) fn describe(envelope: &Envelope) -> Result<Metadata, ModelError> {
+    let State { progress, config, head } = serde_json::from_str(&envelope.state).map_err(unreadable)?;
     let Settings { environment, activation } = toml::from_str(&config).map_err(unreadable)?;
     let Progress { frames, updates } = progress;
-    Ok(ModelDescription { environment, activation, frames, updates })
+    Ok(Metadata { description: ModelDescription { environment, activation, frames, updates }, head })
 }
 
 /// Holds the file to its checksum.

@@ -9,7 +9,7 @@ fn description() -> ModelDescription {
 }
 
 fn model(hidden: Vec<usize>) -> Model {
-    let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Relu, action_count: 2 };
+    let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Relu, head: PolicyHead::single(2) };
     let parameters = (0..network.parameter_count()).map(|i| i as f32 * 0.37 - 1.0).collect();
     Model { description: description(), network, parameters }
 }
@@ -62,7 +62,7 @@ fn a_network_deeper_than_any_that_can_be_trained_is_refused() {
 #[test]
 fn the_weights_of_a_checkpoint_are_a_model() {
     let model = decode(CHECKPOINT).unwrap();
-    assert_eq!((model.network.observation_len, model.network.action_count), (4, 2));
+    assert_eq!((model.network.observation_len, &model.network.head), (4, &PolicyHead::single(2)));
     assert_eq!((model.network.hidden.as_slice(), model.network.activation), ([8].as_slice(), Activation::Tanh));
     assert_eq!(model.description.environment.as_str(), "cartpole-v1");
     assert_eq!((model.description.updates, model.description.frames), (10, 1600));

@@ -33,7 +33,7 @@ impl Sampler {
     /// # Shapes
     /// `outputs`: `[n, stride]` whose first A columns are logits
     pub(super) fn sample(&mut self, arch: Arch, outputs: &[f32], rng: &mut Rng, decision: Decision<'_>) {
-        let n = decision.actions.len();
+        let n = decision.behaviour_log_probs.len();
         if self.points.len() < n {
             self.logits.resize(self.action_count * n, 0.0);
             self.weights.resize(self.action_count * n, 0.0);
@@ -56,7 +56,7 @@ impl WithSimd for Draw<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let n = self.decision.actions.len();
+        let n = self.decision.behaviour_log_probs.len();
         if n == 0 {
             return;
         }
@@ -65,7 +65,7 @@ impl WithSimd for Draw<'_> {
         let weights = &mut self.sampler.weights[..a * n];
         let totals = &mut self.sampler.totals[..n];
         let points = &mut self.sampler.points[..n];
-        let (actions, log_probs) = (self.decision.actions, &mut self.decision.behaviour_log_probs[..n]);
+        let (actions, log_probs) = (&mut self.decision.actions.u8()[..n], &mut self.decision.behaviour_log_probs[..n]);
 
         for (i, row) in self.outputs.chunks_exact(self.outputs.len() / n).enumerate() {
             for (action, logit) in row[..a].iter().enumerate() {
@@ -112,6 +112,7 @@ impl WithSimd for Draw<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impala_env::array::ArrayMut;
     use impala_env::seed::{self, Purpose};
 
     /// Draws one row's actions many times: relative frequencies and the log-probability given for each action.
@@ -120,7 +121,7 @@ mod tests {
         let mut sampler = Sampler::new(logits.len());
         let outputs = logits.repeat(draws);
         let (mut actions, mut behaviour_log_probs) = (vec![0; draws], vec![f32::NAN; draws]);
-        let decision = Decision { actions: &mut actions, behaviour_log_probs: &mut behaviour_log_probs };
+        let decision = Decision { actions: ArrayMut::U8(&mut actions), behaviour_log_probs: &mut behaviour_log_probs };
         sampler.sample(Arch::new(), &outputs, &mut rng, decision);
         let (mut counts, mut log_probs) = (vec![0.0; logits.len()], vec![f32::NAN; logits.len()]);
         for (action, log_prob) in actions.into_iter().zip(behaviour_log_probs) {

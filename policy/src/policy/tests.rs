@@ -1,4 +1,6 @@
 use super::*;
+use crate::network::PolicyHead;
+use impala_env::array::{Array, ArrayMut, ArrayRef, Dtype};
 use impala_env::seed::{self, Purpose};
 use rand::RngExt;
 
@@ -7,7 +9,7 @@ fn specs() -> Vec<NetworkSpec> {
         observation_len,
         hidden: hidden.to_vec(),
         activation,
-        action_count,
+        head: PolicyHead::single(action_count),
     };
     vec![
         spec(4, &[64, 64], Activation::Tanh, 2),
@@ -61,11 +63,12 @@ fn logits_and_values_are_those_of_the_formula() {
         policy.set_parameters(&parameters);
         for n in [1, 7, 8, 64, 65, 200] {
             let observations = draws(n as u64, n * spec.observation_len, 2.0);
-            let out = policy.forward(&observations, n);
-            assert_eq!((out.logits.len(), out.values.len()), (n * spec.action_count, n));
+            let out = policy.forward(ArrayRef::F32(&observations), n);
+            let outputs = spec.head.outputs();
+            assert_eq!((out.logits.len(), out.values.len()), (n * outputs, n));
             for (i, row) in observations.chunks_exact(spec.observation_len).enumerate() {
                 let (logits, value) = reference(&spec, &parameters, row);
-                let actual = &out.logits[i * spec.action_count..][..spec.action_count];
+                let actual = &out.logits[i * outputs..][..outputs];
                 for (actual, expected) in actual.iter().zip(logits).chain([(&out.values[i], value)]) {
                     let error = (f64::from(*actual) - expected).abs() / expected.abs().max(1.0);
                     assert!(error < 2e-6, "{spec:?} row {i} of {n}: {actual} for {expected}");
@@ -83,9 +86,9 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
         policy.set_parameters(&draws(1, spec.parameter_count(), 0.3));
         let n = 3 * BLOCK_ROWS + 5;
         let observations = draws(2, n * spec.observation_len, 2.0);
-        let together = policy.forward(&observations, n).logits.to_vec();
+        let together = policy.forward(ArrayRef::F32(&observations), n).logits.to_vec();
         for (row, expected) in observations.chunks_exact(spec.observation_len).zip(together.chunks_exact(2)) {
-            assert_eq!(policy.forward(row, 1).logits, expected);
+            assert_eq!(policy.forward(ArrayRef::F32(row), 1).logits, expected);
         }
     }
 }
@@ -99,10 +102,10 @@ fn drawn_actions_carry_the_log_probability_of_the_forward_pass() {
         let observations = draws(3, n * spec.observation_len, 2.0);
         let (mut actions, mut behaviour_log_probs) = (vec![0; n], vec![0.0; n]);
         let mut rng = seed::rng(1, Purpose::Policy { actor: 0 });
-        let decision = Decision { actions: &mut actions, behaviour_log_probs: &mut behaviour_log_probs };
-        policy.act(&observations, &mut rng, decision);
-        let logits = policy.forward(&observations, n).logits;
-        for (i, row) in logits.chunks_exact(spec.action_count).enumerate() {
+        let decision = Decision { actions: ArrayMut::U8(&mut actions), behaviour_log_probs: &mut behaviour_log_probs };
+        policy.act(ArrayRef::F32(&observations), &[], &mut rng, decision);
+        let logits = policy.forward(ArrayRef::F32(&observations), n).logits;
+        for (i, row) in logits.chunks_exact(spec.head.outputs()).enumerate() {
             let total = row.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
             let expected = f64::from(row[usize::from(actions[i])]) - total;
             let actual = f64::from(behaviour_log_probs[i]);
@@ -113,15 +116,76 @@ fn drawn_actions_carry_the_log_probability_of_the_forward_pass() {
 
 #[test]
 fn the_greedy_action_is_the_first_of_the_largest_logits() {
-    let spec = NetworkSpec { observation_len: 3, hidden: vec![], activation: Activation::Relu, action_count: 3 };
+    let spec =
+        NetworkSpec { observation_len: 3, hidden: vec![], activation: Activation::Relu, head: PolicyHead::single(3) };
     let mut policy = Policy::new(&spec);
     // The policy's weight is the identity: logits are the observation. The value's weight is zero.
     let mut parameters = vec![0.0; spec.parameter_count()];
     (0..3).for_each(|i| parameters[4 * i] = 1.0);
     policy.set_parameters(&parameters);
     let mut actions = [9; 4];
-    policy.act_greedily(&[0.0, 1.0, 2.0, 5.0, 1.0, 5.0, -3.0, -1.0, -2.0, 0.0, 0.0, 0.0], &mut actions);
+    let observations = [0.0, 1.0, 2.0, 5.0, 1.0, 5.0, -3.0, -1.0, -2.0, 0.0, 0.0, 0.0];
+    policy.act_greedily(ArrayRef::F32(&observations), &[], ArrayMut::U8(&mut actions));
     assert_eq!(actions, [2, 0, 1, 0]);
+}
+
+#[test]
+fn bytes_are_seen_as_numbers_from_0_to_1() {
+    let spec = &specs()[0];
+    let mut policy = Policy::new(spec);
+    policy.set_parameters(&draws(1, spec.parameter_count(), 0.3));
+    let bytes = [0, 51, 255, 102];
+    let expected = policy.forward(ArrayRef::F32(&[0.0, 0.2, 1.0, 0.4]), 1).logits.to_vec();
+    let seen = policy.forward(ArrayRef::U8(&bytes), 1).logits;
+    seen.iter().zip(&expected).for_each(|(seen, expected)| assert!((seen - expected).abs() < 1e-6));
+}
+
+#[test]
+fn every_head_chooses_by_its_distribution() {
+    let heads = [
+        PolicyHead::Choices(vec![2, 3]),
+        PolicyHead::MaskedChoices(vec![3]),
+        PolicyHead::Gaussian(2),
+        PolicyHead::SquashedGaussian(2),
+    ];
+    for head in heads {
+        let spec = NetworkSpec { observation_len: 3, hidden: vec![8], activation: Activation::Tanh, head };
+        let (n, components) = (40, spec.head.components());
+        let mut policy = Policy::new(&spec);
+        policy.set_parameters(&draws(4, spec.parameter_count(), 0.5));
+        let observations = draws(5, n * 3, 1.0);
+        // The second choice of three is forbidden to every other row.
+        let masks: Vec<u8> = (0..n * spec.head.mask_len()).map(|i| u8::from(i % 6 != 1)).collect();
+        let numbers = matches!(spec.head, PolicyHead::Gaussian(_) | PolicyHead::SquashedGaussian(_));
+        let dtype = if numbers { Dtype::F32 } else { Dtype::U8 };
+        let mut rng = seed::rng(2, Purpose::Policy { actor: 0 });
+        let (mut actions, mut log_probs) = (Array::zeros(dtype, n * components), vec![f32::NAN; n]);
+        let decision = Decision { actions: actions.view_mut(), behaviour_log_probs: &mut log_probs };
+        policy.act(ArrayRef::F32(&observations), &masks, &mut rng, decision);
+        assert!(log_probs.iter().all(|p| p.is_finite()));
+        let mut best = Array::zeros(dtype, n * components);
+        policy.act_greedily(ArrayRef::F32(&observations), &masks, best.view_mut());
+        let outputs = spec.head.outputs();
+        let out = policy.forward(ArrayRef::F32(&observations), n).logits.to_vec();
+        match &spec.head {
+            PolicyHead::Choices(choices) => {
+                let (first, second) = (choices[0], choices[1]);
+                for (row, best) in out.chunks_exact(outputs).zip(best.view().u8().chunks_exact(2)) {
+                    let larger = |logits: &[f32], than: u8| logits.iter().all(|x| *x <= logits[usize::from(than)]);
+                    assert!(larger(&row[..first], best[0]) && larger(&row[first..first + second], best[1]));
+                }
+            }
+            PolicyHead::MaskedChoices(_) => {
+                let chosen = actions.view().u8().iter().chain(best.view().u8());
+                let forbidden = (0..n).map(|row| row % 2 == 0).cycle();
+                assert!(chosen.zip(forbidden).all(|(action, forbidden)| !forbidden || *action != 1));
+            }
+            PolicyHead::Gaussian(_) | PolicyHead::SquashedGaussian(_) => {
+                assert_eq!(best.view().f32(), out, "the mean is the mode");
+                assert_ne!(actions, best);
+            }
+        }
+    }
 }
 
 #[test]

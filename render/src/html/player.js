@@ -94,16 +94,16 @@
     $("reward").textContent = reward(moment.reward);
     $("value").textContent = estimate(moment.value);
     $("return").textContent = amount(moment.return);
-    const decides = moment.probabilities !== undefined;
+    const decides = moment.shares !== undefined;
     $("ending").hidden = decides;
     $("actions").hidden = !decides;
     if (!decides) return;
     rows.forEach(({ row, share, fill }, action) => {
-      const isChosen = action === moment.action;
+      const isChosen = moment.components !== undefined || action === moment.action;
       row.classList.toggle("chosen", isChosen);
       row.hidden = areMany && !isChosen;
-      share.textContent = percent(moment.probabilities[action]);
-      fill.style.width = `${100 * (moment.probabilities[action] ?? 0)}%`;
+      share.textContent = moment.components?.[action] ?? percent(moment.shares[action]);
+      fill.style.width = `${100 * (moment.shares[action] ?? 0)}%`;
     });
   }
 
@@ -118,9 +118,10 @@
   /** In words, for who does not see it; said when it stands still. */
   function describe() {
     const moment = moments[now()];
-    const choice = moment.probabilities
-      ? `action ${episode.actions[moment.action]}, ${percent(moment.probabilities[moment.action])} probable, value ${estimate(moment.value)}`
-      : episode.ending;
+    const doing = moment.components
+      ? moment.components.map((told, component) => `${episode.actions[component]} ${told}`).join(", ")
+      : `${episode.actions[moment.action]}, ${percent(moment.shares?.[moment.action])} probable`;
+    const choice = moment.shares ? `action ${doing}, value ${estimate(moment.value)}` : episode.ending;
     return `Step ${now()} of ${last}: ${choice}, reward ${reward(moment.reward)}, return ${amount(moment.return)}.`;
   }
 

@@ -27,7 +27,13 @@ fn it_holds_the_whole_episode() {
         assert_eq!(told["return"].as_f64().unwrap() as f32, moment.return_so_far);
         let view = moment.view.as_ref();
         assert_eq!(told.get("value").map(|value| value.as_f64().unwrap() as f32), view.map(|view| view.value));
-        assert_eq!(told.get("action").and_then(Value::as_u64), view.map(|view| view.action.into()));
+        assert_eq!(
+            told.get("action").and_then(Value::as_u64),
+            view.map(|view| match view.action {
+                Action::Choice(action) => action.into(),
+                Action::Components(_) => panic!("a cart-pole has no components"),
+            })
+        );
         assert_eq!(told["shapes"].as_array().unwrap().len(), moment.scene.shapes().len());
     }
 }
@@ -80,7 +86,7 @@ fn it_follows_the_browsers_theme_unless_told_one() {
 fn numbers_that_are_none_are_null() {
     let mut recording = pole(1);
     let view = recording.moments[0].view.as_mut().unwrap();
-    (view.value, view.probabilities) = (f32::INFINITY, vec![f32::NAN; 2]);
+    (view.value, view.shares) = (f32::INFINITY, vec![f32::NAN; 2]);
     let told = data(&page(&recording, &plain("")).unwrap());
     assert!(told["moments"][0]["value"].is_null() && told["scale"].is_null());
 }

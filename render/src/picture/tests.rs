@@ -17,9 +17,9 @@ fn the_bar_of_an_action_is_as_long_as_it_is_probable_and_the_chosen_one_stands_o
     let accent = Theme::Light.role(Role::Accent);
     for (probability, chosen) in [(0.25_f32, 1), (0.5, 1), (1.0, 0)] {
         let view = recording.moments[0].view.as_mut().unwrap();
-        view.probabilities = vec![probability, 1.0 - probability];
-        view.action = chosen;
-        let share = view.probabilities[usize::from(chosen)];
+        view.shares = vec![probability, 1.0 - probability];
+        view.action = Action::Choice(chosen);
+        let share = view.shares[usize::from(chosen)];
         let pictures = Pictures::new(&recording, Theme::Light, 640);
         let bars = row(&pictures.draw(0), &pictures, pictures.layout.action, 36.5);
         let filled = bars.iter().filter(|colour| **colour == accent).count() as f32;
@@ -31,14 +31,18 @@ fn the_bar_of_an_action_is_as_long_as_it_is_probable_and_the_chosen_one_stands_o
 
 #[test]
 fn of_many_actions_only_the_chosen_one_is_shown() {
-    let mut view = View { action: 4, probabilities: vec![0.1; 10], value: 0.0 };
-    let shown = |view: &View| bars(view).iter().map(|bar| (bar.action, bar.is_chosen)).collect::<Vec<_>>();
+    let mut view = View { action: Action::Choice(4), shares: vec![0.1; 10], value: 0.0 };
+    let shown = |view: &View| bars(view).iter().map(|bar| (bar.place, bar.is_chosen)).collect::<Vec<_>>();
     assert_eq!(shown(&view), [(4, true)]);
-    (view.action, view.probabilities) = (2, vec![0.3; 3]);
+    (view.action, view.shares) = (Action::Choice(2), vec![0.3; 3]);
     assert_eq!(shown(&view), [(0, false), (1, false), (2, true)]);
+    let told: Vec<String> = (0..10).map(|component| format!("-0.{component}")).collect();
+    (view.action, view.shares) = (Action::Components(told), vec![0.5; 10]);
+    assert_eq!(shown(&view), [(0, true), (1, true), (2, true), (3, true)], "the first components of many");
+    assert_eq!(bars(&view)[3].text, "-0.3");
     let mut recording = pole(1);
     recording.actions = (0..10).map(|action| action.to_string()).collect();
-    recording.moments[0].view = Some(View { action: 9, probabilities: vec![0.1; 10], value: 1.0 });
+    recording.moments[0].view = Some(View { action: Action::Choice(9), shares: vec![0.1; 10], value: 1.0 });
     Pictures::new(&recording, Theme::Light, 640).draw(0);
 }
 
@@ -62,9 +66,9 @@ fn the_curve_is_coloured_up_to_now() {
 fn numbers_that_are_none_are_drawn_too() {
     let mut recording = pole(3);
     for (moment, value) in recording.moments.iter_mut().zip([f32::NAN, f32::INFINITY, f32::MIN]) {
-        let probabilities = vec![f32::NAN; 2];
+        let shares = vec![f32::NAN; 2];
         (moment.reward, moment.return_so_far) = (f32::NAN, value);
-        moment.view = Some(View { action: 0, probabilities, value });
+        moment.view = Some(View { action: Action::Choice(0), shares, value });
     }
     let pictures = Pictures::new(&recording, Theme::Dark, 640);
     (0..4).for_each(|moment| drop(pictures.draw(moment)));

@@ -2,15 +2,17 @@
 
 use super::*;
 use crate::samples::{PLAN, balancing, indifferent, play};
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::scene::{Paint, Shape};
 use impala_env::{StateError, builtin};
+use impala_env::{Step, VectorEnvironment};
 use impala_policy::evaluate::EvaluationPlan;
 
 /// Returns of an evaluation.
 fn returns(environment: &str, policy: &(NetworkSpec, Vec<f32>), plan: EvaluationPlan) -> Vec<f32> {
     let registry = builtin();
     let kind = registry.get(&environment.parse().unwrap()).unwrap();
-    evaluate::play(kind, &policy.0, &policy.1, plan, &|| false).unwrap().returns().collect()
+    evaluate::play(&kind, &policy.0, &policy.1, plan, &|| false).unwrap().returns().collect()
 }
 
 /// How far the pole leans to the right, rad.
@@ -79,9 +81,9 @@ fn a_view_has_the_policys_probabilities_and_its_value_estimate() {
     let recording = play("cartpole-v1", balancing(), RecordPlan { steps_max: 50, ..PLAN });
     for moment in &recording.moments[..50] {
         let view = moment.view.as_ref().unwrap();
-        let [left, right] = view.probabilities[..] else { panic!("{view:?}") };
+        let [left, right] = view.shares[..] else { panic!("{view:?}") };
         assert!((left + right - 1.0).abs() < 1e-6);
-        assert_eq!(view.action, u8::from(right > left));
+        assert_eq!(view.action, Action::Choice(u8::from(right > left)));
         let position = moment.scene.shapes().iter().find_map(|shape| match shape {
             Shape::Rectangle { corner, size, paint: Paint::Body, .. } => Some(corner[0] + size[0] / 2.0 - 2.8),
             _ => None,
@@ -103,13 +105,13 @@ impl VectorEnvironment for Shy {
         1
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(self.steps as f32);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(self.steps as f32);
     }
 
-    fn step(&mut self, _: &[u8], step: Step<'_>) {
+    fn step(&mut self, _: ArrayRef<'_>, step: Step<'_>) {
         self.steps = (self.steps + 1) % 2;
-        step.observations.fill(self.steps as f32);
+        step.observations.f32().fill(self.steps as f32);
         step.rewards.fill(-0.5);
         step.outcomes.fill(if self.steps == 0 { Outcome::Terminated } else { Outcome::Continues });
     }
@@ -158,7 +160,7 @@ fn a_policy_of_another_environment_is_refused_with_both() {
     let registry = builtin();
     let (network, parameters) = balancing();
     let kind = registry.get(&"catch".parse().unwrap()).unwrap();
-    let error = record(kind, &network, &parameters, PLAN, &mut |_| {}).unwrap_err().to_string();
+    let error = record(&kind, &network, &parameters, PLAN, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("observations of length 4") && error.contains("it is none for catch"), "{error}");
 }
 
@@ -167,6 +169,6 @@ fn progress_is_told_after_every_step() {
     let (mut told, registry) = (Vec::new(), builtin());
     let (network, parameters) = balancing();
     let kind = registry.get(&"cartpole-v1".parse().unwrap()).unwrap();
-    record(kind, &network, &parameters, RecordPlan { steps_max: 4, ..PLAN }, &mut |steps| told.push(steps)).unwrap();
+    record(&kind, &network, &parameters, RecordPlan { steps_max: 4, ..PLAN }, &mut |steps| told.push(steps)).unwrap();
     assert_eq!(told, [1, 2, 3, 4]);
 }

@@ -81,12 +81,12 @@ fn actions(recording: &Recording, moment: &Moment, line: &mut Line<'_>) {
     };
     for bar in crate::picture::bars(view) {
         let (text, fill) = if bar.is_chosen { (Role::Text, Role::Accent) } else { (Role::Muted, Role::Muted) };
-        line.write(&format!("{} ", recording.actions[usize::from(bar.action)]), text);
+        line.write(&format!("{} ", recording.actions[bar.place]), text);
         // Not finite is nothing.
-        let filled = (bar.probability.clamp(0.0, 1.0) * BAR as f32).round() as usize;
+        let filled = (bar.share.clamp(0.0, 1.0) * BAR as f32).round() as usize;
         line.write(&"━".repeat(filled), fill);
         line.write(&"━".repeat(BAR.saturating_sub(filled)), Role::Rule);
-        line.write(&format!(" {:<8}", words::percent(bar.probability)), text);
+        line.write(&format!(" {:<8}", bar.text), text);
     }
 }
 

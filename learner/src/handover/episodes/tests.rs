@@ -9,17 +9,17 @@ use impala_env::Outcome;
 pub(super) fn trajectory(sequence: u64, rewards: Vec<f32>, outcomes: Vec<Outcome>, environments: usize) -> Trajectory {
     let frames = rewards.len();
     let truncated = outcomes.iter().filter(|outcome| **outcome == Outcome::Truncated).count();
-    let shape =
-        TrajectoryShape { unroll_length: frames / environments, environments, observation_len: 1, action_count: 2 };
+    let shape = TrajectoryShape::plain(frames / environments, environments, 1, 2);
     let parts = TrajectoryParts {
         sequence: Sequence(sequence),
         weights_version: WeightsVersion(0),
-        observations: vec![0.0; frames + environments],
-        actions: vec![0; frames],
+        observations: vec![0.0; frames + environments].into(),
+        actions: vec![0_u8; frames].into(),
+        masks: vec![],
         behaviour_log_probs: vec![-0.5; frames],
         rewards,
         outcomes,
-        final_observations: vec![0.0; truncated],
+        final_observations: vec![0.0; truncated].into(),
     };
     Trajectory::try_new(shape, parts).unwrap()
 }

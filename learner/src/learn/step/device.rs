@@ -59,7 +59,7 @@ impl DeviceStep {
         let optimiser = DeviceOptimiser::new(config.optimiser, config.divisor, network.len(), &device);
         Self {
             config,
-            constants: Constants::new(spec.action_count, config.costs, &device),
+            constants: Constants::new(network.action_count(), config.costs, &device),
             device,
             gathered: Columns::default(),
             network,

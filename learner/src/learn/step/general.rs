@@ -15,7 +15,7 @@ use impala_policy::network::NetworkSpec;
 #[derive(Debug)]
 pub(super) struct General<M> {
     module: M,
-    /// Observations `[rows, O]` to outputs `[rows, A + 1]`.
+    /// Observations `[rows, O]` to outputs `[rows, P + 1]`.
     forward: fn(&M, Tensor<2>) -> Tensor<2>,
     device: ComputeDevice,
     /// O
@@ -23,7 +23,7 @@ pub(super) struct General<M> {
     numbers_per_row: usize,
 }
 
-/// The outputs with what was recorded on the way to them, `[rows, A + 1]`.
+/// The outputs with what was recorded on the way to them, `[rows, P + 1]`.
 #[derive(Debug, Default)]
 pub(super) struct GeneralPass {
     outputs: Option<Tensor<2>>,
@@ -36,9 +36,9 @@ impl General<ActorCritic> {
         let module = ActorCritic::load(spec, &vec![0.0; spec.parameter_count()], &device);
         let forward = |module: &ActorCritic, observations| {
             let outputs = module.forward(observations);
-            Tensor::cat(vec![outputs.logits, outputs.values], 1)
+            Tensor::cat(vec![outputs.policy, outputs.values], 1)
         };
-        let numbers_per_row = spec.observation_len + spec.hidden.iter().sum::<usize>() + spec.action_count + 1;
+        let numbers_per_row = spec.observation_len + spec.hidden.iter().sum::<usize>() + spec.head.parameters() + 1;
         Self { module, forward, device, observation_len: spec.observation_len, numbers_per_row }
     }
 }

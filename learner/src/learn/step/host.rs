@@ -10,8 +10,9 @@ use crate::learn::batch::{Batch, Columns};
 use crate::learn::flat::{add_all, clip_by_global_norm, distance};
 use crate::learn::network::Network;
 use crate::learn::noise::PartSums;
-use crate::learn::objective::{Objective, ObjectiveMemory};
+use crate::learn::objective::{ActionDistribution, Objective, ObjectiveMemory};
 use crate::learn::optim::{Optimiser, OptimiserState};
+use impala_policy::network::PolicyHead;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -29,6 +30,7 @@ const GRADIENT_NUMBERS_MAX: usize = 1 << 26;
 #[derive(Debug)]
 pub(super) struct HostStep<N: Network> {
     network: N,
+    actions: ActionDistribution,
     objective: Objective,
     config: StepConfig,
     parameters: Vec<f32>,
@@ -55,9 +57,10 @@ pub(super) struct BlockMemory<N: Network> {
 }
 
 impl<N: Network> HostStep<N> {
-    pub(super) fn new(network: N, parameters: Vec<f32>, config: StepConfig) -> Self {
+    pub(super) fn new(network: N, head: &PolicyHead, parameters: Vec<f32>, config: StepConfig) -> Self {
         Self {
             network,
+            actions: ActionDistribution::of(head),
             objective: config.objective(),
             optimiser: Optimiser::new(config.optimiser, config.divisor, parameters.len()),
             config,
@@ -182,7 +185,7 @@ impl<N: Network> HostStep<N> {
         batch.gather(columns.clone(), gathered);
         self.network.forward(&gathered.observations, pass, outputs);
         (part.losses, part.ratios, part.values) =
-            self.objective.evaluate(gathered, outputs, batch.frames(), objective, output_gradient);
+            self.objective.evaluate(&self.actions, gathered, outputs, batch.frames(), objective, output_gradient);
         part.numbers.resize(self.parameters.len(), 0.0);
         self.network.backward(&gathered.observations, pass, output_gradient, &mut part.numbers);
         let share = columns.len() as f64 / batch.columns() as f64;

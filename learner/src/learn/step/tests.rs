@@ -1,13 +1,16 @@
 use super::*;
 use crate::learn::batch::Columns;
 use crate::learn::initialise::initial_parameters;
+use crate::learn::network::Network;
 use crate::learn::vtrace::VtraceReturns;
 use impala_common::trajectory::{Trajectory, TrajectoryParts, TrajectoryShape};
 use impala_env::Outcome;
 use impala_policy::activation::Activation;
+use impala_policy::distribution::{Distribution, Frames, Memory};
+use impala_policy::policy::{Decision, Policy};
 
 fn spec(activation: Activation) -> NetworkSpec {
-    NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, action_count: 2 }
+    NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, head: PolicyHead::single(2) }
 }
 
 pub(super) fn config() -> StepConfig {
@@ -27,7 +30,7 @@ pub(super) fn config() -> StepConfig {
 
 /// A batch of one trajectory; observations are of length 3, actions 0 or 1.
 pub(super) fn batch_of(unroll_length: usize, environments: usize, parts: TrajectoryParts) -> Batch {
-    let shape = TrajectoryShape { unroll_length, environments, observation_len: 3, action_count: 2 };
+    let shape = TrajectoryShape::plain(unroll_length, environments, 3, 2);
     Batch::new(vec![Trajectory::try_new(shape, parts).unwrap()])
 }
 
@@ -37,7 +40,7 @@ pub(super) fn parts() -> TrajectoryParts {
     TrajectoryParts {
         observations: (0..24).map(observation).collect(),
         final_observations: (24..27).map(observation).collect(),
-        actions: vec![0, 1, 1, 0, 0, 1],
+        actions: vec![0_u8, 1, 1, 0, 0, 1].into(),
         behaviour_log_probs: vec![-0.7, -0.4, -1.2, -0.6, -0.9, -0.1],
         rewards: vec![1.0, -0.5, 2.0, 0.3, 0.7, 1.5],
         outcomes: [0, 0, 1, 2, 0, 0].map(|o| Outcome::from_u8(o).unwrap()).to_vec(),
@@ -106,7 +109,7 @@ fn loss_at(learner: &LearnerStep, config: &StepConfig, activation: Activation, p
         let row = &logits[2 * i..2 * i + 2];
         let log_sum = (row[0].exp() + row[1].exp()).ln();
         let entropy: f64 = row.iter().map(|l| -(l - log_sum).exp() * (l - log_sum)).sum();
-        let policy = -f64::from(returns.pg_advantages[i]) * (row[usize::from(batch.actions[i])] - log_sum);
+        let policy = -f64::from(returns.pg_advantages[i]) * (row[usize::from(batch.actions.view().u8()[i])] - log_sum);
         let baseline = 0.5 * (f64::from(returns.vs[i]) - values[i]).powi(2);
         policy + f64::from(costs.baseline) * baseline - f64::from(costs.entropy) * entropy
     });
@@ -148,7 +151,7 @@ fn truncation_bootstraps_from_the_true_final_observation() {
     // Through the whole step: another final observation changes the truncated step's target and none after it.
     let mut first = learner(Activation::Tanh, config);
     first.run(&batch(), 0.0).unwrap();
-    let changed = batch_of(3, 2, TrajectoryParts { final_observations: vec![3.0, -3.0, 3.0], ..parts() });
+    let changed = batch_of(3, 2, TrajectoryParts { final_observations: vec![3.0, -3.0, 3.0].into(), ..parts() });
     let mut second = learner(Activation::Tanh, config);
     second.run(&changed, 0.0).unwrap();
     let (a, b) = (returns(&first).vs, returns(&second).vs);
@@ -176,7 +179,7 @@ fn ratio_shares(spec: &NetworkSpec, parameters: &[f32], batch: &Batch) -> [f64; 
     let ratios = (0..batch.frames()).map(|i| {
         let row = &logits[2 * i..2 * i + 2];
         let log_sum = (row[0].exp() + row[1].exp()).ln();
-        (row[usize::from(batch.actions[i])] - log_sum - f64::from(batch.behaviour_log_probs[i])).exp()
+        (row[usize::from(batch.actions.view().u8()[i])] - log_sum - f64::from(batch.behaviour_log_probs[i])).exp()
     });
     let ratios: Vec<f64> = ratios.collect();
     let (sum, squares) = (ratios.iter().sum::<f64>(), ratios.iter().map(|w| w * w).sum::<f64>());
@@ -271,7 +274,7 @@ fn columns_may_lie_in_one_trajectory_or_in_many() {
                 .copied()
                 .collect(),
             final_observations: of_part.flat_map(|(_, observation)| observation).copied().collect(),
-            actions: (0..10).flat_map(|r| &all.actions[columns(r)]).copied().collect(),
+            actions: (0..10).flat_map(|r| &all.actions.view().u8()[columns(r)]).copied().collect(),
             behaviour_log_probs: (0..10).flat_map(|r| &all.behaviour_log_probs[columns(r)]).copied().collect(),
             rewards: (0..10).flat_map(|r| &all.rewards[columns(r)]).copied().collect(),
             outcomes: (0..10).flat_map(|r| &all.outcomes[columns(r)]).copied().collect(),
@@ -312,6 +315,102 @@ fn written_passes_give_the_gradient_of_automatic_differentiation() {
                 assert!(worst < 1e-5, "{what}: differ by {worst:e}");
             }
         }
+    }
+}
+
+/// Trajectories of every kind of policy but one choice, drawn by it: what is seen, allowed and done is that of an actor.
+fn batch_for(head: &PolicyHead) -> (NetworkSpec, Batch) {
+    let spec = NetworkSpec { head: head.clone(), ..spec(Activation::Tanh) };
+    let made_up = crate::fit::calibration::made_up_batch(&spec, 4, 6);
+    let trajectory = &made_up.trajectories()[0];
+    let mut parts = trajectory.clone().into_parts();
+    let mut policy = Policy::new(&spec);
+    policy.set_parameters(&initial_parameters(&spec, 3));
+    let mut rng = impala_env::seed::rng(1, impala_env::seed::Purpose::Policy { actor: 0 });
+    // The first choice of each component is forbidden in every other frame.
+    let mut allowed = 0;
+    if let PolicyHead::MaskedChoices(choices) = head {
+        let starts: Vec<usize> = choices.iter().scan(0, |end, n| Some(std::mem::replace(end, *end + n))).collect();
+        let forbids = |i: usize| starts.contains(&(i % head.mask_len())) && i / head.mask_len() % 2 == 0;
+        parts.masks.iter_mut().enumerate().for_each(|(i, mask)| *mask = u8::from(!forbids(i)));
+        allowed = parts.masks.iter().filter(|mask| **mask == 1).count();
+    }
+    assert_eq!(allowed > 0, head.mask_len() > 0);
+    let frames = trajectory.shape().frames();
+    let observations = parts.observations.view().range(0..frames * spec.observation_len);
+    let decision = Decision { actions: parts.actions.view_mut(), behaviour_log_probs: &mut parts.behaviour_log_probs };
+    policy.act(observations, &parts.masks, &mut rng, decision);
+    parts.rewards.iter_mut().enumerate().for_each(|(i, reward)| *reward = (i % 5) as f32 - 2.0);
+    let batch = Batch::new(vec![Trajectory::try_new(trajectory.shape().clone(), parts).unwrap()]);
+    (spec, batch)
+}
+
+fn heads() -> [PolicyHead; 4] {
+    [
+        PolicyHead::Choices(vec![2, 3]),
+        PolicyHead::MaskedChoices(vec![3, 2]),
+        PolicyHead::Gaussian(2),
+        PolicyHead::SquashedGaussian(2),
+    ]
+}
+
+#[test]
+fn every_policy_has_the_gradient_of_its_loss() {
+    for head in heads() {
+        let (spec, batch) = batch_for(&head);
+        let mut parameters = initial_parameters(&spec, 5);
+        parameters.iter_mut().enumerate().for_each(|(i, p)| *p += 0.1 * ((i % 5) as f32 - 2.0));
+        let config = StepConfig { costs: LossCosts { baseline: 0.5, entropy: 0.0 }, ..config() };
+        let mut learner = LearnerStep::new(&spec, parameters.clone(), config, &ComputeDevice::cpu());
+        learner.run(&batch, 0.0).unwrap();
+        let returns = returns(&learner);
+        let columns = gathered(&batch);
+        // The loss at other parameters, with targets and advantages held fixed; entropies have tests of their own.
+        let loss_at = |parameters: &[f32]| {
+            let mut network = Perceptron::new(&spec);
+            network.load(parameters);
+            let mut outputs = Vec::new();
+            network.forward(&columns.observations, &mut Default::default(), &mut outputs);
+            let (rows, frames) = (columns.rows(), columns.frames());
+            let distribution = Distribution::of(&head);
+            let block = Frames { outputs: &outputs, rows, masks: &columns.masks, actions: columns.actions.view() };
+            let (mut log_probs, mut entropies) = (vec![0.0; frames], vec![0.0; frames]);
+            distribution.evaluate(&block, &mut Memory::default(), &mut log_probs, &mut entropies);
+            let values = &outputs[head.parameters() * rows..];
+            let term = |i: usize| {
+                let policy = -f64::from(returns.pg_advantages[i]) * f64::from(log_probs[i]);
+                policy + 0.25 * (f64::from(returns.vs[i]) - f64::from(values[i])).powi(2)
+            };
+            (0..frames).map(term).sum::<f64>() / frames as f64
+        };
+        for i in 0..parameters.len() {
+            let at = |delta: f32| {
+                let mut parameters = parameters.clone();
+                parameters[i] += delta;
+                (loss_at(&parameters), f64::from(parameters[i]))
+            };
+            let ((above, x_above), (below, x_below)) = (at(4e-3), at(-4e-3));
+            let (expected, actual) = ((above - below) / (x_above - x_below), f64::from(learner.gradient()[i]));
+            assert!(
+                (actual - expected).abs() < 2e-4 + 1e-3 * expected.abs(),
+                "{head:?}, {i}: {actual}, not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_policys_passes_give_the_gradient_of_automatic_differentiation() {
+    for head in heads() {
+        let (spec, batch) = batch_for(&head);
+        let mut parameters = initial_parameters(&spec, 5);
+        parameters.iter_mut().enumerate().for_each(|(i, p)| *p += 0.02 * ((i % 5) as f32 - 2.0));
+        let mut oracle = LearnerStep::general(&spec, parameters.clone(), config());
+        let mut learner = LearnerStep::new(&spec, parameters, config(), &ComputeDevice::cpu());
+        let (expected, actual) = (oracle.run(&batch, 1e-3).unwrap(), learner.run(&batch, 1e-3).unwrap());
+        assert!((expected.losses.total - actual.losses.total).abs() < 1e-5, "{head:?}: {expected:?}, {actual:?}");
+        let worst = learner.gradient().iter().zip(oracle.gradient()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{head:?}: differ by {worst:e}");
     }
 }
 

@@ -34,14 +34,16 @@ pub(super) fn diagnose(circumstances: &Circumstances) -> Option<Diagnosis> {
 
 /// A policy that does always the same, and the wrong thing: it makes no experience from which it could learn better.
 fn dead(circumstances: &Circumstances) -> Option<Diagnosis> {
-    let (vitals, actions) = (&circumstances.vitals, circumstances.action_count);
-    let is_without_entropy = vitals.entropy < ENTROPY_MIN * (actions as f64).ln();
+    let (vitals, entropy_max) = (&circumstances.vitals, circumstances.entropy_max?);
+    let is_without_entropy = vitals.entropy < ENTROPY_MIN * entropy_max;
     if !is_without_entropy || !vitals.returns.as_ref().is_some_and(are_at_the_floor) {
         return None;
     }
     let advice = "start again with a lower --learning-rate, a higher --entropy-cost, or --resume the best checkpoint";
-    let sentence =
-        format!("the policy is dead: entropy {:.3} of ln {actions}, returns at the floor: {advice}", vitals.entropy);
+    let sentence = format!(
+        "the policy is dead: entropy {:.3} of {entropy_max:.3}, returns at the floor: {advice}",
+        vitals.entropy
+    );
     Some(told(Limit::DeadPolicy, "the policy is dead: start again, lower rate".into(), sentence))
 }
 

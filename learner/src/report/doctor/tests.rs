@@ -15,7 +15,7 @@ fn shares(learner_busy: f64, actors_blocked: f64, machine_busy: f64) -> Shares {
 }
 
 fn circumstances(actors: usize, actors_needed: usize) -> Circumstances {
-    Circumstances { actors, actors_needed, action_count: 2, ..Circumstances::default() }
+    Circumstances { actors, actors_needed, entropy_max: Some(2.0_f64.ln()), ..Circumstances::default() }
 }
 
 fn of(shares: &Shares) -> Diagnosis {
@@ -232,7 +232,7 @@ fn a_dead_policy_is_named_and_a_sure_one_that_is_good_is_not() {
     assert_eq!(found.limit, Limit::DeadPolicy);
     assert_eq!(
         found.sentence,
-        "the policy is dead: entropy 0.001 of ln 2, returns at the floor: start again with a lower --learning-rate, a \
+        "the policy is dead: entropy 0.001 of 0.693, returns at the floor: start again with a lower --learning-rate, a \
          higher --entropy-cost, or --resume the best checkpoint"
     );
     // Never better than chance.

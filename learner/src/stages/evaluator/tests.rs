@@ -3,10 +3,12 @@
 use super::*;
 use crate::handover::progress::Progress;
 use impala_common::ids::WeightsVersion;
+use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use impala_env::{Outcome, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
 use impala_policy::evaluate::{End, Played};
+use impala_policy::network::PolicyHead;
 use rand::RngExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,13 +36,14 @@ impl VectorEnvironment for Environments {
         self.rngs.len()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
-        observations.fill(0.0);
+    fn observe(&self, observations: ArrayMut<'_>, _: &mut [u8]) {
+        observations.f32().fill(0.0);
     }
 
-    fn step(&mut self, actions: &[u8], step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let actions = actions.u8();
         let steps = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
-        step.observations.fill(0.0);
+        step.observations.f32().fill(0.0);
         for (i, action) in actions.iter().enumerate() {
             step.rewards[i] = match self.pays {
                 Pays::Change => f32::from(u8::from(*action != self.before[i])),
@@ -76,7 +79,8 @@ fn counting(pays: Pays, mode: Mode, goal: f64, steps: &Arc<AtomicU64>) -> Evalua
     let environment = EnvironmentKind::new("known", 1, 2, goal, move |rngs: Vec<Rng>| {
         Box::new(Environments { pays, before: vec![0; rngs.len()], rngs, steps: steps.clone() })
     });
-    let network = NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, action_count: 2 };
+    let network =
+        NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
     let verification = Verification::new(Arc::new(Mutex::new(Progress::new(goal))), 1);
     Evaluator { verification, environment: environment.unwrap(), network, seed: 1, mode, goal }
 }

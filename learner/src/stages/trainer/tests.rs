@@ -60,7 +60,7 @@ impl Bench {
     /// An update on a hundred episodes of this return, and what the trainer does after it.
     fn update(&mut self, reward: f32) -> Option<TrainingEnd> {
         let frames = FRAMES as usize;
-        let shape = TrajectoryShape { unroll_length: frames, environments: 1, observation_len: 4, action_count: 2 };
+        let shape = TrajectoryShape::plain(frames, 1, 4, 2);
         let parts = TrajectoryParts {
             observations: (0..4 * (frames + 1)).map(|i| (i as f32 * 0.1).sin()).collect(),
             actions: (0..frames).map(|i| u8::from(i % 3 == 0)).collect(),

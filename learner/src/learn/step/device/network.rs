@@ -78,7 +78,7 @@ impl DeviceNetwork {
         let [policy_weight, policy_bias, value_weight, value_bias] = &layout[2 * spec.hidden.len()..] else {
             unreachable!("the layout ends with the two heads")
         };
-        let actions = spec.action_count;
+        let actions = spec.head.as_single().expect("`LearnerStep::device_computes` was asked");
         let row = |input: usize| {
             let policy = policy_weight.range.start + input * actions;
             (policy..policy + actions).chain([value_weight.range.start + input])

@@ -13,6 +13,7 @@ use burn::tensor::TensorData;
 use impala_common::trajectory::TrajectoryParts;
 use impala_env::Outcome;
 use impala_policy::activation::Activation;
+use impala_policy::network::PolicyHead;
 use serde_json::Value;
 
 const TOLERANCE: f32 = 2e-5;
@@ -24,7 +25,7 @@ pub(super) fn device() -> ComputeDevice {
 }
 
 fn spec(hidden: &[usize], activation: Activation) -> NetworkSpec {
-    NetworkSpec { observation_len: 3, hidden: hidden.to_vec(), activation, action_count: 2 }
+    NetworkSpec { observation_len: 3, hidden: hidden.to_vec(), activation, head: PolicyHead::single(2) }
 }
 
 fn parameters(spec: &NetworkSpec) -> Vec<f32> {
@@ -36,7 +37,7 @@ fn parameters(spec: &NetworkSpec) -> Vec<f32> {
 fn both(spec: &NetworkSpec, config: StepConfig) -> (HostStep<Perceptron>, DeviceStep) {
     let parameters = parameters(spec);
     let on_device = DeviceStep::new(spec, &parameters, config, &device());
-    (HostStep::new(Perceptron::new(spec), parameters, config), on_device)
+    (HostStep::new(Perceptron::new(spec), &spec.head, parameters, config), on_device)
 }
 
 fn assert_close(expected: &[f32], actual: &[f32], what: &str) {
@@ -148,8 +149,8 @@ fn unroll_lengths_may_differ_and_one_step_is_enough() {
     let spec = spec(&[5], Activation::Tanh);
     let (mut host, mut device) = both(&spec, config());
     let single = TrajectoryParts {
-        observations: parts().observations[..12].to_vec(),
-        actions: vec![1, 0],
+        observations: parts().observations.view().f32()[..12].to_vec().into(),
+        actions: vec![1_u8, 0].into(),
         behaviour_log_probs: vec![-0.7, -0.4],
         rewards: vec![1.0, 0.5],
         outcomes: vec![Outcome::Terminated, Outcome::Continues],
@@ -182,7 +183,7 @@ fn numbers_that_are_not_finite_leave_everything_as_it_was() {
     assert_eq!(device.parameters(), before);
 
     // Moments and their count are what they were, too: the next update is the first.
-    let mut host = HostStep::new(Perceptron::new(&spec), before, config);
+    let mut host = HostStep::new(Perceptron::new(&spec), &spec.head, before, config);
     host.run(&batch(), 0.1, 1.0).unwrap();
     device.run(&batch(), 0.1, 1.0).unwrap();
     assert_close(host.parameters(), device.parameters(), "parameters after the failures");

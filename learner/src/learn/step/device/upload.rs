@@ -66,7 +66,7 @@ impl Upload {
             final_discounts[position] = scale.discount;
             final_indices[position] = index as f32;
         }
-        let actions: Vec<f32> = batch.actions.iter().copied().map(f32::from).collect();
+        let actions: Vec<f32> = batch.actions.view().u8().iter().copied().map(f32::from).collect();
         let weights = vec![1.0 / batch.frames() as f32; batch.frames()];
         let filled = |array: &[f32]| filled(array, own_columns, columns);
         let arrays = [

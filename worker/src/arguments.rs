@@ -1,0 +1,76 @@
+//! The flags by which a program gets the environments of gymnasium, and how they are handed on to a process that it starts.
+
+use crate::kind::kind;
+use crate::launch::{Launch, Program};
+use impala_env::Registry;
+use impala_env::spec::EnvironmentName;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How workers for environments of gymnasium (gym:LunarLander-v3) are started.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Environments of gymnasium")]
+pub struct WorkerArgs {
+    /// Python interpreter whose packages have the environments of gymnasium, e.g. venv/bin/python: it needs impala_gym
+    /// (`pip install ./python`). It is started only for an environment that is named gym:..
+    #[arg(long, value_name = "PROGRAM", env = "IMPALA_PYTHON", default_value = "python3")]
+    pub python: PathBuf,
+
+    /// Processes among which an actor divides its environments of gymnasium
+    #[arg(long, value_name = "COUNT", env = "IMPALA_WORKERS", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: u16,
+}
+
+impl WorkerArgs {
+    /// The registry with gymnasium's environments. Python is started when one of them is asked for by its name, never before.
+    pub fn registry(&self, registry: Registry) -> Registry {
+        let Self { python, workers } = self.clone();
+        registry.with_elsewhere(move |name| {
+            name.in_gymnasium()?;
+            let launch = Launch { workers: workers.into(), ..Launch::new(Program::python(&python), name) };
+            Some(kind(&launch).map_err(|error| error.to_string()))
+        })
+    }
+
+    /// What a process of the same program is told, so that it finds this environment as this one does.
+    pub fn for_actor(&self, environment: &EnvironmentName) -> Vec<OsString> {
+        if environment.in_gymnasium().is_none() {
+            return Vec::new();
+        }
+        let workers = self.workers.to_string();
+        let flags = [("--environment", environment.as_str().into()), ("--workers", workers.into())];
+        let flags = flags.into_iter().chain([("--python", self.python.clone().into_os_string())]);
+        flags.flat_map(|(flag, value): (_, OsString)| [flag.into(), value]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        workers: WorkerArgs,
+    }
+
+    #[test]
+    fn an_actor_is_told_how_to_find_what_is_gymnasiums_and_nothing_else() {
+        let given = Program::parse_from(["p", "--python", "venv/bin/python", "--workers", "3"]).workers;
+        assert!(given.for_actor(&"catch".parse().unwrap()).is_empty());
+        let told = given.for_actor(&"gym:Pendulum-v1".parse().unwrap());
+        let expected = ["--environment", "gym:Pendulum-v1", "--workers", "3", "--python", "venv/bin/python"];
+        assert_eq!(told, expected.map(OsString::from));
+    }
+
+    #[test]
+    fn an_interpreter_that_is_not_there_is_named_only_when_it_is_needed() {
+        let workers = Program::parse_from(["p", "--python", "/nowhere/python"]).workers;
+        let registry = workers.registry(impala_env::builtin());
+        registry.get(&"catch".parse().unwrap()).unwrap();
+        let error = registry.get(&"gym:CartPole-v1".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("gym:CartPole-v1") && error.contains("/nowhere/python"), "{error}");
+        assert!(Program::try_parse_from(["p", "--workers", "0"]).is_err());
+    }
+}
