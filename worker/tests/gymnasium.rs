@@ -197,6 +197,7 @@ fn what_cannot_be_trained_on_or_fails_is_told_in_a_sentence() {
         ("CartPol-v1", &none, "the nearest names are CartPole-v1"),
         ("CartPole", &none, "gymnasium knows no environment `CartPole`"),
         ("no_such_module:A-v0", &none, "module `no_such_module` must be importable where the actor runs"),
+        ("lacks_a_module:A-v0", &none, "lacks_a_module:A-v0: No module named 'no_such_module'"),
         ("Blackjack-v1", &none, "gymnasium.wrappers.FlattenObservation(env)"),
         (own, &observations("dict"), "its observations are Dict("),
         (own, &observations("text"), "its observations are Text("),

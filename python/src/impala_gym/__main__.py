@@ -32,6 +32,9 @@ def main() -> int:
         os.environ.setdefault(name, "1")
     # Pictures are drawn into memory; there may be no screen.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    if os.isatty(0):
+        sys.stderr.write("impala_gym is a worker that an actor starts: impala train --environment gym:CartPole-v1\n")
+        return 2
     pipe = _take_over_standard_streams()
     threading.Thread(target=_end_with_the_actor, args=(pipe.reading,), daemon=True).start()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 from typing import Any
 
 import gymnasium
@@ -78,7 +79,7 @@ def _about(spec: EnvSpec, steps_max: int | None, metadata: dict[str, Any]) -> di
     threshold = spec.reward_threshold
     fps = metadata.get("render_fps")
     return {
-        "solved_return": None if threshold is None else float(threshold),
+        "solved_return": float(threshold) if threshold is not None and math.isfinite(threshold) else None,
         "steps_max": None if steps_max is None else int(steps_max),
         "steps_per_second": None if not fps else max(1, round(fps)),
     }
@@ -105,4 +106,6 @@ def _import(module: str, name: str, fix: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Failure("missing_module", f"{name}: {error}: {fix}") from error
+        # It may be there and lack something itself, of which the advice is not true.
+        is_missing = module == error.name or module.startswith(f"{error.name}.")
+        raise Failure("missing_module", f"{name}: {error}: {fix}" if is_missing else f"{name}: {error}") from error
