@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use impala_actor::cli::{self, ActorArgs, HealthArgs};
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
-use impala_worker::WorkerArgs;
+use impala_common::process::workers::WorkerArgs;
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to

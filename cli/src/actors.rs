@@ -1,8 +1,8 @@
 //! Actor processes of a run on this machine: started, watched, started again when one dies, ended with the run.
 
 use anyhow::Context;
+use impala_common::process::workers::WorkerArgs;
 use impala_learner::config::Config;
-use impala_worker::WorkerArgs;
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 use crate::actors::ActorProcesses;
 use crate::browser;
 use crate::split::{self, Demand};
+use impala_common::process::workers::WorkerArgs;
 use impala_env::Registry;
 use impala_learner::app::launch::{self, Display, Launched, Plan, Possession, Telemetry};
 use impala_learner::app::{Finished, Learner, Outcome};
@@ -11,7 +12,6 @@ use impala_learner::config::{Config, OpenSplit};
 use impala_learner::report::sinks::console;
 use impala_learner::report::summary::{self, RunEnd, Summary};
 use impala_policy::evaluate::{self, EvaluationPlan, Mode, Score};
-use impala_worker::WorkerArgs;
 use serde::Serialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;

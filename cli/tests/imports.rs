@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("render", &["env", "policy"]),
     ("web", &["env", "render"]),
     ("store", &[]),
-    ("common", &["env", "policy"]),
+    ("common", &["env", "worker", "policy"]),
     ("actor", &["env", "worker", "policy", "common"]),
     ("learner", &["env", "policy", "render", "web", "store", "common"]),
     ("cli", &["env", "worker", "policy", "render", "web", "store", "common", "actor", "learner"]),

@@ -12,3 +12,4 @@ pub mod probes;
 pub mod signals;
 pub mod surroundings;
 pub mod threads;
+pub mod workers;

@@ -7,6 +7,7 @@ pub mod flat;
 pub mod histogram;
 pub mod initialise;
 pub mod loss;
+pub mod made_up;
 pub mod model;
 pub mod network;
 pub mod noise;

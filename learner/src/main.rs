@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
+use impala_common::process::workers::WorkerArgs;
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use impala_learner::fit::device_choice;
-use impala_worker::WorkerArgs;
 use std::process::ExitCode;
 
 /// glibc gives freed pages back after every step and faults them in again: up to half the time of a learner step.

@@ -5,7 +5,6 @@
 //! It knows no actor and no learner: [`WorkerEnvironments`] is a [`VectorEnvironment`](impala_env::VectorEnvironment), and [`kind()`]
 //! makes of a [`Launch`] what a registry takes. Only what the launch names is started.
 
-mod arguments;
 mod environments;
 mod error;
 mod frame;
@@ -16,7 +15,6 @@ mod message;
 mod process;
 mod worker;
 
-pub use arguments::WorkerArgs;
 pub use environments::WorkerEnvironments;
 pub use error::{Activity, Fault, WorkerError};
 pub use kind::{NEVER_SOLVED, describe, kind};

@@ -6,9 +6,9 @@
 use clap::Parser;
 use impala_learner::config::Config;
 use impala_learner::config::settings::GivenSettings;
-use impala_learner::fit::calibration::{made_up_batch, made_up_parameters};
 use impala_learner::learn::batch::{Batch, Columns};
 use impala_learner::learn::compute::ComputeDevice;
+use impala_learner::learn::made_up::{made_up_batch, made_up_parameters};
 use impala_learner::learn::network::Network;
 use impala_learner::learn::objective::{ActionDistribution, ObjectiveMemory};
 use impala_learner::learn::perceptron::{Perceptron, PerceptronPass};

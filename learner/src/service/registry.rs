@@ -430,7 +430,7 @@ mod tests {
         let catch_only = error(|r| r.environments.retain(|e| e.name == "catch"));
         assert!(catch_only.contains("trains cartpole-v1") && catch_only.contains("offers catch"), "{catch_only}");
         let other_shape = error(|r| r.environments.iter_mut().for_each(|e| e.observations.shape = vec![9]));
-        assert!(other_shape.contains("observation length 4") && other_shape.contains("observation length 9"));
+        assert!(other_shape.contains("observations f32[4]") && other_shape.contains("observations f32[9]"));
         assert!(error(|r| r.encodings = vec![Encoding::Bf16]).contains("f16-delta or f32, the actor decodes [bf16]"));
         assert!(error(|r| r.actor_name.clear()).contains("name of 0 bytes"));
         assert!(error(|r| r.actor_index = Some(ActorIndex(1))).contains("index 1 is out of bounds: below 1"));

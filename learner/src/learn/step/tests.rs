@@ -321,7 +321,7 @@ fn written_passes_give_the_gradient_of_automatic_differentiation() {
 /// Trajectories of every kind of policy but one choice, drawn by it: what is seen, allowed and done is that of an actor.
 fn batch_for(head: &PolicyHead) -> (NetworkSpec, Batch) {
     let spec = NetworkSpec { head: head.clone(), ..spec(Activation::Tanh) };
-    let made_up = crate::fit::calibration::made_up_batch(&spec, 4, 6);
+    let made_up = crate::learn::made_up::made_up_batch(&spec, 4, 6);
     let trajectory = &made_up.trajectories()[0];
     let mut parts = trajectory.clone().into_parts();
     let mut policy = Policy::new(&spec);
@@ -360,7 +360,9 @@ fn every_policy_has_the_gradient_of_its_loss() {
         let (spec, batch) = batch_for(&head);
         let mut parameters = initial_parameters(&spec, 5);
         parameters.iter_mut().enumerate().for_each(|(i, p)| *p += 0.1 * ((i % 5) as f32 - 2.0));
-        let config = StepConfig { costs: LossCosts { baseline: 0.5, entropy: 0.0 }, ..config() };
+        let costs = LossCosts { baseline: 0.5, entropy: 0.0 };
+        // The gradient as it is, not that of a batch of another size.
+        let config = StepConfig { costs, noise_columns: None, ..config() };
         let mut learner = LearnerStep::new(&spec, parameters.clone(), config, &ComputeDevice::cpu());
         learner.run(&batch, 0.0).unwrap();
         let returns = returns(&learner);

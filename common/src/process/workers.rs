@@ -1,9 +1,8 @@
 //! The flags by which a program gets the environments of gymnasium, and how they are handed on to a process that it starts.
 
-use crate::kind::kind;
-use crate::launch::{Launch, Program};
 use impala_env::Registry;
 use impala_env::spec::EnvironmentName;
+use impala_worker::{Launch, Program, kind};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -50,14 +49,14 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Program {
+    struct Arguments {
         #[command(flatten)]
         workers: WorkerArgs,
     }
 
     #[test]
     fn an_actor_is_told_how_to_find_what_is_gymnasiums_and_nothing_else() {
-        let given = Program::parse_from(["p", "--python", "venv/bin/python", "--workers", "3"]).workers;
+        let given = Arguments::parse_from(["p", "--python", "venv/bin/python", "--workers", "3"]).workers;
         assert!(given.for_actor(&"catch".parse().unwrap()).is_empty());
         let told = given.for_actor(&"gym:Pendulum-v1".parse().unwrap());
         let expected = ["--environment", "gym:Pendulum-v1", "--workers", "3", "--python", "venv/bin/python"];
@@ -66,11 +65,11 @@ mod tests {
 
     #[test]
     fn an_interpreter_that_is_not_there_is_named_only_when_it_is_needed() {
-        let workers = Program::parse_from(["p", "--python", "/nowhere/python"]).workers;
+        let workers = Arguments::parse_from(["p", "--python", "/nowhere/python"]).workers;
         let registry = workers.registry(impala_env::builtin());
         registry.get(&"catch".parse().unwrap()).unwrap();
         let error = registry.get(&"gym:CartPole-v1".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("gym:CartPole-v1") && error.contains("/nowhere/python"), "{error}");
-        assert!(Program::try_parse_from(["p", "--workers", "0"]).is_err());
+        assert!(Arguments::try_parse_from(["p", "--workers", "0"]).is_err());
     }
 }
