@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use impala_actor::cli::{self, ActorArgs, HealthArgs};
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
-use impala_common::process::workers::WorkerArgs;
+use impala_common::process::workers::{Trust, WorkerArgs};
 use std::process::ExitCode;
 
 /// Steps and buffers of the rollout are freed on another thread than they are made on: glibc's allocator returns memory to
@@ -33,7 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let Program { command, args, workers } = arguments::parse();
     let result = match command {
-        None => cli::run(args, &workers.registry(impala_env::builtin())),
+        None => cli::run(args, &workers.registry(impala_env::builtin(), Trust::Any)),
         Some(Command::Health(args)) => cli::health(&args),
     };
     match result {

@@ -59,6 +59,13 @@ pub(crate) struct EvalArgs {
     require_return: Option<f64>,
 }
 
+impl EvalArgs {
+    /// The environment that the command line names.
+    pub(crate) fn environment(&self) -> Option<EnvironmentName> {
+        self.environment.clone()
+    }
+}
+
 fn finite(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
     number.is_finite().then_some(number).ok_or_else(|| "it must be a finite number".to_owned())

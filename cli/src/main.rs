@@ -15,7 +15,7 @@ use eval::EvalArgs;
 use impala_actor::cli::ActorArgs;
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
-use impala_common::process::workers::WorkerArgs;
+use impala_common::process::workers::{Trust, WorkerArgs};
 use impala_env::Registry;
 use impala_learner::cli::LearnerArgs;
 use impala_learner::fit::device_choice;
@@ -73,8 +73,8 @@ struct Playing<T: clap::Args> {
 
 impl<T: clap::Args> Playing<T> {
     /// The environments that it knows.
-    fn registry(&self) -> Registry {
-        self.workers.registry(impala_env::builtin())
+    fn registry(&self, trust: Trust) -> Registry {
+        self.workers.registry(impala_env::builtin(), trust)
     }
 }
 
@@ -90,19 +90,21 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let result = match arguments::parse::<Cli>().command {
         Command::Train(playing) => {
-            let registry = playing.registry();
+            let registry = playing.registry(Trust::Any);
             train::run(playing.args, &playing.workers, &registry, started)
         }
         Command::Learner(playing) => {
-            let registry = playing.registry();
+            let registry = playing.registry(Trust::Any);
             impala_learner::cli::run(playing.args, &registry)
         }
         Command::Actor(playing) => {
-            let registry = playing.registry();
+            let registry = playing.registry(Trust::Any);
             impala_actor::cli::run(playing.args, &registry).map(|()| ExitCode::SUCCESS)
         }
-        Command::Eval(playing) => eval::run(&playing.args, &playing.registry()),
-        Command::Render(playing) => render::run(&playing.args, &playing.registry()),
+        Command::Eval(playing) => eval::run(&playing.args, &playing.registry(Trust::Named(playing.args.environment()))),
+        Command::Render(playing) => {
+            render::run(&playing.args, &playing.registry(Trust::Named(playing.args.environment())))
+        }
         Command::Runs(args) => runs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::View(args) => view::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),

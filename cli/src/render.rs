@@ -68,6 +68,13 @@ pub(crate) struct RenderArgs {
     theme: Option<Theme>,
 }
 
+impl RenderArgs {
+    /// The environment that the command line names.
+    pub(crate) fn environment(&self) -> Option<EnvironmentName> {
+        self.environment.clone()
+    }
+}
+
 /// Bounds as clap takes them.
 fn bounds(range: std::ops::RangeInclusive<u32>) -> std::ops::RangeInclusive<i64> {
     i64::from(*range.start())..=i64::from(*range.end())

@@ -186,10 +186,15 @@ impl fmt::Display for ActionSpace {
                 let components = ranges.len();
                 ranges.dedup();
                 let shown = if ranges.len() > 4 { "bounds of their own".into() } else { ranges.join(", ") };
-                write!(f, "actions of {components} numbers, {shown}")
+                write!(f, "actions in {}, {shown}", dimensions(components))
             }
         }
     }
+}
+
+/// So many dimensions, for people.
+pub fn dimensions(count: usize) -> String {
+    format!("{count} dimension{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -204,8 +209,8 @@ mod tests {
         let spaces = [
             (ActionSpace::Discrete(3), 1, vec![3], "3 actions"),
             (ActionSpace::MultiDiscrete(vec![3, 2]), 2, vec![3, 2], "3 x 2 actions"),
-            (ActionSpace::bounded(&[-1.0; 3], &[1.0; 3]), 3, vec![], "actions of 3 numbers, -1 to 1"),
-            (ActionSpace::bounded(&[0.0, -1.0], &[1.0; 2]), 2, vec![], "actions of 2 numbers, 0 to 1, -1 to 1"),
+            (ActionSpace::bounded(&[-1.0; 3], &[1.0; 3]), 3, vec![], "actions in 3 dimensions, -1 to 1"),
+            (ActionSpace::bounded(&[0.0, -1.0], &[1.0; 2]), 2, vec![], "actions in 2 dimensions, 0 to 1, -1 to 1"),
         ];
         for (space, components, choices, text) in spaces {
             assert_eq!(space.validate(), Ok(()));

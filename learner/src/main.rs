@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use impala_common::process::arguments;
 use impala_common::process::errors::{self, Level};
-use impala_common::process::workers::WorkerArgs;
+use impala_common::process::workers::{Trust, WorkerArgs};
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use impala_learner::fit::device_choice;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let Cli { command, args, workers } = arguments::parse();
     let result = match command {
-        None => run(args, &workers.registry(impala_env::builtin())),
+        None => run(args, &workers.registry(impala_env::builtin(), Trust::Any)),
         Some(Command::Health(args)) => health(&args),
     };
     let status = result.unwrap_or_else(|error| {

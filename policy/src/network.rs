@@ -14,7 +14,7 @@
 //! Weights are row-major with inputs first: `y = x W + b`.
 
 use crate::activation::Activation;
-use impala_env::space::ActionSpace;
+use impala_env::space::{ActionSpace, dimensions};
 use impala_env::spec::EnvironmentSpec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -121,8 +121,8 @@ impl fmt::Display for PolicyHead {
                 let choices: Vec<_> = choices.iter().map(ToString::to_string).collect();
                 write!(f, "{} actions{masked}", choices.join(" x "))
             }
-            Self::Gaussian(components) => write!(f, "actions of {components} numbers"),
-            Self::SquashedGaussian(components) => write!(f, "actions of {components} squashed numbers"),
+            Self::Gaussian(components) => write!(f, "actions in {}", dimensions(*components)),
+            Self::SquashedGaussian(components) => write!(f, "squashed actions in {}", dimensions(*components)),
         }
     }
 }

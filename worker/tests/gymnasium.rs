@@ -153,7 +153,7 @@ fn masks_and_spaces_are_described() {
     assert_eq!(described("Taxi-v4", json!({})), "gym:Taxi-v4 (observations f32[500], 6 actions, masked)");
     assert_eq!(
         described("Pendulum-v1", json!({})),
-        "gym:Pendulum-v1 (observations f32[3], actions of 1 numbers, -2 to 2)"
+        "gym:Pendulum-v1 (observations f32[3], actions in 1 dimension, -2 to 2)"
     );
     let own = |observations: &str, actions: &str| {
         described("own_environments:Own-v0", json!({"observations": observations, "actions": actions}))

@@ -20,12 +20,35 @@ pub struct WorkerArgs {
     pub workers: u16,
 }
 
+/// Whose word is enough for Python to import a module, which runs whatever stands in it.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// That of whoever names the environment: settings, and the run that is gone on with.
+    Any,
+    /// That of the command line alone: a policy that somebody else made names an environment too.
+    Named(Option<EnvironmentName>),
+}
+
+impl Trust {
+    /// Why this environment's module is not imported, if it is not. Names without a module are of packages that are installed.
+    fn refusal(&self, name: &EnvironmentName) -> Option<String> {
+        let (module, _) = name.in_gymnasium()?.split_once(':')?;
+        let Self::Named(named) = self else { return None };
+        (named.as_ref() != Some(name)).then(|| {
+            format!("{name} imports the Python module {module}: if you trust it, say so by --environment {name}")
+        })
+    }
+}
+
 impl WorkerArgs {
     /// The registry with gymnasium's environments. Python is started when one of them is asked for by its name, never before.
-    pub fn registry(&self, registry: Registry) -> Registry {
+    pub fn registry(&self, registry: Registry, trust: Trust) -> Registry {
         let Self { python, workers } = self.clone();
         registry.with_elsewhere(move |name| {
             name.in_gymnasium()?;
+            if let Some(refusal) = trust.refusal(name) {
+                return Some(Err(refusal));
+            }
             let launch = Launch { workers: workers.into(), ..Launch::new(Program::python(&python), name) };
             Some(kind(&launch).map_err(|error| error.to_string()))
         })
@@ -64,9 +87,20 @@ mod tests {
     }
 
     #[test]
+    fn a_module_is_imported_only_where_the_command_line_names_it() {
+        let own: EnvironmentName = "gym:evil:Env-v0".parse().unwrap();
+        let refusal = |trust: Trust, name: &EnvironmentName| trust.refusal(name);
+        let refused = refusal(Trust::Named(None), &own).unwrap();
+        assert!(refused.contains("module evil") && refused.contains("--environment gym:evil:Env-v0"), "{refused}");
+        assert!(refusal(Trust::Named("gym:evil:Env-v1".parse().ok()), &own).is_some());
+        assert!(refusal(Trust::Named(Some(own.clone())), &own).is_none() && refusal(Trust::Any, &own).is_none());
+        assert!(refusal(Trust::Named(None), &"gym:ALE/Pong-v5".parse().unwrap()).is_none());
+    }
+
+    #[test]
     fn an_interpreter_that_is_not_there_is_named_only_when_it_is_needed() {
         let workers = Arguments::parse_from(["p", "--python", "/nowhere/python"]).workers;
-        let registry = workers.registry(impala_env::builtin());
+        let registry = workers.registry(impala_env::builtin(), Trust::Any);
         registry.get(&"catch".parse().unwrap()).unwrap();
         let error = registry.get(&"gym:CartPole-v1".parse().unwrap()).unwrap_err().to_string();
         assert!(error.contains("gym:CartPole-v1") && error.contains("/nowhere/python"), "{error}");

@@ -128,7 +128,7 @@ fn new_directory(config: &Config) -> Result<PathBuf, RunDirError> {
     std::fs::create_dir_all(runs_dir).map_err(error("create", runs_dir, SETTING))?;
     let date =
         humantime::format_rfc3339_seconds(SystemTime::now().max(SystemTime::UNIX_EPOCH)).to_string().replace(':', "-");
-    let name = format!("{date}-{}-seed{}", config.task.environment, config.task.seed);
+    let name = format!("{date}-{}-seed{}", config.task.environment.file_name(), config.task.seed);
     let mut path = runs_dir.join(&name);
     // Runs that start in the same second get a number.
     let mut number = 1;
