@@ -91,6 +91,19 @@ fn a_deterministic_run_that_was_killed_ends_with_the_bits_of_one_that_was_not() 
 }
 
 #[test]
+fn a_deterministic_run_on_numbers_that_was_killed_ends_with_the_same_bits_too() {
+    let arguments = [&["--environment", "pendulum-v1"], &DETERMINISTIC[..3], &DETERMINISTIC[5..]].concat();
+    let whole = Run::of(IMPALA);
+    let output = whole.train(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "the budget ends it: {}", text(&output));
+    let run = Run::of(IMPALA);
+    let directory = killed(&run, &arguments);
+    resume(&directory, &[]);
+    let models = [whole.directory(), directory].map(|run| fs::read(run.join("model.safetensors")).unwrap());
+    assert!(models[0] == models[1], "another model");
+}
+
+#[test]
 fn a_run_that_was_killed_goes_on_and_its_account_closes() {
     let run = Run::of(IMPALA);
     let arguments = ["--checkpoint-every", "50", "--checkpoint-interval", "0.01", "--actors", "2"];
