@@ -146,7 +146,7 @@ pub enum EvaluateError {
         /// The network's.
         head: PolicyHead,
         /// What it was to play.
-        environment: EnvironmentSpec,
+        environment: Box<EnvironmentSpec>,
     },
     /// Whoever asked for it has no use for it any more.
     #[error("the evaluation was stopped")]
@@ -283,7 +283,9 @@ pub fn check_fit(environment: &EnvironmentKind, network: &NetworkSpec) -> Result
     let (observation_len, head) = (network.observation_len, &network.head);
     match observation_len == spec.observation_len() && head.fits(spec) {
         true => Ok(()),
-        false => Err(EvaluateError::Misfit { observation_len, head: head.clone(), environment: spec.clone() }),
+        false => {
+            Err(EvaluateError::Misfit { observation_len, head: head.clone(), environment: Box::new(spec.clone()) })
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub enum RegisterError {
     )]
     Environment {
         /// What the learner trains on.
-        learner: EnvironmentSpec,
+        learner: Box<EnvironmentSpec>,
         /// Everything that the actor offers.
         actor: String,
     },
@@ -263,7 +263,7 @@ impl Registry {
         if !registration.environments.contains(&self.template.environment) {
             let offered: Vec<_> = registration.environments.iter().map(ToString::to_string).collect();
             let learner = self.template.environment.clone();
-            return Err(RegisterError::Environment { learner, actor: offered.join(", ") });
+            return Err(RegisterError::Environment { learner: Box::new(learner), actor: offered.join(", ") });
         }
         Ok(())
     }

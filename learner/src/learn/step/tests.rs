@@ -331,7 +331,7 @@ fn batch_for(head: &PolicyHead) -> (NetworkSpec, Batch) {
     let mut allowed = 0;
     if let PolicyHead::MaskedChoices(choices) = head {
         let starts: Vec<usize> = choices.iter().scan(0, |end, n| Some(std::mem::replace(end, *end + n))).collect();
-        let forbids = |i: usize| starts.contains(&(i % head.mask_len())) && i / head.mask_len() % 2 == 0;
+        let forbids = |i: usize| starts.contains(&(i % head.mask_len())) && (i / head.mask_len()).is_multiple_of(2);
         parts.masks.iter_mut().enumerate().for_each(|(i, mask)| *mask = u8::from(!forbids(i)));
         allowed = parts.masks.iter().filter(|mask| **mask == 1).count();
     }
