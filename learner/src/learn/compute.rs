@@ -201,8 +201,6 @@ fn open_gpu(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
 fn open_anew(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
     use burn::tensor::DeviceKind;
     use burn::tensor::wgpu::WgpuBackend;
-    use impala_policy::network::PolicyHead;
-    use impala_policy::network::PolicyHead;
     let no_adapter = |reason: String| DeviceError::NoAdapter { choice, reason };
     let kind = match choice {
         DeviceChoice::Wgpu(Some(index)) => DeviceKind::DiscreteGpu(index),
