@@ -28,10 +28,12 @@ def main():
     # The state's text, then parameters and moments in the layout's order, then the actors' states by index, then the parameters
     # of the policy that solved the task, where it is an earlier one.
     layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("torso.")})
-    blocks = [f"torso.{i}" for i in layers] + ["policy", "value"]
+    blocks = [f"torso.{i}" for i in layers]
     names = [f"{block}.{kind}" for block in blocks for kind in ("weight", "bias")]
+    names += ["policy.weight", "policy.bias", "policy.log_std", "value.weight", "value.bias"]
+    names += ["observation.mean", "observation.scale"]
     prefixes = ("", "optimiser.first.", "optimiser.second.", "optimiser.largest.")
-    # Format 1 lacks the last.
+    # Format 1 lacks the last; not every network has every block.
     order = [prefix + name for prefix in prefixes for name in names if prefix + name in tensors]
     order += sorted((name for name in tensors if name.startswith("actor.")), key=lambda name: int(name[6:]))
     order += [f"verified.{name}" for name in names if f"verified.{name}" in tensors]

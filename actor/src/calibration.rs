@@ -42,8 +42,13 @@ mod tests {
     #[test]
     fn an_unroll_takes_time_even_within_no_limit() {
         let hidden = vec![8];
-        let network =
-            NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, head: PolicyHead::single(2) };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden,
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+            normalises: false,
+        };
         let plan = RollPlan {
             environment: impala_env::builtin().kinds()[0].clone(),
             network,

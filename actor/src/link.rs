@@ -14,6 +14,7 @@ use impala_common::agreement::{Agreement, TakeUp};
 use impala_common::channel::LearnerUrl;
 use impala_common::channel::client::LearnerClient as Client;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence};
+use impala_common::snapshot::ParameterCount;
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::WireError;
 use impala_env::{EnvironmentKind, Registry};
@@ -173,7 +174,7 @@ pub enum LinkError {
 pub async fn serve(connection: Connection, produced: Sequence, streams: Streams) -> SessionReport {
     let Connection { client, agreement, weights_in_receipts, .. } = connection;
     let Streams { trajectories, window, weights, stop } = streams;
-    let parameter_count = agreement.network.parameter_count();
+    let parameter_count = ParameterCount::from(&agreement.network);
     let inbound = weights_in_receipts.then(|| push::Inbound::new(parameter_count, weights.clone()));
     let mut push = push::Push::new(agreement.session, produced, window, inbound, stop.clone());
     let watching = async {

@@ -10,6 +10,7 @@ use impala_env::Outcome;
 use impala_env::Step;
 use impala_env::array::{Array, ArrayMut, ArrayRef};
 use impala_policy::policy::Decision;
+use std::ops::Range;
 
 /// A trajectory under construction. Each of its T steps is a [`decision`](Self::decision), a
 /// [`transition`](Self::transition) and an [`advance`](Self::advance), in this order.
@@ -76,33 +77,50 @@ impl UnrollBuffer {
         self.time == self.shape.unroll_length
     }
 
+    /// Whether the step that is counted next is the last.
+    pub fn is_last(&self) -> bool {
+        self.time + 1 == self.shape.unroll_length
+    }
+
     /// The current observations, `[N, O]`, their masks, `[N, M]`, and where to write what the policy decides on them.
     pub fn decision(&mut self) -> (ArrayRef<'_>, &[u8], Decision<'_>) {
-        let (n, row_len) = (self.shape.environments, self.row_len());
-        let masks = &mut self.parts.masks[self.time * self.next_masks.len()..][..self.next_masks.len()];
-        masks.copy_from_slice(&self.next_masks);
-        let actions = n * self.shape.components();
+        self.decision_of(0..self.shape.environments, 0)
+    }
+
+    /// The same of some environments, `ahead` steps after the one that is counted next: 0, or 1 where theirs is written already.
+    pub fn decision_of(&mut self, environments: Range<usize>, ahead: usize) -> (ArrayRef<'_>, &[u8], Decision<'_>) {
+        let frames = self.frames(&environments, self.time + ahead);
+        let (len, mask_len, components) =
+            (self.shape.observation_len(), self.shape.mask_len(), self.shape.components());
+        let masks = &mut self.parts.masks[frames.start * mask_len..frames.end * mask_len];
+        masks.copy_from_slice(&self.next_masks[environments.start * mask_len..environments.end * mask_len]);
         let decision = Decision {
-            actions: self.parts.actions.view_mut().range(self.time * actions..(self.time + 1) * actions),
-            behaviour_log_probs: &mut self.parts.behaviour_log_probs[self.time * n..][..n],
+            actions: self.parts.actions.view_mut().range(frames.start * components..frames.end * components),
+            behaviour_log_probs: &mut self.parts.behaviour_log_probs[frames.clone()],
         };
-        let observations = self.parts.observations.view().range(self.time * row_len..(self.time + 1) * row_len);
-        (observations, masks, decision)
+        (self.parts.observations.view().range(frames.start * len..frames.end * len), masks, decision)
     }
 
     /// The decided actions, `[N, D]`, and where to write what the environments make of them.
     pub fn transition(&mut self) -> (ArrayRef<'_>, Step<'_>) {
-        let (n, row_len) = (self.shape.environments, self.row_len());
-        let actions = n * self.shape.components();
-        let next = (self.time + 1) * row_len..(self.time + 2) * row_len;
+        self.transition_of(0..self.shape.environments, 0)
+    }
+
+    /// The same of some environments, `ahead` steps after the one that is counted next. Final observations are appended, so those of a
+    /// step come in the order of the environments.
+    pub fn transition_of(&mut self, environments: Range<usize>, ahead: usize) -> (ArrayRef<'_>, Step<'_>) {
+        let frames = self.frames(&environments, self.time + ahead);
+        let next = self.frames(&environments, self.time + ahead + 1);
+        let (len, mask_len, components) =
+            (self.shape.observation_len(), self.shape.mask_len(), self.shape.components());
         let step = Step {
-            observations: self.parts.observations.view_mut().range(next),
-            masks: &mut self.next_masks,
-            rewards: &mut self.parts.rewards[self.time * n..][..n],
-            outcomes: &mut self.parts.outcomes[self.time * n..][..n],
+            observations: self.parts.observations.view_mut().range(next.start * len..next.end * len),
+            masks: &mut self.next_masks[environments.start * mask_len..environments.end * mask_len],
+            rewards: &mut self.parts.rewards[frames.clone()],
+            outcomes: &mut self.parts.outcomes[frames.clone()],
             final_observations: &mut self.parts.final_observations,
         };
-        (self.parts.actions.view().range(self.time * actions..(self.time + 1) * actions), step)
+        (self.parts.actions.view().range(frames.start * components..frames.end * components), step)
     }
 
     /// Counts the step that was just written.
@@ -148,6 +166,12 @@ impl UnrollBuffer {
         let parts = std::mem::replace(&mut self.parts, next);
         self.time = 0;
         Trajectory::try_new(self.shape.clone(), TrajectoryParts { sequence, weights_version, ..parts })
+    }
+
+    /// Where the frames of some environments at a time lie in arrays of `[.., N]`.
+    fn frames(&self, environments: &Range<usize>, time: usize) -> Range<usize> {
+        let start = time * self.shape.environments;
+        start + environments.start..start + environments.end
     }
 
     fn row_len(&self) -> usize {

@@ -223,7 +223,7 @@ async fn large_networks_and_large_trajectories_go_the_same_way() {
     let parameters = vec![0.001; agreement.network.parameter_count()];
     learner.accept(Agreement { environments_per_actor: 1, unroll_length: 1, ..agreement.clone() }).await;
     let (replies, snapshots) = learner.streams(1).await;
-    let words = Words::round(NumberFormat::F16, &parameters);
+    let words = Words::round(NumberFormat::F16, &parameters, 0);
     let snapshot = snapshot::encode(WeightsVersion(1), &words, None);
     snapshots.send(Ok(pb::Snapshot::from(&snapshot))).await.unwrap();
     learner.trajectory().await;

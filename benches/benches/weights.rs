@@ -21,11 +21,11 @@ fn weights(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(4 * before.len() as u64));
         for encoding in Encoding::ALL {
             let format = encoding.format();
-            let [old, new] = [&before, &after].map(|parameters| Words::round(format, parameters));
+            let [old, new] = [&before, &after].map(|parameters| Words::round(format, parameters, 0));
             let (v0, v1) = (WeightsVersion(0), WeightsVersion(1));
             let base = |version, words| encoding.is_delta().then_some((version, words));
             group.bench_function(format!("encode {encoding} {hidden}"), |bencher| {
-                bencher.iter(|| encode(v1, &Words::round(format, black_box(&after)), base(v0, &old)));
+                bencher.iter(|| encode(v1, &Words::round(format, black_box(&after), 0), base(v0, &old)));
             });
             // There and back again, so that a delta always finds its base.
             let snapshots = [encode(v1, &new, base(v0, &old)), encode(v0, &old, base(v1, &new))];

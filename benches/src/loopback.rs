@@ -59,7 +59,7 @@ impl LoopbackLearner {
         let queue = Arc::new(BatchQueue::new(Batcher::new(BatchSize::Fixed(1), gate.clone(), None, 0), places));
         let (published_sender, published) = watch::channel(None);
         let (slot, wanted) = (WeightsSlot::default(), Arc::new(WantedEncodings::default()));
-        let publications = Publications::new(published_sender);
+        let publications = Publications::new(published_sender, 0);
         let publisher = Publisher { slot: slot.clone(), publications, wanted: wanted.clone() };
         let shared = Arc::new(Shared {
             registry: Registry::new(config.agreement(), TakeUps::default(), ledger.clone()),

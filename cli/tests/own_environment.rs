@@ -128,8 +128,13 @@ async fn a_program_trains_on_an_environment_of_its_own_and_evaluates_what_it_lea
 #[test]
 fn a_roller_steps_saves_and_takes_up_an_environment_of_its_own() {
     let environment = registry().get(&"guess-v0".parse().unwrap()).unwrap().clone();
-    let network =
-        NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
+    let network = NetworkSpec {
+        observation_len: 1,
+        hidden: vec![],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(2),
+        normalises: false,
+    };
     // The second logit is ten times the observation: always the right action, or nearly so.
     let parameters = vec![0.0, 10.0, 0.0, 0.0, 0.0, 0.0];
     let plan = RollPlan {

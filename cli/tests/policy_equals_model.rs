@@ -52,7 +52,13 @@ fn outputs_and_values_agree_with_the_module_to_1e_5_and_with_the_learners_column
     for head in heads() {
         for activation in Activation::ALL {
             for hidden in [vec![64, 64], vec![37], vec![], vec![5, 130, 17]] {
-                let spec = NetworkSpec { observation_len: OBSERVATION_LEN, hidden, activation, head: head.clone() };
+                let spec = NetworkSpec {
+                    observation_len: OBSERVATION_LEN,
+                    hidden,
+                    activation,
+                    head: head.clone(),
+                    normalises: false,
+                };
                 let parameters = parameters(&spec, &mut draws);
                 for rows in [1, 7, 64] {
                     let observations = observations(rows, &mut draws);
@@ -100,6 +106,7 @@ fn an_action_has_the_log_probability_of_who_drew_it_to_the_bit_where_it_is_learn
             hidden: vec![64, 64],
             activation: Activation::Tanh,
             head: head.clone(),
+            normalises: false,
         };
         let (rows, parameters) = (64, parameters(&spec, &mut draws));
         let observations = observations(rows, &mut draws);

@@ -21,6 +21,7 @@ fn model(directory: &Path, environment: &str, observation_len: usize, action_cou
         hidden: vec![],
         activation: Activation::Tanh,
         head: PolicyHead::single(action_count),
+        normalises: false,
     };
     let environment = environment.parse().unwrap();
     let description = ModelDescription { environment, activation: Activation::Tanh, frames: 0, updates: 7 };

@@ -172,6 +172,7 @@ mod tests {
                 hidden: vec![64, 64],
                 activation: Activation::Tanh,
                 head: PolicyHead::of(&environment, false),
+                normalises: false,
             },
             environment,
             unroll_length: 20,

@@ -1,7 +1,7 @@
 //! Weights on their way: parameters of one version <-> compressed, checksummed bytes.
 //!
 //! A payload is built in four steps, each undone in reverse by the reader: the parameters are rounded to the encoding's
-//! number format; a delta is the exclusive-or with the same words of the version that the receiver holds, so it loses
+//! number format, but for those that are exact; a delta is the exclusive-or with the same words of the version that the receiver holds, so it loses
 //! nothing against the rounded numbers; bytes of equal significance are brought together; zstd. The checksum covers the
 //! rounded words, so it also notices a delta applied to the wrong base. A stored payload is the rounded words as they are:
 //! between processes of one machine, compressing a small network takes longer than sending it.
@@ -17,7 +17,7 @@ use frames::pack;
 use impala_env::named;
 use impala_policy::network::PARAMETER_COUNT_MAX;
 use serde::{Deserialize, Serialize};
-pub use words::{NumberFormat, Words};
+pub use words::{NumberFormat, ParameterCount, Words};
 
 /// How weights are written on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,8 +149,8 @@ pub enum SnapshotError {
 pub fn encode(version: WeightsVersion, words: &Words, base: Option<(WeightsVersion, &Words)>) -> Snapshot {
     if let Some((_, base)) = base {
         assert_eq!(
-            (words.format(), words.parameter_count()),
-            (base.format(), base.parameter_count()),
+            (words.format(), words.count()),
+            (base.format(), base.count()),
             "both sides of a delta are the same network in the same format"
         );
     }
@@ -159,7 +159,7 @@ pub fn encode(version: WeightsVersion, words: &Words, base: Option<(WeightsVersi
         version,
         encoding: words.format().encoding(base.is_some()),
         base: base.map(|(version, _)| version),
-        parameter_count: words.parameter_count(),
+        parameter_count: words.count().all,
         checksum: words.checksum(),
         payload: payload.into(),
         stored: false,
@@ -172,7 +172,7 @@ pub fn store(version: WeightsVersion, words: &Words) -> Snapshot {
         version,
         encoding: words.format().encoding(false),
         base: None,
-        parameter_count: words.parameter_count(),
+        parameter_count: words.count().all,
         checksum: words.checksum(),
         payload: Bytes::copy_from_slice(words.bytes()),
         stored: true,
@@ -182,16 +182,16 @@ pub fn store(version: WeightsVersion, words: &Words) -> Snapshot {
 /// Reads the snapshots of one network in the order of a stream and holds the last one as the base of the next delta.
 #[derive(Debug)]
 pub struct Decoder {
-    parameter_count: usize,
+    count: ParameterCount,
     held: Option<(WeightsVersion, Words)>,
     /// Memory of the version before the held one, for the next.
     spare: Vec<u8>,
 }
 
 impl Decoder {
-    /// A decoder that holds nothing yet, for a network of `parameter_count` parameters.
-    pub fn new(parameter_count: usize) -> Self {
-        Self { parameter_count, held: None, spare: Vec::new() }
+    /// A decoder that holds nothing yet, for a network of so many parameters.
+    pub fn new(count: impl Into<ParameterCount>) -> Self {
+        Self { count: count.into(), held: None, spare: Vec::new() }
     }
 
     /// The parameters in the snapshot, as 32-bit numbers. After an error the held version is what it was before.
@@ -199,7 +199,8 @@ impl Decoder {
     /// # Errors
     /// Another network, a base that is not held, or damage; the message names both sides' values.
     pub fn decode(&mut self, snapshot: &Snapshot) -> Result<Vec<f32>, SnapshotError> {
-        let expected = self.parameter_count.min(PARAMETER_COUNT_MAX);
+        let expected = self.count.all.min(PARAMETER_COUNT_MAX);
+        let count = ParameterCount { all: expected, ..self.count };
         if snapshot.parameter_count != expected {
             let actual = snapshot.parameter_count;
             return Err(SnapshotError::ParameterCount { actual, expected });
@@ -217,13 +218,13 @@ impl Decoder {
             },
         };
         let payload = &snapshot.payload;
-        let len = expected * format.word_len();
+        let len = count.words(format) * format.word_len();
         let fail = |reason: String| SnapshotError::Payload { payload_len: payload.len(), expected: len, reason };
         let (words, parameters) = match (snapshot.stored, snapshot.base) {
             (true, Some(base)) => return Err(SnapshotError::StoredDelta { base }),
             (true, None) if payload.len() != len => return Err(fail("it is stored as it is".into())),
-            (true, None) => Words::stored(format, payload, &mut self.spare),
-            (false, _) => Words::read(format, expected, payload, base, &mut self.spare).map_err(fail)?,
+            (true, None) => Words::stored(format, count, payload, &mut self.spare),
+            (false, _) => Words::read(format, count, payload, base, &mut self.spare).map_err(fail)?,
         };
         if let Err(error) = check(&words, &parameters, snapshot.checksum) {
             self.spare = words.into_bytes();

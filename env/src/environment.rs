@@ -98,6 +98,32 @@ impl StepBuffer {
     }
 }
 
+/// A half of the environments: the first of them, or the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Those from the first on.
+    First,
+    /// Those after them.
+    Second,
+}
+
+/// Environments in processes of their own, of which one half steps while the caller chooses the actions of the other. A caller begins
+/// a step of a half and waits for its end before it begins the next one; results are those of whole steps.
+pub trait Halves {
+    /// How many environments the first half has: at least one, and fewer than all.
+    fn first(&self) -> usize;
+
+    /// Begins a step of a half, which goes on while the caller does something else.
+    ///
+    /// # Shapes
+    /// `actions`: `[n, D]` of the half's environments
+    fn begin(&mut self, half: Half, actions: ArrayRef<'_>);
+
+    /// Waits for the end of a half's step. The arrays are those of its environments; after a failure, which
+    /// [`VectorEnvironment::fault`] tells, they have zeros.
+    fn end(&mut self, half: Half, step: Step<'_>);
+}
+
 /// N environments of one kind that are stepped together. Those whose episode ended begin the next one within the step. Each keeps
 /// its own limit of steps, if it has one; returns and lengths of episodes are counted by the caller.
 pub trait VectorEnvironment: Send {
@@ -116,6 +142,11 @@ pub trait VectorEnvironment: Send {
     /// `actions`: `[N, D]`, of a discrete space bytes below the component's choices that the masks allow, of a box numbers within its
     /// bounds; `step`: see [`Step`].
     fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>);
+
+    /// The same environments by halves, where a step of them is waited for; None where it is computed here.
+    fn halves(&mut self) -> Option<&mut dyn Halves> {
+        None
+    }
 
     /// Everything that the next steps depend on, the random sources among it, in the environments' own format. Only
     /// environments of the same kind and number read it; it travels and lies in checkpoints as bytes. With what the actor itself

@@ -27,7 +27,7 @@ mod trig;
 mod vectorised;
 pub mod wrap;
 
-pub use environment::{Outcome, StateError, Step, StepBuffer, VectorEnvironment};
+pub use environment::{Half, Halves, Outcome, StateError, Step, StepBuffer, VectorEnvironment};
 pub use registry::{
     EnvironmentKind, GOAL_EPISODES, KindError, Registry, STEPS_PER_SECOND_MAX, UnknownEnvironment, builtin, nearest,
 };

@@ -76,12 +76,15 @@ class Policy:
             at += inputs * outputs
             self.layers.append((weight, numbers[at : at + outputs]))
             at, inputs = at + outputs, outputs
-        # What follows is the value head, which an actor does not need.
+        # What follows is the value head, which an actor does not need, and at the end what observations are normalised by.
+        ends = numbers[-2 * network.observation_len :] if network.normalises else [0, 1]
+        self.mean, self.scale = np.split(np.asarray(ends, "<f4"), 2)
+        self.bound = 10 if network.normalises else np.inf
         self.version, self.activation = snapshot.version, ACTIVATIONS[network.activation]
 
     def act(self, observations, rng):
         """Observations [N, O] to sampled actions [N] and their log-probabilities [N]."""
-        x = observations
+        x = np.clip((observations - self.mean) * self.scale, -self.bound, self.bound)
         for weight, bias in self.layers[:-1]:
             x = self.activation(x @ weight + bias)
         logits = x @ self.layers[-1][0] + self.layers[-1][1]

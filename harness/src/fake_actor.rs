@@ -97,7 +97,7 @@ impl FakeActor {
         let weights = within("watching", watching).await.unwrap().into_inner();
         let network = agreement.network.clone().unwrap();
         let spec = NetworkSpec::try_from(network).unwrap();
-        let decoder = Decoder::new(spec.parameter_count());
+        let decoder = Decoder::new(&spec);
         let actor =
             Self { agreement, requests, replies, weights, decoder, produced, next_weights: 0, receipt_weights: None };
         actor.send(Request::Open(pb::Open { session })).await;

@@ -19,6 +19,7 @@ pub fn agreement(session: u64) -> Agreement {
             hidden: vec![8],
             activation: Activation::Tanh,
             head: PolicyHead::of(&environment, false),
+            normalises: false,
         },
         environment,
         unroll_length: 5,
@@ -32,7 +33,7 @@ pub fn agreement(session: u64) -> Agreement {
 
 fn words(version: u64) -> Words {
     let parameters = vec![version as f32 * 0.01; agreement(0).network.parameter_count()];
-    Words::round(NumberFormat::F32, &parameters)
+    Words::round(NumberFormat::F32, &parameters, 0)
 }
 
 /// Weights that are all `version / 100`.

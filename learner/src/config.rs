@@ -274,8 +274,9 @@ impl Config {
 
     /// The part that a learner step needs.
     pub fn step(&self) -> StepConfig {
-        let Objective { correction, discount, reward_scale, reward_clip, .. } = self.objective;
+        let Objective { correction, discount, reward_scale, normalise_rewards, reward_clip, .. } = self.objective;
         StepConfig {
+            normalises_rewards: normalise_rewards,
             correction,
             clipping: self.objective.clipping(),
             costs: self.objective.costs(),

@@ -11,6 +11,7 @@ pub mod made_up;
 pub mod model;
 pub mod network;
 pub mod noise;
+pub mod normalise;
 pub mod objective;
 pub mod optim;
 pub mod perceptron;

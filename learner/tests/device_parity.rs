@@ -32,6 +32,7 @@ fn config() -> StepConfig {
         costs: LossCosts { baseline: 0.5, entropy: 0.003 },
         discount: 0.99,
         reward_scale: 0.1,
+        normalises_rewards: false,
         reward_clip: None,
         gradient_norm_max: 0.5,
         optimiser: OptimiserKind::RmsProp { decay: 0.99, momentum: 0.0, epsilon: 1e-5 },
@@ -62,7 +63,13 @@ fn batch() -> Batch {
 }
 
 fn steps(activation: Activation, device: ComputeDevice) -> Vec<(StepReport, Vec<f32>, Vec<f32>)> {
-    let spec = NetworkSpec { observation_len: 4, hidden: vec![16, 8], activation, head: PolicyHead::single(2) };
+    let spec = NetworkSpec {
+        observation_len: 4,
+        hidden: vec![16, 8],
+        activation,
+        head: PolicyHead::single(2),
+        normalises: false,
+    };
     let mut learner = LearnerStep::new(&spec, initial_parameters(&spec, 1), config(), &device);
     let step = |_| {
         let report = learner.run(&batch(), 2e-3).unwrap();

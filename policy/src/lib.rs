@@ -8,4 +8,5 @@ pub mod evaluate;
 pub mod linear;
 pub mod model_file;
 pub mod network;
+pub mod normalisation;
 pub mod policy;

@@ -6,7 +6,7 @@
 pub mod checkpoint;
 
 use crate::activation::Activation;
-use crate::network::{HIDDEN_LAYERS_MAX, NetworkSpec, PARAMETER_COUNT_MAX, PolicyHead};
+use crate::network::{HIDDEN_LAYERS_MAX, MEAN, NetworkSpec, PARAMETER_COUNT_MAX, PolicyHead};
 use crate::policy::Policy;
 use impala_env::space::CHOICES_MAX;
 use impala_env::spec::EnvironmentName;
@@ -245,7 +245,8 @@ fn network_of(
         None => PolicyHead::single(outputs),
     };
     let observation_len = first_inputs.unwrap_or(inputs);
-    let network = NetworkSpec { observation_len, hidden, activation, head };
+    let normalises = file.names().contains(&MEAN);
+    let network = NetworkSpec { observation_len, hidden, activation, head, normalises };
     match network.parameter_count() {
         count if count > PARAMETER_COUNT_MAX => Err(ModelError::TooLarge(count)),
         _ => Ok(network),

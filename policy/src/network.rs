@@ -10,8 +10,10 @@
 //! | `policy.weight`, `policy.bias` | `[inputs, H]`, `[H]`: logits of all choices, or means of all components |
 //! | `policy.log_std`, of a Gaussian policy alone | `[H]`: the same for every observation |
 //! | `value.weight`, `value.bias` | `[inputs, 1]`, `[1]` |
+//! | `observation.mean`, `observation.scale`, where observations are normalised | `[O]`, `[O]` |
 //!
-//! Weights are row-major with inputs first: `y = x W + b`.
+//! Weights are row-major with inputs first: `y = x W + b`. The last two are statistics of what was trained on and no weights: no
+//! gradient reaches them ([`NetworkSpec::trained`]), and they travel exactly whatever the weights are rounded to.
 
 use crate::activation::Activation;
 use impala_env::space::{ActionSpace, dimensions};
@@ -25,6 +27,10 @@ use std::ops::Range;
 pub const PARAMETER_COUNT_MAX: usize = 1 << 27;
 /// Name of the block with the logarithms of standard deviations.
 pub const LOG_STD: &str = "policy.log_std";
+/// Name of the block with the means of observations.
+pub const MEAN: &str = "observation.mean";
+/// Name of the block with what observations are multiplied by.
+pub const SCALE: &str = "observation.scale";
 /// Name of the policy's head.
 const POLICY: &str = "policy";
 /// Most hidden layers of a network that is accepted.
@@ -138,6 +144,8 @@ pub struct NetworkSpec {
     pub activation: Activation,
     /// What the policy is made of.
     pub head: PolicyHead,
+    /// Whether observations are normalised before the first layer, by statistics at the end of the parameters.
+    pub normalises: bool,
 }
 
 /// One tensor among the flat parameters.
@@ -168,12 +176,32 @@ impl NetworkSpec {
                 blocks.push(ParameterBlock { name: LOG_STD.into(), shape: vec![range.len()], range });
             }
         }
+        if self.normalises {
+            for name in [MEAN, SCALE] {
+                let range = start..start + self.observation_len;
+                start = range.end;
+                blocks.push(ParameterBlock { name: name.into(), shape: vec![range.len()], range });
+            }
+        }
         blocks
+    }
+
+    /// The same of observations that are normalised already: the network of the parameters that a gradient reaches, which are the
+    /// first of all.
+    #[must_use]
+    pub fn trained(&self) -> Self {
+        Self { normalises: false, ..self.clone() }
+    }
+
+    /// Numbers at the end of the parameters that no gradient reaches.
+    pub fn statistics_len(&self) -> usize {
+        if self.normalises { self.observation_len.saturating_mul(2) } else { 0 }
     }
 
     /// Number of parameters in all; saturates instead of overflowing on absurd sizes.
     pub fn parameter_count(&self) -> usize {
-        self.layers().iter().fold(self.head.log_stds(), |sum, (_, inputs, outputs)| {
+        let others = self.head.log_stds().saturating_add(self.statistics_len());
+        self.layers().iter().fold(others, |sum, (_, inputs, outputs)| {
             sum.saturating_add(inputs.saturating_add(1).saturating_mul(*outputs))
         })
     }
@@ -201,7 +229,7 @@ mod tests {
 
     fn cartpole() -> NetworkSpec {
         let head = PolicyHead::single(2);
-        NetworkSpec { observation_len: 4, hidden: vec![64, 64], activation: Activation::Tanh, head }
+        NetworkSpec { observation_len: 4, hidden: vec![64, 64], activation: Activation::Tanh, head, normalises: false }
     }
 
     #[test]
@@ -237,6 +265,18 @@ mod tests {
         assert_eq!(value.range.start, log_std.range.end);
         assert_eq!(layout.last().unwrap().range.end, spec.parameter_count());
         assert_eq!((spec.head.outputs(), spec.head.parameters()), (3, 6));
+    }
+
+    #[test]
+    fn the_statistics_of_observations_come_after_all_that_is_trained() {
+        let spec = NetworkSpec { normalises: true, head: PolicyHead::Gaussian(1), ..cartpole() };
+        let (layout, trained) = (spec.layout(), spec.trained());
+        assert_eq!(layout[..layout.len() - 2], trained.layout());
+        let [.., mean, scale] = &layout[..] else { panic!("{layout:?}") };
+        let end = trained.parameter_count();
+        assert_eq!((mean.name.as_str(), mean.range.clone(), mean.shape.as_slice()), (MEAN, end..end + 4, &[4][..]));
+        assert_eq!((scale.name.as_str(), scale.range.clone()), (SCALE, end + 4..end + 8));
+        assert_eq!((spec.parameter_count(), spec.statistics_len(), trained.statistics_len()), (end + 8, 8, 0));
     }
 
     #[test]

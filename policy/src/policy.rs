@@ -12,6 +12,7 @@ use crate::activation::Activation;
 use crate::distribution::{Distribution, Memory, Rows};
 use crate::linear::{Finish, Layout, Linear};
 use crate::network::NetworkSpec;
+use crate::normalisation::ObservationScale;
 use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
 use pulp::{Arch, Simd, WithSimd};
@@ -29,8 +30,10 @@ pub struct Policy {
     heads: Linear,
     /// `[H]` of a Gaussian policy, else none.
     log_stds: Vec<f32>,
-    /// Observations that came as bytes, as numbers from 0 to 1.
-    widened: Vec<f32>,
+    /// What observations are normalised by, if they are.
+    scale: Option<ObservationScale>,
+    /// Observations that came as bytes or are normalised: bytes are numbers from 0 to 1.
+    changed: Vec<f32>,
     /// Outputs of each hidden layer for one block of rows.
     activations: Vec<Vec<f32>>,
     /// Outputs of the heads, `[n, heads.stride()]`.
@@ -85,7 +88,8 @@ impl Policy {
             spec: spec.clone(),
             heads: Linear::new(spec.torso_len(), spec.head.outputs() + 1),
             log_stds: vec![0.0; spec.head.log_stds()],
-            widened: Vec::new(),
+            scale: spec.normalises.then(|| ObservationScale::identity(spec.observation_len)),
+            changed: Vec::new(),
             torso,
             activations,
             outputs: Vec::new(),
@@ -124,6 +128,9 @@ impl Policy {
             self.log_stds.copy_from_slice(next());
         }
         self.heads.set_columns(self.spec.head.outputs(), next(), next());
+        if let Some(scale) = &mut self.scale {
+            *scale = ObservationScale::new(next().to_vec(), next().to_vec());
+        }
     }
 
     /// Logits and values of `n` observations.
@@ -179,12 +186,16 @@ impl Policy {
     }
 
     fn evaluate(&mut self, observations: ArrayRef<'_>, n: usize) {
-        let observations = match observations {
-            ArrayRef::F32(numbers) => numbers,
-            ArrayRef::U8(bytes) => {
-                self.widened.clear();
-                self.widened.extend(bytes.iter().map(|byte| widened(*byte)));
-                &self.widened
+        self.changed.clear();
+        let observations = match (observations, &self.scale) {
+            (ArrayRef::F32(numbers), None) => numbers,
+            (observations, scale) => {
+                match observations {
+                    ArrayRef::F32(numbers) => self.changed.extend_from_slice(numbers),
+                    ArrayRef::U8(bytes) => self.changed.extend(bytes.iter().map(|byte| widened(*byte))),
+                }
+                scale.iter().for_each(|scale| scale.apply(&mut self.changed));
+                &self.changed
             }
         };
         let len = n * self.heads.stride();

@@ -12,8 +12,13 @@ pub(crate) const PLAN: RecordPlan = RecordPlan { seed: 1, mode: Mode::Greedy, st
 /// A linear policy for cart-poles that pushes the cart towards the side to which the pole leans and moves: it reaches the limit of
 /// steps. Its value estimate is 10 more than the position.
 pub(crate) fn balancing() -> (NetworkSpec, Vec<f32>) {
-    let network =
-        NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
+    let network = NetworkSpec {
+        observation_len: 4,
+        hidden: vec![],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(2),
+        normalises: false,
+    };
     let mut parameters = vec![0.0; network.parameter_count()];
     for (input, weight) in [0.05, 0.15, 1.0, 0.5].into_iter().enumerate() {
         parameters[2 * input + 1] = weight;
@@ -30,6 +35,7 @@ pub(crate) fn indifferent(observation_len: usize, action_count: usize) -> (Netwo
         hidden: vec![],
         activation: Activation::Tanh,
         head: PolicyHead::single(action_count),
+        normalises: false,
     };
     let parameters = vec![0.0; network.parameter_count()];
     (network, parameters)

@@ -8,11 +8,11 @@ use crate::message::Description;
 use crate::worker::{Picture, Worker};
 use impala_env::array::{Array, ArrayMut, ArrayRef};
 use impala_env::spec::EnvironmentSpec;
-use impala_env::{Outcome, StateError, Step, VectorEnvironment};
+use impala_env::{Half, Halves, Outcome, StateError, Step, VectorEnvironment};
 use std::ops::Range;
 
-/// N environments in up to W processes. [`Self::send`] and [`Self::receive`] are the halves of a step: an actor that has two of
-/// these computes the actions of one while the other steps.
+/// N environments in up to W processes. Where there are two of these, one half of the environments steps while an actor chooses the
+/// actions of the other ([`Halves`]).
 #[derive(Debug)]
 pub struct WorkerEnvironments {
     launch: Launch,
@@ -20,6 +20,10 @@ pub struct WorkerEnvironments {
     environments: usize,
     /// None after a failure.
     workers: Workers,
+    /// Workers that have the first half of the environments.
+    first_workers: usize,
+    /// Environments of that half; 0 where one worker has all.
+    first: usize,
     failure: Option<String>,
 }
 
@@ -59,13 +63,16 @@ impl WorkerEnvironments {
             worker.observe()?;
         }
         let Some(Description { spec, .. }) = first else { return Err(error(launch, 0, Fault::Ended)) };
-        Ok(Self { launch: launch.clone(), spec, environments, workers, failure: None })
+        let first_workers = workers.0.len() / 2;
+        let first = workers.0[first_workers].range.start;
+        Ok(Self { launch: launch.clone(), spec, environments, workers, first_workers, first, failure: None })
     }
 
     /// Those that could not be started, with the reason as their [`VectorEnvironment::fault`].
     pub(crate) fn failed(launch: &Launch, spec: &EnvironmentSpec, environments: usize, error: &WorkerError) -> Self {
         let (spec, failure) = (spec.clone(), Some(error.to_string()));
-        Self { launch: launch.clone(), spec, environments, workers: Workers::default(), failure }
+        let (launch, workers) = (launch.clone(), Workers::default());
+        Self { launch, spec, environments, workers, first_workers: 0, first: 0, failure }
     }
 
     /// The name and shape of the environment.
@@ -73,47 +80,50 @@ impl WorkerEnvironments {
         &self.spec
     }
 
-    /// Begins a step of every environment, which goes on while the caller does something else.
-    ///
-    /// # Shapes
-    /// `actions`: `[N, D]`
-    ///
-    /// # Errors
-    /// A worker takes nothing, or one failed before.
-    pub fn send(&mut self, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
+    /// Begins a step of these workers' environments, `[n, D]` actions, which goes on while the caller does something else.
+    fn send(&mut self, workers: Range<usize>, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
         self.is_alive()?;
         let components = self.spec.actions.components();
-        let sent = self.workers.0.iter_mut().try_for_each(|Share { worker, range }| {
-            worker.send_step(actions.range(range.start * components..range.end * components))
+        let shares = &mut self.workers.0[workers];
+        let first = shares.first().map_or(0, |share| share.range.start);
+        let sent = shares.iter_mut().try_for_each(|Share { worker, range }| {
+            worker.send_step(actions.range((range.start - first) * components..(range.end - first) * components))
         });
         self.kept(sent)
     }
 
     /// Waits for the end of the step that was begun. After a failure the step has zeros.
-    ///
-    /// # Errors
-    /// A worker failed, now or before.
-    pub fn receive(&mut self, step: &mut Step<'_>) -> Result<(), WorkerError> {
-        let received = self.is_alive().and_then(|()| self.receive_all(step));
+    fn receive(&mut self, workers: Range<usize>, mut step: Step<'_>) -> Result<(), WorkerError> {
+        let received = self.is_alive().and_then(|()| self.receive_all(workers, &mut step));
         if received.is_err() {
-            clear(step);
+            clear(&mut step);
         }
         self.kept(received)
     }
 
-    fn receive_all(&mut self, step: &mut Step<'_>) -> Result<(), WorkerError> {
+    fn receive_all(&mut self, workers: Range<usize>, step: &mut Step<'_>) -> Result<(), WorkerError> {
         let (len, mask_len) = (self.spec.observation_len(), self.spec.mask_len());
-        for Share { worker, range } in &mut self.workers.0 {
+        let shares = &mut self.workers.0[workers];
+        let first = shares.first().map_or(0, |share| share.range.start);
+        for Share { worker, range } in shares {
+            let range = range.start - first..range.end - first;
             let of_worker = Step {
                 observations: step.observations.reborrow().range(range.start * len..range.end * len),
                 masks: &mut step.masks[range.start * mask_len..range.end * mask_len],
                 rewards: &mut step.rewards[range.clone()],
-                outcomes: &mut step.outcomes[range.clone()],
+                outcomes: &mut step.outcomes[range],
                 final_observations: step.final_observations,
             };
             worker.receive_step(of_worker)?;
         }
         Ok(())
+    }
+
+    fn workers_of(&self, half: Half) -> Range<usize> {
+        match half {
+            Half::First => 0..self.first_workers,
+            Half::Second => self.first_workers..self.workers.0.len(),
+        }
     }
 
     /// A picture of one of them, where the launch said that pictures will be asked for.
@@ -166,10 +176,15 @@ impl VectorEnvironment for WorkerEnvironments {
         }
     }
 
-    fn step(&mut self, actions: ArrayRef<'_>, mut step: Step<'_>) {
+    fn step(&mut self, actions: ArrayRef<'_>, step: Step<'_>) {
+        let all = 0..self.workers.0.len();
         // Both remember what failed, and the caller asks for that; without a question there is no answer to wait for.
-        let _ = self.send(actions);
-        let _ = self.receive(&mut step);
+        let _ = self.send(all.clone(), actions);
+        let _ = self.receive(all, step);
+    }
+
+    fn halves(&mut self) -> Option<&mut dyn Halves> {
+        if self.first > 0 { Some(self) } else { None }
     }
 
     fn state(&self) -> Vec<u8> {
@@ -182,6 +197,21 @@ impl VectorEnvironment for WorkerEnvironments {
 
     fn fault(&self) -> Option<String> {
         self.failure.clone()
+    }
+}
+
+impl Halves for WorkerEnvironments {
+    fn first(&self) -> usize {
+        self.first
+    }
+
+    fn begin(&mut self, half: Half, actions: ArrayRef<'_>) {
+        // A failure is remembered, as in a whole step.
+        let _ = self.send(self.workers_of(half), actions);
+    }
+
+    fn end(&mut self, half: Half, step: Step<'_>) {
+        let _ = self.receive(self.workers_of(half), step);
     }
 }
 

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use impala_env::array::ArrayRef;
-use impala_env::{Outcome, StepBuffer, VectorEnvironment, rngs};
-use impala_worker::{Fault, Launch, Program, WorkerEnvironments, WorkerError, describe, kind};
+use impala_env::{Half, Outcome, Step, StepBuffer, VectorEnvironment, rngs};
+use impala_worker::{Launch, Program, WorkerEnvironments, WorkerError, describe, kind};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -122,26 +122,62 @@ fn what_a_pipe_cannot_hold_comes_in_pieces() {
     assert!(buffer.final_observations.len() > 20_000, "{} numbers", buffer.final_observations.len());
 }
 
-#[test]
-fn two_halves_step_at_the_same_time() {
-    let mut halves = [0, 1].map(|_| WorkerEnvironments::start(&walk(""), &SEEDS).unwrap());
-    let mut buffers = [0, 1].map(|half: usize| StepBuffer::new(halves[half].spec(), SEEDS.len()));
-    for _ in 0..20 {
-        halves.iter_mut().for_each(|half| half.send(ArrayRef::U8(&[1; 7])).unwrap());
-        for (half, buffer) in halves.iter_mut().zip(&mut buffers) {
-            buffer.final_observations.clear();
-            let mut step = impala_env::Step {
-                observations: buffer.observations.view_mut(),
-                masks: &mut buffer.masks,
-                rewards: &mut buffer.rewards,
-                outcomes: &mut buffer.outcomes,
-                final_observations: &mut buffer.final_observations,
-            };
-            half.receive(&mut step).unwrap();
-        }
-        assert_eq!(buffers[0], buffers[1]);
+/// The part of a step's memory that a half of seven environments writes, of which the first has `first`.
+fn part(buffer: &mut StepBuffer, half: Half, first: usize) -> Step<'_> {
+    let range = if half == Half::First { 0..first } else { first..SEEDS.len() };
+    Step {
+        observations: buffer.observations.view_mut().range(2 * range.start..2 * range.end),
+        masks: &mut buffer.masks[3 * range.start..3 * range.end],
+        rewards: &mut buffer.rewards[range.clone()],
+        outcomes: &mut buffer.outcomes[range],
+        final_observations: &mut buffer.final_observations,
     }
-    assert_eq!(buffers[0].outcomes, [Outcome::Truncated; 7], "the twentieth step is each second episode's tenth");
+}
+
+#[test]
+fn halves_that_are_stepped_in_turn_do_what_whole_steps_do() {
+    let mut whole = WorkerEnvironments::start(&walk(""), &SEEDS).unwrap();
+    let mut environments = WorkerEnvironments::start(&walk(""), &SEEDS).unwrap();
+    let mut buffers = [0, 1].map(|_| StepBuffer::new(whole.spec(), SEEDS.len()));
+    let mut walks = SEEDS.map(Walk::begin);
+    let halves = environments.halves().expect("there are three workers");
+    // Of three workers the first has two of seven environments.
+    assert_eq!(halves.first(), 2);
+    halves.begin(Half::First, ArrayRef::U8(&actions(&walks, 0)[..2]));
+    for step in 0..100 {
+        let now = actions(&walks, step);
+        whole_step(&mut whole, &mut buffers[0], &now);
+        walks.iter_mut().zip(&now).for_each(|(walk, action)| _ = walk.step(*action));
+        halves.begin(Half::Second, ArrayRef::U8(&now[2..]));
+        buffers[1].final_observations.clear();
+        halves.end(Half::First, part(&mut buffers[1], Half::First, 2));
+        // The first half is a step ahead while the second is waited for.
+        halves.begin(Half::First, ArrayRef::U8(&actions(&walks, step + 1)[..2]));
+        halves.end(Half::Second, part(&mut buffers[1], Half::Second, 2));
+        assert_eq!(buffers[0], buffers[1], "step {step}");
+    }
+}
+
+fn whole_step(environments: &mut WorkerEnvironments, buffer: &mut StepBuffer, actions: &[u8]) {
+    buffer.step(environments, ArrayRef::U8(actions));
+    assert_eq!(environments.fault(), None);
+}
+
+#[test]
+fn one_worker_has_no_halves_and_one_that_fails_is_told_of_both() {
+    let mut launch = walk("");
+    launch.workers = 1;
+    assert!(WorkerEnvironments::start(&launch, &SEEDS).unwrap().halves().is_none());
+    let mut environments = WorkerEnvironments::start(&walk("dies"), &SEEDS).unwrap();
+    let mut buffer = StepBuffer::new(environments.spec(), SEEDS.len());
+    (0..2).for_each(|_| whole_step(&mut environments, &mut buffer, &[1; 7]));
+    let halves = environments.halves().unwrap();
+    halves.begin(Half::First, ArrayRef::U8(&[1; 2]));
+    halves.begin(Half::Second, ArrayRef::U8(&[1; 5]));
+    halves.end(Half::First, part(&mut buffer, Half::First, 2));
+    halves.end(Half::Second, part(&mut buffer, Half::Second, 2));
+    assert_eq!((buffer.observations.view().f32(), &buffer.rewards), ([0.0; 14].as_slice(), &vec![0.0; 7]));
+    assert!(environments.halves().is_some() && environments.fault().unwrap().contains("exit status: 3"));
 }
 
 #[test]
@@ -180,8 +216,6 @@ fn fault_in_a_step(fault: &str) -> String {
         assert_eq!(environments.fault().is_some(), step >= 3, "in step {step}: {:?}", environments.fault());
     }
     assert_eq!((buffer.observations.view().f32(), buffer.rewards), ([0.0; 14].as_slice(), vec![0.0; 7]));
-    let error = environments.send(ArrayRef::U8(&[1; 7])).unwrap_err();
-    assert!(matches!(error.fault, Fault::Ended), "{error}");
     environments.fault().unwrap()
 }
 
@@ -280,7 +314,8 @@ fn no_worker_outlives_its_environments() {
     let mut hanging = WorkerEnvironments::start(&walk("hangs"), &SEEDS).unwrap();
     let mut buffer = StepBuffer::new(hanging.spec(), SEEDS.len());
     (0..2).for_each(|_| buffer.step(&mut hanging, ArrayRef::U8(&[1; 7])));
-    hanging.send(ArrayRef::U8(&[1; 7])).unwrap();
+    let (first, second) = hanging.halves().map(|halves| (halves.first(), halves)).unwrap();
+    second.begin(Half::First, ArrayRef::U8(&[1; 7][..first]));
     drop(hanging);
     assert_eq!(children(), "");
 }

@@ -2,7 +2,7 @@
 
 use crate::metrics;
 use crate::weights::Weights;
-use impala_common::snapshot::{Decoder, Snapshot};
+use impala_common::snapshot::{Decoder, ParameterCount, Snapshot};
 use impala_common::wire::pb;
 use std::sync::Arc;
 use tokio::sync::watch::Sender;
@@ -17,12 +17,12 @@ pub(super) type WeightsSender = Sender<Option<Arc<Weights>>>;
 #[derive(Debug)]
 pub(super) struct Inbox {
     decoder: Decoder,
-    parameter_count: usize,
+    parameter_count: ParameterCount,
 }
 
 impl Inbox {
     /// Holds nothing, so the first snapshot must be a full one.
-    pub(super) fn new(parameter_count: usize) -> Self {
+    pub(super) fn new(parameter_count: ParameterCount) -> Self {
         Self { decoder: Decoder::new(parameter_count), parameter_count }
     }
 
@@ -33,7 +33,7 @@ impl Inbox {
             Err(error) => return (self, Err(error.to_string())),
         };
         let (version, is_delta, bytes) = (snapshot.version, snapshot.base.is_some(), snapshot.payload.len());
-        let (inbox, parameters) = if self.parameter_count <= DECODE_INLINE_MAX {
+        let (inbox, parameters) = if self.parameter_count.all <= DECODE_INLINE_MAX {
             let parameters = self.decoder.decode(&snapshot);
             (self, parameters)
         } else {

@@ -5,6 +5,7 @@ use super::{Client, DAMAGED_MAX, LinkError, Receipts, SessionEnd, describe};
 use crate::metrics;
 use crate::window::Window;
 use impala_common::ids::{Sequence, Session, WeightsVersion};
+use impala_common::snapshot::ParameterCount;
 use impala_common::trajectory::Trajectory;
 use impala_common::wire::{WireError, pb, session_to_pb};
 use pb::push_reply::Message as Reply;
@@ -227,7 +228,7 @@ async fn next_reply(replies: &mut Option<tonic::Streaming<pb::PushReply>>) -> Re
 /// Weights that come by this stream.
 pub(super) struct Inbound {
     weights: WeightsSender,
-    parameter_count: usize,
+    parameter_count: ParameterCount,
     /// Absent while it decodes.
     inbox: Option<Inbox>,
     decoding: Option<Decoding>,
@@ -248,7 +249,7 @@ struct Taken {
 
 impl Inbound {
     /// Holds no weights.
-    pub(super) fn new(parameter_count: usize, weights: WeightsSender) -> Self {
+    pub(super) fn new(parameter_count: ParameterCount, weights: WeightsSender) -> Self {
         let inbox = Some(Inbox::new(parameter_count));
         Self { weights, parameter_count, inbox, decoding: None, receipt: None, damaged: 0 }
     }

@@ -6,6 +6,7 @@ use super::{Client, DAMAGED_MAX, LinkError, SessionEnd, describe};
 use crate::backoff::Backoff;
 use crate::metrics;
 use impala_common::ids::Session;
+use impala_common::snapshot::ParameterCount;
 use impala_common::wire::{pb, session_to_pb};
 
 /// Times in a row that the stream may end without a snapshot before the registration counts as lost.
@@ -23,7 +24,7 @@ enum StreamEnd {
 pub(super) async fn watch(
     client: Client,
     session: Session,
-    parameter_count: usize,
+    parameter_count: ParameterCount,
     weights: WeightsSender,
 ) -> Result<SessionEnd, LinkError> {
     let mut backoff = Backoff::new(session.0 as u64);

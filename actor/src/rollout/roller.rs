@@ -6,11 +6,12 @@ use impala_common::agreement::Agreement;
 use impala_common::ids::{ActorIndex, Sequence};
 use impala_common::trajectory::{Episode, Trajectory, TrajectoryError, TrajectoryShape};
 use impala_env::seed::{self, Purpose, Rng};
-use impala_env::{EnvironmentKind, StateError, StateOfFormat1, VectorEnvironment};
+use impala_env::{EnvironmentKind, Half, StateError, StateOfFormat1, VectorEnvironment};
 use impala_policy::action_scale::ActionScale;
 use impala_policy::network::NetworkSpec;
 use impala_policy::policy::Policy;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// All that decides what a roller does, given the weights: two rollers of one plan make the same trajectories.
@@ -186,26 +187,71 @@ impl Roller {
             self.policy.set_parameters(&weights.parameters);
             self.weights = Some(Arc::clone(weights));
         }
+        match self.environment.halves().map(|halves| halves.first()) {
+            None => self.step_all()?,
+            Some(first) => self.step_by_halves(first)?,
+        }
+        Ok(self.buffer.finish(sequence, weights.version)?)
+    }
+
+    fn step_all(&mut self) -> Result<(), UnrollError> {
         while !self.buffer.is_full() {
             let (observations, masks, decision) = self.buffer.decision();
             self.policy.act(observations, masks, &mut self.rng, decision);
             let (actions, step) = self.buffer.transition();
             self.environment.step(self.scale.apply(actions), step);
-            if let Some(fault) = self.environment.fault() {
-                return Err(UnrollError::Environment(fault));
-            }
+            self.check()?;
             self.buffer.advance();
         }
-        Ok(self.buffer.finish(sequence, weights.version)?)
+        Ok(())
+    }
+
+    /// The same steps of environments that are waited for: half of them step while actions are chosen for the others. Policy and draws
+    /// see the rows in the same order, so nothing else is different.
+    fn step_by_halves(&mut self, first: usize) -> Result<(), UnrollError> {
+        let (first, second) = (0..first, first..self.plan.environments);
+        self.begin(Half::First, &first, 0);
+        while !self.buffer.is_full() {
+            self.begin(Half::Second, &second, 0);
+            self.end(Half::First, &first)?;
+            if !self.buffer.is_last() {
+                self.begin(Half::First, &first, 1);
+            }
+            self.end(Half::Second, &second)?;
+            self.buffer.advance();
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, half: Half, environments: &Range<usize>, ahead: usize) {
+        let (observations, masks, decision) = self.buffer.decision_of(environments.clone(), ahead);
+        self.policy.act(observations, masks, &mut self.rng, decision);
+        let (actions, _) = self.buffer.transition_of(environments.clone(), ahead);
+        let actions = self.scale.apply(actions);
+        self.environment.halves().expect(HALVES).begin(half, actions);
+    }
+
+    fn end(&mut self, half: Half, environments: &Range<usize>) -> Result<(), UnrollError> {
+        let (_, step) = self.buffer.transition_of(environments.clone(), 0);
+        self.environment.halves().expect(HALVES).end(half, step);
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), UnrollError> {
+        self.environment.fault().map_or(Ok(()), |fault| Err(UnrollError::Environment(fault)))
     }
 }
+
+/// What holds of environments once they have shown that they step by halves.
+const HALVES: &str = "environments that step by halves do so for ever";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use impala_common::ids::WeightsVersion;
     use impala_common::trajectory::actor_state_bytes_max;
-    use impala_env::{Outcome, builtin};
+    use impala_env::array::{Array, ArrayMut, ArrayRef};
+    use impala_env::{Halves, Outcome, Step, builtin};
     use impala_policy::activation::Activation;
     use impala_policy::network::PolicyHead;
     use rand::RngExt;
@@ -216,8 +262,13 @@ mod tests {
 
     fn plan() -> RollPlan {
         let hidden = vec![16];
-        let network =
-            NetworkSpec { observation_len: 4, hidden, activation: Activation::Tanh, head: PolicyHead::single(2) };
+        let network = NetworkSpec {
+            observation_len: 4,
+            hidden,
+            activation: Activation::Tanh,
+            head: PolicyHead::single(2),
+            normalises: false,
+        };
         RollPlan {
             environment: kind("cartpole-v1"),
             network,
@@ -250,12 +301,88 @@ mod tests {
         assert_ne!(a.actions, b.actions);
     }
 
+    /// Environments that step in two halves, each of which must be waited for before it steps again.
+    struct InHalves {
+        halves: [Box<dyn VectorEnvironment>; 2],
+        under_way: [Option<Array>; 2],
+    }
+
+    impl VectorEnvironment for InHalves {
+        fn environments(&self) -> usize {
+            self.halves.iter().map(|half| half.environments()).sum()
+        }
+
+        fn observe(&self, mut observations: ArrayMut<'_>, _: &mut [u8]) {
+            let (middle, end) = (2 * self.first(), 2 * self.environments());
+            self.halves[0].observe(observations.reborrow().range(0..middle), &mut []);
+            self.halves[1].observe(observations.range(middle..end), &mut []);
+        }
+
+        fn step(&mut self, _: ArrayRef<'_>, _: Step<'_>) {
+            unreachable!("they step by halves");
+        }
+
+        fn halves(&mut self) -> Option<&mut dyn Halves> {
+            Some(self)
+        }
+
+        fn state(&self) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn restore(&mut self, _: &[u8]) -> Result<(), StateError> {
+            Ok(())
+        }
+    }
+
+    impl Halves for InHalves {
+        fn first(&self) -> usize {
+            self.halves[0].environments()
+        }
+
+        fn begin(&mut self, half: Half, actions: ArrayRef<'_>) {
+            let begun = self.under_way[half as usize].replace(actions.u8().iter().copied().collect());
+            assert_eq!(begun, None, "one step at a time");
+        }
+
+        fn end(&mut self, half: Half, step: Step<'_>) {
+            let actions = self.under_way[half as usize].take().expect("it was begun");
+            self.halves[half as usize].step(actions.view(), step);
+        }
+    }
+
+    #[test]
+    fn environments_that_step_by_halves_make_the_trajectories_of_whole_steps() {
+        // All its episodes are cut after 200 steps.
+        let car = kind("mountain-car-v0");
+        let network = NetworkSpec { observation_len: 2, head: PolicyHead::single(3), ..plan().network };
+        let whole = RollPlan { environment: car.clone(), network, ..plan() };
+        let in_halves = EnvironmentKind::new("in-halves", 2, 3, 0.0, move |mut rngs| {
+            let second = rngs.split_off(2);
+            Box::new(InHalves { halves: [rngs, second].map(|rngs| car.make(rngs)), under_way: [None, None] })
+        });
+        let in_halves = RollPlan { environment: in_halves.unwrap(), ..whole.clone() };
+        let mut rng = seed::rng(0, Purpose::Initialisation);
+        let parameters = (0..whole.network.parameter_count()).map(|_| rng.random::<f32>() - 0.5).collect();
+        let weights = Arc::new(Weights { version: WeightsVersion(1), parameters });
+        let mut rollers = [whole, in_halves].map(Roller::new);
+        let mut cut = 0;
+        for sequence in 0..40 {
+            let parts = rollers.each_mut().map(|r| r.unroll(Sequence(sequence), &weights).unwrap().into_parts());
+            assert_eq!(parts[0], parts[1], "unroll {sequence}");
+            assert_eq!(rollers[0].ended_episodes(), rollers[1].ended_episodes());
+            cut += rollers[1].ended_episodes().len();
+        }
+        assert_eq!(cut, 6 * 5);
+    }
+
     #[test]
     fn a_saved_roller_goes_on_to_the_bit() {
         for environment in builtin().kinds().iter().cloned() {
             let spec = environment.spec();
             let (observation_len, head) = (spec.observation_len(), PolicyHead::of(spec, false));
-            let network = NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, head };
+            let network =
+                NetworkSpec { observation_len, hidden: vec![8], activation: Activation::Tanh, head, normalises: false };
             let parameters = vec![0.05; network.parameter_count()];
             let weights = Arc::new(Weights { version: WeightsVersion(1), parameters });
             let plan = RollPlan { environment, network, ..plan() };
@@ -284,7 +411,8 @@ mod tests {
             let environment = kind(name);
             let (observation_len, head) =
                 (environment.spec().observation_len(), PolicyHead::of(environment.spec(), false));
-            let network = NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, head };
+            let network =
+                NetworkSpec { observation_len, hidden: vec![], activation: Activation::Tanh, head, normalises: false };
             let weights =
                 Arc::new(Weights { version: WeightsVersion(1), parameters: vec![0.0; network.parameter_count()] });
             let plan =

@@ -7,8 +7,13 @@ use impala_policy::network::{NetworkSpec, PolicyHead};
 use std::time::Duration;
 
 fn plan() -> RollPlan {
-    let network =
-        NetworkSpec { observation_len: 50, hidden: vec![8], activation: Activation::Relu, head: PolicyHead::single(3) };
+    let network = NetworkSpec {
+        observation_len: 50,
+        hidden: vec![8],
+        activation: Activation::Relu,
+        head: PolicyHead::single(3),
+        normalises: false,
+    };
     RollPlan {
         environment: impala_env::builtin().get(&"catch".parse().unwrap()).unwrap().clone(),
         network,

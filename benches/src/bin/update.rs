@@ -64,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         hidden: vec![*width; 2],
         activation: args.activation,
         head: PolicyHead::single(2),
+        normalises: false,
     };
     let limit = Duration::from_secs_f64(args.time);
     line(&format!("One update, {} threads, microseconds\n", rayon::current_num_threads()));

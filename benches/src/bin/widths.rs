@@ -189,6 +189,7 @@ fn measure_cell(
         hidden: vec![width; args.layers],
         activation: args.activation,
         head: PolicyHead::single(2),
+        normalises: false,
     };
     let floor = Floor::new(&spec, args.unroll_length, frames, limits);
     // Two updates at least.

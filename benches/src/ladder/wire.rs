@@ -75,13 +75,13 @@ pub(super) fn weights(plan: &Plan) -> anyhow::Result<Vec<Sample>> {
 
 fn weights_in(encoding: Encoding, plan: &Plan, before: &[f32], after: &[f32]) -> Vec<Sample> {
     let (format, megabytes) = (encoding.format(), 4.0 * after.len() as f64 / 1e6);
-    let [old, new] = [before, after].map(|parameters| Words::round(format, parameters));
+    let [old, new] = [before, after].map(|parameters| Words::round(format, parameters, 0));
     let (v0, v1) = (WeightsVersion(0), WeightsVersion(1));
     let base = |version, words| encoding.is_delta().then_some((version, words));
     let there = encode(v1, &new, base(v0, &old));
     let back = encode(v0, &old, base(v1, &new));
     let encoding_rate = rate(plan.seconds, 1, || {
-        std::hint::black_box(encode(v1, &Words::round(format, after), base(v0, &old)));
+        std::hint::black_box(encode(v1, &Words::round(format, after, 0), base(v0, &old)));
     });
     // There and back again, so that a delta always finds its base.
     let mut decoder = Decoder::new(after.len());

@@ -50,6 +50,7 @@ fn the_gradient_is_that_of_finite_differences() {
         hidden: hidden.to_vec(),
         activation,
         head: PolicyHead::single(2),
+        normalises: false,
     };
     let specs = [
         (spec(&[16, 7], Activation::Tanh), BLOCK_ROWS + 11),

@@ -92,7 +92,7 @@ pub async fn model(dialler: &Dialler) -> Result<Model, AskError> {
         // Off the async threads: a large model takes long to decompress.
         let decoding = tokio::task::spawn_blocking(move || {
             let ServedModel { environment, network, snapshot } = served?;
-            let decoded = Decoder::new(network.parameter_count()).decode(&snapshot);
+            let decoded = Decoder::new(&network).decode(&snapshot);
             let parameters = decoded.map_err(|error| error.to_string())?;
             Ok(Model { environment, network, version: snapshot.version, parameters })
         });

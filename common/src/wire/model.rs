@@ -55,8 +55,9 @@ mod tests {
             hidden: vec![3],
             activation: Activation::Tanh,
             head: PolicyHead::single(2),
+            normalises: false,
         };
-        let words = Words::round(NumberFormat::F32, &vec![0.5; network.parameter_count()]);
+        let words = Words::round(NumberFormat::F32, &vec![0.5; network.parameter_count()], 0);
         ServedModel { environment, network, snapshot: snapshot::encode(WeightsVersion(7), &words, None) }
     }
 

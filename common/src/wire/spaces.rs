@@ -89,6 +89,7 @@ impl From<NetworkSpec> for pb::NetworkSpec {
             hidden: lens(&network.hidden),
             activation: network.activation.name().into(),
             head: Some(network.head.into()),
+            normalises: network.normalises,
         }
     }
 }
@@ -105,6 +106,7 @@ impl TryFrom<pb::NetworkSpec> for NetworkSpec {
             hidden: sizes(&network.hidden),
             activation,
             head: network.head.ok_or(WireError::Missing("network.head"))?.try_into()?,
+            normalises: network.normalises,
         })
     }
 }
@@ -161,8 +163,13 @@ mod tests {
                 let spec = EnvironmentSpec { masked, ..EnvironmentSpec::new("mine", observations, actions.clone()) };
                 assert_eq!(pb::EnvironmentSpec::from(spec.clone()).try_into(), Ok(spec.clone()));
                 for head in [false, true].map(|squashed| PolicyHead::of(&spec, squashed)) {
-                    let network =
-                        NetworkSpec { observation_len: 4, hidden: vec![8], activation: Activation::Relu, head };
+                    let network = NetworkSpec {
+                        observation_len: 4,
+                        hidden: vec![8],
+                        activation: Activation::Relu,
+                        head,
+                        normalises: false,
+                    };
                     assert_eq!(pb::NetworkSpec::from(network.clone()).try_into(), Ok(network));
                 }
             }

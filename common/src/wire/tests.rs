@@ -35,6 +35,7 @@ fn agreement() -> Agreement {
             hidden: vec![64, 32],
             activation: Activation::Relu,
             head: PolicyHead::single(2),
+            normalises: false,
         },
         unroll_length: 20,
         environments_per_actor: 8,

@@ -79,7 +79,7 @@ pub fn start(config: &Config, ledger: Arc<Ledger>) -> Arc<Shared> {
         log: PeerLog::default(),
         lockstep_broken: mpsc::channel(1).0,
     });
-    tokio::spawn(train(queue, Publications::new(newest), gate, config.network().parameter_count()));
+    tokio::spawn(train(queue, Publications::new(newest, 0), gate, config.network().parameter_count()));
     shared
 }
 

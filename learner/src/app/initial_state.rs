@@ -39,6 +39,9 @@ impl Origin {
         let progress = resumed_progress(config, &checkpoint);
         let mut step = LearnerStep::new(&network, checkpoint.parameters, config.step(), device);
         step.restore_optimiser(checkpoint.optimiser);
+        if let Some(saved) = &checkpoint.normaliser {
+            assert!(step.restore_normaliser(saved), "statistics were checked when the checkpoint was read");
+        }
         Self {
             step,
             progress,

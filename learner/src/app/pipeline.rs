@@ -137,7 +137,7 @@ impl Pipeline {
         let queue = Arc::new(batch_queue(config, gate.clone(), updates_before, episodes.as_ref()));
         // The newest version only.
         let (published_sender, published) = watch::channel(None);
-        let publications = Publications::new(published_sender);
+        let publications = Publications::new(published_sender, config.network().statistics_len());
         let (outlet, publisher) = publisher(config.network().parameter_count(), publications, wanted)?;
 
         let evaluator = Evaluator {
@@ -169,7 +169,10 @@ impl Pipeline {
             requests: vec![evaluated, shown, drawn],
             waits_for_verdicts: config.task.deterministic,
             candidate: None,
-            inspector: config.output.tensorboard.then(|| Inspector::new(inspection, config.network().layout())),
+            inspector: config
+                .output
+                .tensorboard
+                .then(|| Inspector::new(inspection, config.network().trained().layout())),
         };
         let runtime = tokio::runtime::Handle::current();
         let pipeline = Self {

@@ -19,6 +19,9 @@ section! {
         #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
         squash_actions: bool = false, "false", "IMPALA_SQUASH_ACTIONS",
             "Draw actions that are numbers from a Gaussian squashed into their bounds by the hyperbolic tangent; else what a Gaussian draws beyond the bounds is clipped. Of choices it changes nothing.";
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        normalise_observations: bool = false, "false", "IMPALA_NORMALISE_OBSERVATIONS",
+            "Bring each number of an observation to mean 0 and deviation 1, by what was trained on so far; the statistics are part of the policy.";
         #[clap(value_name = "POLICY")]
         initial_model: String, "random parameters", "IMPALA_INITIAL_MODEL",
             "Policy of the same environment and network whose parameters a new run begins with: a run's directory, a checkpoint or model file, the URL of checkpoints, or a learner (http://HOST:PORT). A run that is resumed goes on with its own.";
@@ -33,6 +36,7 @@ impl Architecture {
             hidden: self.hidden.0.clone(),
             activation: self.activation,
             head: PolicyHead::of(environment, self.squash_actions),
+            normalises: self.normalise_observations,
         }
     }
 

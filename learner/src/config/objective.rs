@@ -6,6 +6,7 @@ use super::{ConfigError, invalid};
 use crate::learn::loss::LossCosts;
 use crate::learn::step::Correction;
 use crate::learn::vtrace::VtraceClipping;
+use clap::builder::BoolishValueParser;
 
 section! {
     /// What an update minimises.
@@ -34,6 +35,9 @@ section! {
         reward_scale: f32 = 0.1, "0.1", "IMPALA_REWARD_SCALE",
             "Factor on rewards in the loss; reported returns are unscaled."
             in Bounds::Positive;
+        #[clap(num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        normalise_rewards: bool = false, "false", "IMPALA_NORMALISE_REWARDS",
+            "Divide rewards by the standard deviation of the temporal differences that they make, over all frames so far, before reward_scale.";
         reward_clip: f32 = 0.0, "0 (off)", "IMPALA_REWARD_CLIP",
             "Scaled rewards are clipped to plus or minus this; 0 is off."
             in Bounds::NotNegative;

@@ -81,6 +81,8 @@ pub struct Published {
     /// The version.
     pub version: WeightsVersion,
     parameters: Vec<f32>,
+    /// Of them, those at the end that are not rounded.
+    exact: usize,
     bases: Vec<Base>,
     words: SharedWords,
     snapshots: Mutex<HashMap<SnapshotKind, Arc<Snapshot>>>,
@@ -98,10 +100,10 @@ struct SnapshotKind {
 }
 
 impl Published {
-    /// A version that no delta can start from yet.
+    /// A version that no delta can start from yet, of whose parameters none is exact.
     pub fn new(version: WeightsVersion, parameters: Vec<f32>) -> Self {
         let (words, snapshots) = (SharedWords::default(), Mutex::default());
-        Self { version, parameters, bases: Vec::new(), words, snapshots }
+        Self { version, parameters, exact: 0, bases: Vec::new(), words, snapshots }
     }
 
     /// The snapshot for an actor that holds version `held`: a delta where the encoding is one and the base is still known,
@@ -127,12 +129,13 @@ impl Published {
 
     fn words(&self, format: NumberFormat) -> Arc<Words> {
         let mut words = lock(&self.words);
-        words.entry(format).or_insert_with(|| Arc::new(Words::round(format, &self.parameters))).clone()
+        words.entry(format).or_insert_with(|| Arc::new(Words::round(format, &self.parameters, self.exact))).clone()
     }
 
     /// Most bytes that a message with it takes.
     pub fn bytes_max(&self, delivery: Delivery) -> usize {
-        self.parameters.len() * delivery.encoding.format().word_len() + SNAPSHOT_OVERHEAD
+        let rounded = (self.parameters.len() - self.exact) * delivery.encoding.format().word_len();
+        rounded + self.exact * size_of::<f32>() + SNAPSHOT_OVERHEAD
     }
 
     /// Number of parameters.
@@ -153,18 +156,19 @@ const BASES: usize = 4;
 pub struct Publications {
     /// To whoever sends weights; none after the end.
     newest: Option<watch::Sender<Option<Arc<Published>>>>,
+    exact: usize,
     bases: Vec<Base>,
 }
 
 impl Publications {
-    /// Nothing is published yet.
-    pub fn new(newest: watch::Sender<Option<Arc<Published>>>) -> Self {
-        Self { newest: Some(newest), bases: Vec::new() }
+    /// Nothing is published yet; the last `exact` parameters of every version are not rounded.
+    pub fn new(newest: watch::Sender<Option<Arc<Published>>>, exact: usize) -> Self {
+        Self { newest: Some(newest), exact, bases: Vec::new() }
     }
 
     /// The version that [`Publications::publish`] is to make known.
     pub fn prepare(&self, version: WeightsVersion, parameters: Vec<f32>) -> Published {
-        Published { bases: self.bases.clone(), ..Published::new(version, parameters) }
+        Published { bases: self.bases.clone(), exact: self.exact, ..Published::new(version, parameters) }
     }
 
     /// Makes a version known.
@@ -273,7 +277,7 @@ mod tests {
     #[test]
     fn holders_of_a_known_base_get_a_delta_and_others_everything() {
         let (sender, newest) = watch::channel(None);
-        let publications = Arc::new(Mutex::new(Publications::new(sender)));
+        let publications = Arc::new(Mutex::new(Publications::new(sender, 0)));
         let outlet = WeightsOutlet::Direct(publications);
         let delivery = |encoding| Delivery { encoding, is_stored: false, with_receipts: true };
         let published = || newest.borrow().clone().unwrap();

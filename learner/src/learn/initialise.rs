@@ -5,7 +5,7 @@ use crate::learn::compute::ComputeDevice;
 use crate::learn::model::floats;
 use burn::tensor::{Tensor, TensorData};
 use impala_env::seed::{Purpose, Rng, rng};
-use impala_policy::network::NetworkSpec;
+use impala_policy::network::{NetworkSpec, SCALE};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
@@ -24,7 +24,11 @@ pub fn initial_parameters(spec: &NetworkSpec, run_seed: u64) -> Vec<f32> {
     let mut rng = rng(run_seed, Purpose::Initialisation);
     let mut parameters = vec![0.0; spec.parameter_count()];
     for block in spec.layout() {
-        // Biases are zeros, and so are the logarithms of standard deviations.
+        // Of observations nothing is known yet: what they are multiplied by is 1.
+        if block.name == SCALE {
+            parameters[block.range.clone()].fill(1.0);
+        }
+        // Biases are zeros, and so are the logarithms of standard deviations and the means of observations.
         let [inputs, outputs] = block.shape[..] else { continue };
         let gain = match block.name.as_str() {
             "policy.weight" => POLICY_GAIN,
@@ -135,6 +139,7 @@ mod tests {
             hidden: vec![8],
             activation: Activation::Tanh,
             head: PolicyHead::single(2),
+            normalises: false,
         };
         let parameters = initial_parameters(&spec, 3);
         for block in spec.layout() {

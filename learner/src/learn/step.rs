@@ -15,6 +15,7 @@ use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::{LossCosts, Losses};
 use crate::learn::model::ActorCritic;
 use crate::learn::noise::{GradientNoise, PartSums};
+use crate::learn::normalise::{Normaliser, SavedNormaliser};
 pub use crate::learn::objective::Correction;
 use crate::learn::objective::{Objective, ReturnScale};
 use crate::learn::optim::{Divisor, OptimiserKind, OptimiserState};
@@ -42,6 +43,8 @@ pub struct StepConfig {
     pub discount: f32,
     /// Factor on every reward, before clipping.
     pub reward_scale: f32,
+    /// Whether rewards are divided by the deviation of what they make, before they are scaled; see `normalise`.
+    pub normalises_rewards: bool,
     /// Rewards are clipped to plus or minus this.
     pub reward_clip: Option<f32>,
     /// Global norm to which gradients are clipped.
@@ -129,6 +132,10 @@ pub struct Diverged {
 pub struct LearnerStep {
     engine: Engine,
     scale: GradientScale,
+    normaliser: Normaliser,
+    reward_scale: f32,
+    /// All parameters, where there are some besides the engine's; empty where there are none.
+    whole: Vec<f32>,
 }
 
 /// Where a step's numbers live.
@@ -145,11 +152,30 @@ impl LearnerStep {
     /// # Panics
     /// The device is an accelerator that cannot train the network ([`Self::device_computes`]).
     pub fn new(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig, device: &ComputeDevice) -> Self {
-        let engine = match device.is_cpu() {
+        Self::with_engine(spec, parameters, config, |spec, parameters| match device.is_cpu() {
             true => Engine::Host(Box::new(HostStep::new(Perceptron::new(spec), &spec.head, parameters, config))),
             false => Engine::Device(Box::new(DeviceStep::new(spec, &parameters, config, device))),
-        };
-        Self { engine, scale: GradientScale::new(config.noise_columns) }
+        })
+    }
+
+    /// An engine has the trained parameters only.
+    fn with_engine(
+        spec: &NetworkSpec,
+        mut parameters: Vec<f32>,
+        config: StepConfig,
+        engine: impl FnOnce(&NetworkSpec, Vec<f32>) -> Engine,
+    ) -> Self {
+        let observation_len = spec.normalises.then_some(spec.observation_len);
+        let mut normaliser = Normaliser::new(observation_len, config.normalises_rewards.then_some(config.discount));
+        let trained = spec.trained();
+        normaliser.begin_with(&parameters.split_off(trained.parameter_count()));
+        Self {
+            engine: engine(&trained, parameters),
+            scale: GradientScale::new(config.noise_columns),
+            normaliser,
+            reward_scale: config.reward_scale,
+            whole: Vec::new(),
+        }
     }
 
     /// Whether an accelerator can train a network with this head: those whose policy is one choice. For all others the CPU computes.
@@ -160,9 +186,10 @@ impl LearnerStep {
     /// The same on the CPU with burn's automatic differentiation: the oracle of the passes written by hand, and how a kind
     /// of network begins that has none.
     pub fn general(spec: &NetworkSpec, parameters: Vec<f32>, config: StepConfig) -> Self {
-        let network = General::actor_critic(spec);
-        let engine = Engine::General(Box::new(HostStep::new(network, &spec.head, parameters, config)));
-        Self { engine, scale: GradientScale::new(config.noise_columns) }
+        Self::with_engine(spec, parameters, config, |spec, parameters| {
+            let network = General::actor_critic(spec);
+            Engine::General(Box::new(HostStep::new(network, &spec.head, parameters, config)))
+        })
     }
 
     /// Where the time of all updates went; of an accelerator it is not known.
@@ -174,14 +201,31 @@ impl LearnerStep {
         }
     }
 
-    /// The flat parameters. On an accelerator they are read back when they have changed since the last call, which waits
-    /// for the update under way.
+    /// The flat parameters, at their end the statistics of observations, where these are normalised. On an accelerator they are read
+    /// back when they have changed since the last call, which waits for the update under way.
     pub fn parameters(&mut self) -> &[f32] {
-        match &mut self.engine {
+        let Self { engine, normaliser, whole, .. } = self;
+        let trained = match engine {
             Engine::Host(step) => step.parameters(),
             Engine::General(step) => step.parameters(),
             Engine::Device(step) => step.parameters(),
-        }
+        };
+        let Some(scale) = normaliser.observation_scale() else { return trained };
+        whole.clear();
+        whole.extend_from_slice(trained);
+        whole.extend(scale.statistics());
+        whole
+    }
+
+    /// The statistics that it keeps, for a checkpoint.
+    pub fn normaliser(&self) -> Option<SavedNormaliser> {
+        self.normaliser.save()
+    }
+
+    /// Goes on with the statistics of a checkpoint; tells whether they are such as this step keeps.
+    #[must_use]
+    pub fn restore_normaliser(&mut self, saved: &SavedNormaliser) -> bool {
+        self.normaliser.restore(saved)
     }
 
     /// What the optimiser has gathered, for a checkpoint; read back from an accelerator.
@@ -207,7 +251,7 @@ impl LearnerStep {
         }
     }
 
-    /// The gradient of the last step, flat, after clipping and scaling.
+    /// The gradient of the last step, flat, after clipping and scaling; of the trained parameters.
     pub fn gradient(&mut self) -> &[f32] {
         match &mut self.engine {
             Engine::Host(step) => step.gradient(),
@@ -222,11 +266,14 @@ impl LearnerStep {
     /// As for [`LearnerStep::finish`]; also if an earlier update, begun by [`LearnerStep::advance`], ran away.
     pub fn run(&mut self, batch: &Batch, learning_rate: f32) -> Result<StepReport, Diverged> {
         let scale = self.scale.next(batch.columns());
-        match &mut self.engine {
-            Engine::Host(step) => step.run(batch, learning_rate, scale),
-            Engine::General(step) => step.run(batch, learning_rate, scale),
-            Engine::Device(step) => step.run(batch, learning_rate, scale),
-        }
+        let inputs = self.normaliser.begin(batch);
+        let report = match &mut self.engine {
+            Engine::Host(step) => step.run(batch, &inputs, learning_rate, scale),
+            Engine::General(step) => step.run(batch, &inputs, learning_rate, scale),
+            Engine::Device(step) => step.run(batch, &inputs, learning_rate, scale),
+        }?;
+        self.normaliser.end(batch, report.values.squared_target, self.reward_scale);
+        Ok(report)
     }
 
     /// One update, of which an accelerator is only handed the work: while it computes, the caller can get the next batch,
@@ -237,12 +284,17 @@ impl LearnerStep {
     /// As for [`LearnerStep::finish`], about the update that the report would be of. A failed update before this one keeps
     /// this one from beginning.
     pub fn advance(&mut self, batch: &Batch, learning_rate: f32) -> Result<Option<StepReport>, Diverged> {
-        let scale = self.scale.next(batch.columns());
-        match &mut self.engine {
-            Engine::Host(step) => step.run(batch, learning_rate, scale).map(Some),
-            Engine::General(step) => step.run(batch, learning_rate, scale).map(Some),
-            Engine::Device(step) => step.advance(batch, learning_rate, scale),
+        // The scale of the next rewards depends on what this update finds: it is waited for.
+        let waits = self.normaliser.scales_rewards();
+        let Engine::Device(step) = &mut self.engine else { return self.run(batch, learning_rate).map(Some) };
+        if waits {
+            return self.run(batch, learning_rate).map(Some);
         }
+        let scale = self.scale.next(batch.columns());
+        let inputs = self.normaliser.begin(batch);
+        let report = step.advance(batch, &inputs, learning_rate, scale)?;
+        self.normaliser.end(batch, 0.0, self.reward_scale);
+        Ok(report)
     }
 
     /// Waits for the update under way; gives its report, or none if there is no such update.

@@ -31,6 +31,8 @@ pub struct ValueFit {
     pub error_variance: f64,
     /// Variance of the targets.
     pub target_variance: f64,
+    /// Mean of the squared targets.
+    pub squared_target: f64,
 }
 
 impl ValueSums {
@@ -50,18 +52,19 @@ impl ValueSums {
     pub fn fit(&self) -> ValueFit {
         let mean = |sum: f64| sum / self.frames.max(1) as f64;
         let moments = [self.errors, self.squared_errors, self.targets, self.squared_targets].map(mean);
-        ValueFit::of_moments(moments)
+        ValueFit::of_moments(moments, 0.0)
     }
 }
 
 impl ValueFit {
-    /// From means over the frames: of the errors, their squares, the targets less whatever number, and the squares of those.
-    pub(super) fn of_moments([error, squared_error, target, squared_target]: [f64; 4]) -> Self {
+    /// From means over the frames: of the errors, their squares, the targets less an `origin`, and the squares of those.
+    pub(super) fn of_moments([error, squared_error, target, squared_target]: [f64; 4], origin: f64) -> Self {
         let variance = |mean: f64, mean_of_squares: f64| (mean_of_squares - mean * mean).max(0.0);
         Self {
             squared_error,
             error_variance: variance(error, squared_error),
             target_variance: variance(target, squared_target),
+            squared_target: squared_target + origin * (2.0 * target + origin),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::config::ConfigError;
 use crate::handover::episodes::SavedEpisodes;
 use crate::handover::ledger::Account;
 use crate::handover::progress::{SavedProgress, VersionedPolicy};
+use crate::learn::normalise::{Normaliser, SavedNormaliser};
 use crate::learn::optim::OptimiserState;
 use crate::learn::step::LearnerStep;
 use crate::run::recorded::RecordedSettings;
@@ -47,6 +48,8 @@ pub struct Checkpoint {
     pub parameters: Vec<f32>,
     /// What the optimiser had gathered.
     pub optimiser: OptimiserState,
+    /// Statistics of observations and rewards, where the run keeps some.
+    pub normaliser: Option<SavedNormaliser>,
     /// Counters, curve, recent episodes.
     pub progress: SavedProgress,
     /// Every trajectory.
@@ -120,6 +123,8 @@ struct State {
     optimiser_steps: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     optimiser_columns: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    normaliser: Option<SavedNormaliser>,
     account: Account,
     best_mean_return: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +167,7 @@ impl Checkpoint {
             settings,
             parameters: step.parameters().to_vec(),
             optimiser: step.optimiser_state(),
+            normaliser: step.normaliser(),
             progress,
             account,
             actor_states,
@@ -201,6 +207,7 @@ impl Checkpoint {
             progress: self.progress.clone(),
             optimiser_steps: self.optimiser.steps,
             optimiser_columns: self.optimiser.columns,
+            normaliser: self.normaliser.clone(),
             account: self.account,
             best_mean_return: self.best_mean_return,
             episodes: self.episodes.clone(),
@@ -230,7 +237,9 @@ impl Checkpoint {
         let verified = self.verified.iter().map(|verified| (VERIFIED, verified.as_ref()));
         for (prefix, numbers) in PREFIXES.into_iter().zip(numbers).chain(verified) {
             for block in layout {
-                let bytes = numbers[block.range.clone()].iter().flat_map(|x| x.to_le_bytes()).collect();
+                // The optimiser knows nothing of what no gradient reaches.
+                let Some(numbers) = numbers.get(block.range.clone()) else { continue };
+                let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
                 let part = Part { dtype: Dtype::F32, shape: block.shape.clone(), bytes };
                 parts.insert(format!("{prefix}{}", block.name), part);
             }
@@ -259,8 +268,9 @@ impl Checkpoint {
         let text = state;
         let state: State = serde_json::from_str(&text)?;
         let settings = RecordedSettings::read(state.config, registry).map_err(|error| damage_or(error, bytes))?;
-        let layout = settings.network().layout();
-        let [parameters, first, second, largest] = PREFIXES.map(|prefix| numbers(&file, &layout, prefix));
+        let (layout, trained) = (settings.network().layout(), settings.network().trained().layout());
+        let [parameters, first, second, largest] =
+            PREFIXES.map(|prefix| numbers(&file, if prefix.is_empty() { &layout } else { &trained }, prefix));
         let (parameters, first, second) = (parameters?, first?, second?);
         // How large they have been before is not known of a run of format 1: they only grow from here on.
         let largest = if format == 1 { second.clone() } else { largest? };
@@ -284,6 +294,10 @@ impl Checkpoint {
             )));
         }
         state.account.validate().map_err(CheckpointError::Progress)?;
+        if !is_of(state.normaliser.as_ref(), settings.network()) {
+            let what = "statistics of observations or rewards that are none of its network";
+            return Err(CheckpointError::Progress(what.into()));
+        }
         if let Some(episodes) = &state.episodes {
             let rollout = settings.config()?.rollout;
             episodes.validate(rollout.actors, rollout.environments_per_actor).map_err(CheckpointError::Progress)?;
@@ -298,6 +312,7 @@ impl Checkpoint {
                 columns: state.optimiser_columns,
             },
             settings,
+            normaliser: state.normaliser,
             progress: state.progress,
             account: state.account,
             actor_states,
@@ -309,6 +324,12 @@ impl Checkpoint {
             epoch: state.epoch,
         })
     }
+}
+
+/// Whether statistics are such as a run with this network keeps.
+fn is_of(saved: Option<&SavedNormaliser>, network: &NetworkSpec) -> bool {
+    let none = SavedNormaliser::default();
+    Normaliser::new(network.normalises.then_some(network.observation_len), None).restore(saved.unwrap_or(&none))
 }
 
 /// What a configuration that cannot be read means: damage, where the checksum says so.

@@ -51,7 +51,8 @@ struct Described<'a>((&'a str, &'a NetworkSpec));
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (environment, NetworkSpec { observation_len, hidden, activation, head }) = self.0;
-        write!(f, "{environment} with {observation_len} inputs, hidden {hidden:?}, {activation}, {head}")
+        let (environment, NetworkSpec { observation_len, hidden, activation, head, normalises }) = self.0;
+        let normalised = if *normalises { " normalised" } else { "" };
+        write!(f, "{environment} with {observation_len}{normalised} inputs, hidden {hidden:?}, {activation}, {head}")
     }
 }

@@ -166,6 +166,7 @@ mod tests {
             hidden: vec![],
             activation: Activation::Tanh,
             head: PolicyHead::single(2),
+            normalises: false,
         };
         let parameters = vec![0.5; network.parameter_count()];
         let environment = "cartpole-v1".parse().unwrap();

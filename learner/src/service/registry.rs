@@ -327,6 +327,7 @@ mod tests {
                 hidden: vec![8],
                 activation: Activation::Tanh,
                 head: PolicyHead::single(2),
+                normalises: false,
             },
             environment,
             unroll_length: 5,

@@ -134,6 +134,7 @@ mod tests {
             hidden: vec![],
             activation: Activation::Tanh,
             head: PolicyHead::single(2),
+            normalises: false,
         };
         let environment = impala_env::builtin().kinds()[0].clone();
         Sketch { directory, environment, network, seed: 1, mode: Mode::Greedy }

@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn what_was_left_is_published_before_the_end() {
         let (sender, newest) = watch::channel(None);
-        let publications = Publications::new(sender);
+        let publications = Publications::new(sender, 0);
         let publisher = Publisher { slot: WeightsSlot::default(), publications, wanted: Arc::default() };
         let _actor = publisher.wanted.want(Encoding::F16Delta);
         publisher.slot.put(WeightsVersion(3), &[1.0, 2.0]);

@@ -80,6 +80,7 @@ mod tests {
             hidden: vec![],
             activation: Activation::Tanh,
             head: PolicyHead::single(2),
+            normalises: false,
         };
         let parameters: Arc<[f32]> = vec![0.0; network.parameter_count()].into();
         let evaluator = SideEvaluator {

@@ -20,7 +20,8 @@ async fn an_actor_is_told_everything_it_needs() {
     let environment = impala_env::builtin().kinds()[0].spec().clone();
     assert_eq!(reply.environment, Some(environment.into()));
     let head = Some(PolicyHead::single(2).into());
-    let network = pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), head };
+    let network =
+        pb::NetworkSpec { observation_len: 4, hidden: vec![8], activation: "tanh".into(), head, normalises: false };
     assert_eq!(reply.network, Some(network));
     assert_eq!((reply.unroll_length, reply.environments_per_actor, reply.in_flight_max), (3, 2, 5));
     assert_eq!((reply.actor_index, reply.seed, reply.lockstep), (0, 77, None));

@@ -8,8 +8,13 @@ use impala_env::{StateError, Step, VectorEnvironment, builtin};
 
 /// A linear policy that pushes the cart towards the side to which the pole leans and moves.
 fn balancing() -> (NetworkSpec, Vec<f32>) {
-    let network =
-        NetworkSpec { observation_len: 4, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
+    let network = NetworkSpec {
+        observation_len: 4,
+        hidden: vec![],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(2),
+        normalises: false,
+    };
     let mut parameters = vec![0.0; network.parameter_count()];
     // Logit of action 1, push to the right, from position, velocity, angle and angular velocity.
     for (input, weight) in [0.05, 0.15, 1.0, 0.5].into_iter().enumerate() {

@@ -9,7 +9,13 @@ fn description() -> ModelDescription {
 }
 
 fn model(hidden: Vec<usize>) -> Model {
-    let network = NetworkSpec { observation_len: 4, hidden, activation: Activation::Relu, head: PolicyHead::single(2) };
+    let network = NetworkSpec {
+        observation_len: 4,
+        hidden,
+        activation: Activation::Relu,
+        head: PolicyHead::single(2),
+        normalises: false,
+    };
     let parameters = (0..network.parameter_count()).map(|i| i as f32 * 0.37 - 1.0).collect();
     Model { description: description(), network, parameters }
 }
@@ -43,7 +49,11 @@ fn a_model_comes_back_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.safetensors");
     for hidden in [vec![], vec![3], vec![3, 5, 2]] {
-        let model = model(hidden);
+        let mut model = model(hidden);
+        std::fs::write(&path, bytes(&model)).unwrap();
+        assert_eq!(load(&path).unwrap(), model);
+        model.network.normalises = true;
+        model.parameters.extend([0.5; 8]);
         std::fs::write(&path, bytes(&model)).unwrap();
         assert_eq!(load(&path).unwrap(), model);
     }

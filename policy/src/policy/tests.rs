@@ -10,6 +10,7 @@ fn specs() -> Vec<NetworkSpec> {
         hidden: hidden.to_vec(),
         activation,
         head: PolicyHead::single(action_count),
+        normalises: false,
     };
     vec![
         spec(4, &[64, 64], Activation::Tanh, 2),
@@ -116,8 +117,13 @@ fn drawn_actions_carry_the_log_probability_of_the_forward_pass() {
 
 #[test]
 fn the_greedy_action_is_the_first_of_the_largest_logits() {
-    let spec =
-        NetworkSpec { observation_len: 3, hidden: vec![], activation: Activation::Relu, head: PolicyHead::single(3) };
+    let spec = NetworkSpec {
+        observation_len: 3,
+        hidden: vec![],
+        activation: Activation::Relu,
+        head: PolicyHead::single(3),
+        normalises: false,
+    };
     let mut policy = Policy::new(&spec);
     // The policy's weight is the identity: logits are the observation. The value's weight is zero.
     let mut parameters = vec![0.0; spec.parameter_count()];
@@ -149,7 +155,8 @@ fn every_head_chooses_by_its_distribution() {
         PolicyHead::SquashedGaussian(2),
     ];
     for head in heads {
-        let spec = NetworkSpec { observation_len: 3, hidden: vec![8], activation: Activation::Tanh, head };
+        let spec =
+            NetworkSpec { observation_len: 3, hidden: vec![8], activation: Activation::Tanh, head, normalises: false };
         let (n, components) = (40, spec.head.components());
         let mut policy = Policy::new(&spec);
         policy.set_parameters(&draws(4, spec.parameter_count(), 0.5));
@@ -192,4 +199,29 @@ fn every_head_chooses_by_its_distribution() {
 #[should_panic(expected = "parameters of another network")]
 fn parameters_of_another_network_are_refused() {
     Policy::new(&specs()[0]).set_parameters(&[0.0; 3]);
+}
+
+#[test]
+fn a_policy_that_normalises_sees_what_it_would_be_given_normalised() {
+    let spec = NetworkSpec {
+        observation_len: 3,
+        hidden: vec![8],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(3),
+        normalises: true,
+    };
+    let trained = spec.trained();
+    let mut parameters: Vec<f32> = (0..trained.parameter_count()).map(|i| (i as f32 * 0.37).sin()).collect();
+    let mut plain = Policy::new(&trained);
+    plain.set_parameters(&parameters);
+    parameters.extend([1.0, 0.0, -2.0, 0.5, 1000.0, 2.0]);
+    let mut policy = Policy::new(&spec);
+    policy.set_parameters(&parameters);
+    let normalised = plain.forward(ArrayRef::F32(&[-0.5, 1.0, -2.0, 0.0, 10.0, 4.0]), 2);
+    assert_eq!(policy.forward(ArrayRef::F32(&[0.0, 1e-3, -3.0, 1.0, 7.0, 0.0]), 2), normalised);
+    // Bytes are numbers from 0 to 1 before that.
+    let of_numbers = policy.forward(ArrayRef::F32(&[1.0, 0.0, 0.2]), 1);
+    let (logits, values) = (of_numbers.logits.to_vec(), of_numbers.values.to_vec());
+    let of_bytes = policy.forward(ArrayRef::U8(&[255, 0, 51]), 1);
+    assert_eq!((of_bytes.logits, of_bytes.values), (&logits[..], &values[..]));
 }

@@ -90,6 +90,7 @@ impl Vitals {
             (&mut self.values.squared_error, report.values.squared_error),
             (&mut self.values.error_variance, report.values.error_variance),
             (&mut self.values.target_variance, report.values.target_variance),
+            (&mut self.values.squared_target, report.values.squared_target),
             (&mut self.entropy, report.losses.entropy.into()),
             (&mut self.gradient_norm, report.gradient_norm.into()),
             (&mut self.update_norm, report.update_norm.into()),
@@ -139,7 +140,7 @@ mod tests {
 
     fn report(effective: f32) -> StepReport {
         let losses = Losses { entropy: 0.5, ..Losses::default() };
-        let values = ValueFit { squared_error: 4.0, error_variance: 0.5, target_variance: 2.0 };
+        let values = ValueFit { squared_error: 4.0, error_variance: 0.5, target_variance: 2.0, squared_target: 6.0 };
         StepReport {
             losses,
             values,

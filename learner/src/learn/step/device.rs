@@ -17,6 +17,7 @@ use crate::learn::batch::{Batch, Columns};
 use crate::learn::compute::ComputeDevice;
 use crate::learn::loss::Losses;
 use crate::learn::model::floats;
+use crate::learn::normalise::InputScale;
 use crate::learn::optim::OptimiserState;
 use crate::learn::ratios::RatioStatistics;
 use crate::learn::value_fit::ValueFit;
@@ -102,8 +103,14 @@ impl DeviceStep {
     ///
     /// # Errors
     /// As for [`DeviceStep::finish`]; also if an update before ran away.
-    pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32, scale: f32) -> Result<StepReport, Diverged> {
-        self.advance(batch, learning_rate, scale)?;
+    pub(super) fn run(
+        &mut self,
+        batch: &Batch,
+        inputs: &InputScale,
+        learning_rate: f32,
+        scale: f32,
+    ) -> Result<StepReport, Diverged> {
+        self.advance(batch, inputs, learning_rate, scale)?;
         self.finish().map(|report| report.expect("an update has just begun"))
     }
 
@@ -114,10 +121,12 @@ impl DeviceStep {
     pub(super) fn advance(
         &mut self,
         batch: &Batch,
+        inputs: &InputScale,
         learning_rate: f32,
         scale: f32,
     ) -> Result<Option<StepReport>, Diverged> {
         batch.gather(0..batch.columns(), &mut self.gathered);
+        inputs.apply(&mut self.gathered);
         let returns = self.config.objective().returns;
         let columns = self.config.filled_columns(batch.columns());
         let upload = Upload::new(&self.gathered, columns, &returns, self.network.observation_len(), &self.device);
@@ -147,9 +156,10 @@ impl DeviceStep {
             change,
             effective,
             clipped,
+            origin,
         ] = floats(&data)
         else {
-            unreachable!("`begin` leaves thirteen numbers")
+            unreachable!("`begin` leaves fourteen numbers")
         };
         let losses = Losses { total: *total, policy: *policy, baseline: *baseline, entropy: *entropy };
         let gradient_norm = squares.sqrt();
@@ -160,7 +170,7 @@ impl DeviceStep {
         let ratios =
             RatioStatistics { effective: *effective, clipped: *clipped, approximate_kl: approximate_kl.max(0.0) };
         let moments = [*error, 2.0 * baseline, *target, *squared_target].map(f64::from);
-        let values = ValueFit::of_moments(moments);
+        let values = ValueFit::of_moments(moments, f64::from(*origin));
         Ok(Some(StepReport { losses, gradient_norm, update_norm: change.sqrt(), ratios, values, noise: None }))
     }
 
@@ -177,7 +187,7 @@ impl DeviceStep {
         let returns =
             vtrace::vtrace(&outputs.vtrace_inputs(upload, self.config.correction), &self.config.clipping, &scan);
         let loss = outputs.loss(upload, &returns, self.config.costs, &self.constants);
-        let LossTensors { means, total, gradient: output_gradient } = loss;
+        let LossTensors { means, total, origin, gradient: output_gradient } = loss;
         let gradient = self.network.backward(&layers, pass, output_gradient, &self.device);
 
         let squares = (gradient.clone() * gradient.clone()).sum();
@@ -193,7 +203,7 @@ impl DeviceStep {
         self.gradient = Some((gradient, clip));
         self.parameters_read = None;
         self.scan = Some(scan);
-        self.pending = Some(Tensor::cat(vec![means, total, squares, accepted, change, ratios], 0));
+        self.pending = Some(Tensor::cat(vec![means, total, squares, accepted, change, ratios, origin], 0));
         join_up_to_here(&self.parameters);
     }
 }
@@ -206,4 +216,4 @@ fn join_up_to_here<const D: usize>(newest: &Tensor<D>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,6 +10,7 @@ use crate::learn::batch::{Batch, Columns};
 use crate::learn::flat::{add_all, clip_by_global_norm, distance};
 use crate::learn::network::Network;
 use crate::learn::noise::PartSums;
+use crate::learn::normalise::InputScale;
 use crate::learn::objective::{ActionDistribution, Objective, ObjectiveMemory};
 use crate::learn::optim::{Optimiser, OptimiserState};
 use impala_policy::network::PolicyHead;
@@ -94,16 +95,22 @@ impl<N: Network> HostStep<N> {
     }
 
     /// One update, whose gradient is clipped, then multiplied by `scale`.
-    pub(super) fn run(&mut self, batch: &Batch, learning_rate: f32, scale: f32) -> Result<StepReport, Diverged> {
+    pub(super) fn run(
+        &mut self,
+        batch: &Batch,
+        inputs: &InputScale,
+        learning_rate: f32,
+        scale: f32,
+    ) -> Result<StepReport, Diverged> {
         let mut gradient = std::mem::take(&mut self.gradient);
-        self.gradient_of(batch, &mut gradient);
+        self.gradient_of(batch, inputs, &mut gradient);
         let report = self.apply(&mut gradient, scale, learning_rate);
         self.gradient = gradient;
         report
     }
 
     /// The gradient of the batch's loss at the present parameters, overwriting `into`.
-    pub(super) fn gradient_of(&mut self, batch: &Batch, into: &mut Gradient) {
+    pub(super) fn gradient_of(&mut self, batch: &Batch, inputs: &InputScale, into: &mut Gradient) {
         let mut lap = Lap::begin();
         self.network.load(&self.parameters);
         self.times.load += lap.end();
@@ -113,7 +120,7 @@ impl<N: Network> HostStep<N> {
         self.parts.resize_with(blocks, Gradient::default);
         let mut parts = std::mem::take(&mut self.parts);
         let work = |(index, part): (usize, &mut Gradient)| {
-            self.block(batch, index * each..batch.columns().min((index + 1) * each), part);
+            self.block(batch, inputs, index * each..batch.columns().min((index + 1) * each), part);
         };
         // A single block or thread is not worth the way to another thread.
         match blocks == 1 || rayon::current_num_threads() == 1 {
@@ -179,10 +186,11 @@ impl<N: Network> HostStep<N> {
     }
 
     /// Everything from the columns' trajectories to their part of the gradient.
-    fn block(&self, batch: &Batch, columns: Range<usize>, part: &mut Gradient) {
+    fn block(&self, batch: &Batch, inputs: &InputScale, columns: Range<usize>, part: &mut Gradient) {
         let mut memory = self.lock_memory().pop().unwrap_or_default();
         let BlockMemory { columns: gathered, pass, outputs, output_gradient, objective } = &mut memory;
         batch.gather(columns.clone(), gathered);
+        inputs.apply(gathered);
         self.network.forward(&gathered.observations, pass, outputs);
         (part.losses, part.ratios, part.values) =
             self.objective.evaluate(&self.actions, gathered, outputs, batch.frames(), objective, output_gradient);

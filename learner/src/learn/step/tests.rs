@@ -10,7 +10,7 @@ use impala_policy::distribution::{Distribution, Frames, Memory};
 use impala_policy::policy::{Decision, Policy};
 
 fn spec(activation: Activation) -> NetworkSpec {
-    NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, head: PolicyHead::single(2) }
+    NetworkSpec { observation_len: 3, hidden: vec![5, 4], activation, head: PolicyHead::single(2), normalises: false }
 }
 
 pub(super) fn config() -> StepConfig {
@@ -20,6 +20,7 @@ pub(super) fn config() -> StepConfig {
         costs: LossCosts { baseline: 0.5, entropy: 0.01 },
         discount: 0.9,
         reward_scale: 0.5,
+        normalises_rewards: false,
         reward_clip: None,
         gradient_norm_max: 1e9,
         optimiser: OptimiserKind::RmsProp { decay: 0.9, momentum: 0.0, epsilon: 0.1 },
@@ -422,4 +423,77 @@ fn the_time_of_an_update_has_a_place() {
     learner.run(&batch(), 1e-3).unwrap();
     let times = learner.times().unwrap();
     assert!(times.blocks > Duration::ZERO && times.load + times.sum + times.apply > Duration::ZERO);
+}
+
+/// Trajectories that the policy of these parameters draws, whose observations lie far from 0 and differ little.
+fn batch_far_away(spec: &NetworkSpec, parameters: &[f32], seed: u64) -> Batch {
+    let made_up = crate::learn::made_up::made_up_batch(spec, 4, 6);
+    let shape = made_up.trajectories()[0].shape().clone();
+    let mut parts = made_up.trajectories()[0].clone().into_parts();
+    let mut rng = impala_env::seed::rng(seed, impala_env::seed::Purpose::Policy { actor: 0 });
+    let scales = [1e-3, 1.0, 200.0];
+    for (i, x) in parts.observations.view_mut().f32().iter_mut().enumerate() {
+        *x = scales[i % 3] * (50.0 + rand::RngExt::random::<f32>(&mut rng));
+    }
+    let mut policy = Policy::new(spec);
+    policy.set_parameters(parameters);
+    let observations = parts.observations.view().range(0..shape.frames() * spec.observation_len);
+    let decision = Decision { actions: parts.actions.view_mut(), behaviour_log_probs: &mut parts.behaviour_log_probs };
+    policy.act(observations, &parts.masks, &mut rng, decision);
+    parts.rewards.iter_mut().enumerate().for_each(|(i, reward)| *reward = 30.0 * (i % 5) as f32 - 2.0);
+    Batch::new(vec![Trajectory::try_new(shape, parts).unwrap()])
+}
+
+#[test]
+fn a_version_is_its_weights_with_its_statistics_and_its_ratio_to_itself_is_one() {
+    for head in heads().into_iter().filter(|head| head.mask_len() == 0).chain([PolicyHead::single(2)]) {
+        let spec = NetworkSpec { head: head.clone(), normalises: true, ..spec(Activation::Tanh) };
+        let parameters = initial_parameters(&spec, 5);
+        let trained = spec.trained().parameter_count();
+        let config = StepConfig { normalises_rewards: true, ..config() };
+        let mut learner = LearnerStep::new(&spec, parameters.clone(), config, &ComputeDevice::cpu());
+        assert_eq!(learner.parameters(), parameters);
+        for update in 0..4 {
+            let version = learner.parameters().to_vec();
+            let report = learner.run(&batch_far_away(&spec, &version, update), 1e-2).unwrap();
+            let RatioStatistics { effective, approximate_kl, .. } = report.ratios;
+            assert_eq!((effective, approximate_kl), (1.0, 0.0), "{head:?}, update {update}");
+            assert_ne!(learner.parameters()[..trained], version[..trained]);
+            let (mean, scale) = learner.parameters()[trained..].split_at(3);
+            // Uniform over a range of one and of 200 times as much: a deviation of 1 / sqrt(12).
+            assert!(
+                (mean[1] - 50.5).abs() < 0.2 && (scale[1] / 12.0_f32.sqrt() - 1.0).abs() < 0.2,
+                "{mean:?}, {scale:?}"
+            );
+            assert!((scale[2] * 200.0 / scale[1] - 1.0).abs() < 0.4 && scale[0] > 1000.0, "{scale:?}");
+        }
+        assert_eq!((learner.parameters().len(), learner.gradient().len()), (trained + 6, trained));
+    }
+}
+
+#[test]
+fn normalised_batches_are_the_same_to_every_engine() {
+    let spec = NetworkSpec { normalises: true, ..spec(Activation::Tanh) };
+    let parameters = initial_parameters(&spec, 5);
+    let config = StepConfig { normalises_rewards: true, ..config() };
+    let mut host = LearnerStep::new(&spec, parameters.clone(), config, &ComputeDevice::cpu());
+    let mut others = [
+        LearnerStep::general(&spec, parameters.clone(), config),
+        LearnerStep::new(&spec, parameters, config, &device::tests::device()),
+    ];
+    for update in 0..3 {
+        let batch = batch_far_away(&spec, host.parameters(), update);
+        let expected = host.run(&batch, 1e-2).unwrap();
+        for other in &mut others {
+            let actual = match update {
+                // As the trainer does, who gets a report at once where the next rewards depend on it.
+                0 | 2 => other.advance(&batch, 1e-2).unwrap().unwrap(),
+                _ => other.run(&batch, 1e-2).unwrap(),
+            };
+            assert!((expected.losses.total - actual.losses.total).abs() < 1e-4, "{expected:?}, {actual:?}");
+            let pairs = host.parameters().iter().zip(other.parameters());
+            let worst = pairs.map(|(a, b)| (a - b).abs() / a.abs().max(1.0)).fold(0.0, f32::max);
+            assert!(worst < 1e-4, "differ by {worst:e}");
+        }
+    }
 }

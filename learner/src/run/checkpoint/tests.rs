@@ -26,6 +26,7 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
             steps: 7,
             columns: 12.5,
         },
+        normaliser: None,
         progress,
         account: Account { produced: 12, trained: 10, lost: 1, ..Account::default() },
         actor_states: BTreeMap::from([(0, Bytes::from_static(b"zero")), (11, Bytes::from_static(b"eleven"))]),
@@ -36,6 +37,28 @@ pub(crate) fn checkpoint(updates: u64, mean_return: f32) -> Checkpoint {
         origin: Some("runs/x#best".into()),
         epoch: Some(3),
         settings: RecordedSettings::of(&config),
+    }
+}
+
+/// The same of a run that normalises observations and rewards.
+fn normalised() -> Checkpoint {
+    let text = "normalise_observations = true\nnormalise_rewards = true";
+    let config = Config::complete(text.parse().unwrap(), &builtin()).unwrap();
+    let mut checkpoint = Checkpoint { settings: RecordedSettings::of(&config), ..checkpoint(3, 20.5) };
+    checkpoint.parameters.extend([0.5; 8]);
+    checkpoint.normaliser = Normaliser::new(Some(4), Some(0.99)).save();
+    checkpoint
+}
+
+#[test]
+fn statistics_of_observations_come_back_and_must_be_those_of_the_network() {
+    let checkpoint = normalised();
+    let read = |checkpoint: &Checkpoint| Checkpoint::decode(&checkpoint.encode().unwrap(), &builtin());
+    assert_eq!(read(&checkpoint).unwrap(), checkpoint);
+    assert_eq!(model_file::decode(&checkpoint.encode().unwrap()).unwrap().parameters, checkpoint.parameters);
+    for normaliser in [None, Normaliser::new(Some(3), None).save()] {
+        let error = read(&Checkpoint { normaliser, ..checkpoint.clone() }).unwrap_err().to_string();
+        assert_eq!(error, "its progress has statistics of observations or rewards that are none of its network");
     }
 }
 

@@ -79,8 +79,13 @@ fn counting(pays: Pays, mode: Mode, goal: f64, steps: &Arc<AtomicU64>) -> Evalua
     let environment = EnvironmentKind::new("known", 1, 2, goal, move |rngs: Vec<Rng>| {
         Box::new(Environments { pays, before: vec![0; rngs.len()], rngs, steps: steps.clone() })
     });
-    let network =
-        NetworkSpec { observation_len: 1, hidden: vec![], activation: Activation::Tanh, head: PolicyHead::single(2) };
+    let network = NetworkSpec {
+        observation_len: 1,
+        hidden: vec![],
+        activation: Activation::Tanh,
+        head: PolicyHead::single(2),
+        normalises: false,
+    };
     let verification = Verification::new(Arc::new(Mutex::new(Progress::new(goal))), 1);
     Evaluator { verification, environment: environment.unwrap(), network, seed: 1, mode, goal }
 }

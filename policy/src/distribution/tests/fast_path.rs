@@ -11,7 +11,13 @@ fn a_policys_own_sampler_draws_the_same_choices_with_the_same_log_probabilities(
         let case = Case::random("choices", PolicyHead::single(choices), 300);
         // Without hidden layers, and with weights of 1 on the diagonal, the logits are the observations.
         let head = PolicyHead::single(choices);
-        let spec = NetworkSpec { observation_len: choices, hidden: vec![], activation: Activation::Tanh, head };
+        let spec = NetworkSpec {
+            observation_len: choices,
+            hidden: vec![],
+            activation: Activation::Tanh,
+            head,
+            normalises: false,
+        };
         let mut parameters = vec![0.0; spec.parameter_count()];
         parameters[..choices * choices].iter_mut().step_by(choices + 1).for_each(|weight| *weight = 1.0);
         let mut policy = Policy::new(&spec);

@@ -47,6 +47,8 @@ pub(super) struct LossTensors {
     pub(super) means: Tensor<1>,
     /// `[1]`
     pub(super) total: Tensor<1>,
+    /// `[1]`: the target of the first frame.
+    pub(super) origin: Tensor<1>,
     /// `[rows, A + 1]`, 0 in the rows after the frames.
     pub(super) gradient: Tensor<2>,
 }
@@ -134,7 +136,7 @@ impl Outputs {
         let vs = returns.vs.clone().reshape([frames, 1]);
         let errors = self.values(0, frames).reshape([frames, 1]) - vs.clone();
         // Less a number near their mean, so that their variance is one of small numbers.
-        let targets = vs.clone() - vs.narrow(0, 0, 1).expand([frames, 1]);
+        let targets = vs.clone() - vs.clone().narrow(0, 0, 1).expand([frames, 1]);
         let log_ratios = self.log_ratios(upload);
         let divergences = log_ratios.clone().clamp_max(LOG_RATIO_MAX).exp().sub_scalar(1.0) - log_ratios;
         let probs = self.log_probs.clone().exp();
@@ -153,6 +155,7 @@ impl Outputs {
         let logits = advantages * (probs - is_taken) + bonus.mul_scalar(costs.entropy);
         let gradient = Tensor::cat(vec![logits, errors.mul_scalar(costs.baseline)], 1) * upload.weights.clone();
         let rest = Tensor::zeros([self.rows - frames, action_count + 1], &device);
-        LossTensors { means, total, gradient: Tensor::cat(vec![gradient, rest], 0) }
+        let origin = vs.narrow(0, 0, 1).reshape([1]);
+        LossTensors { means, total, origin, gradient: Tensor::cat(vec![gradient, rest], 0) }
     }
 }

@@ -19,13 +19,19 @@ use serde_json::Value;
 const TOLERANCE: f32 = 2e-5;
 
 /// The device under test.
-pub(super) fn device() -> ComputeDevice {
+pub(in crate::learn::step) fn device() -> ComputeDevice {
     let choice = std::env::var("IMPALA_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
     ComputeDevice::open(choice.parse().unwrap()).unwrap()
 }
 
 fn spec(hidden: &[usize], activation: Activation) -> NetworkSpec {
-    NetworkSpec { observation_len: 3, hidden: hidden.to_vec(), activation, head: PolicyHead::single(2) }
+    NetworkSpec {
+        observation_len: 3,
+        hidden: hidden.to_vec(),
+        activation,
+        head: PolicyHead::single(2),
+        normalises: false,
+    }
 }
 
 fn parameters(spec: &NetworkSpec) -> Vec<f32> {
@@ -48,11 +54,12 @@ fn assert_close(expected: &[f32], actual: &[f32], what: &str) {
 
 fn numbers(report: &StepReport) -> Vec<f32> {
     let StepReport { losses, ratios, values, gradient_norm, update_norm, noise: _ } = *report;
-    let variances = [values.squared_error, values.error_variance, values.target_variance].map(|number| number as f32);
+    let values = [values.squared_error, values.error_variance, values.target_variance, values.squared_target];
+    let values = values.map(|number| number as f32);
     [
         &[losses.total, losses.policy, losses.baseline, losses.entropy, gradient_norm, update_norm][..],
         &[ratios.effective, ratios.clipped, ratios.approximate_kl],
-        &variances,
+        &values,
     ]
     .concat()
 }
@@ -61,8 +68,8 @@ fn numbers(report: &StepReport) -> Vec<f32> {
 fn assert_parity(spec: &NetworkSpec, config: StepConfig, batch: &Batch, steps: usize) {
     let (mut host, mut device) = both(spec, config);
     for step in 0..steps {
-        let expected = host.run(batch, 1e-2, 1.0).unwrap();
-        let actual = device.run(batch, 1e-2, 1.0).unwrap();
+        let expected = host.run(batch, &InputScale::default(), 1e-2, 1.0).unwrap();
+        let actual = device.run(batch, &InputScale::default(), 1e-2, 1.0).unwrap();
         let what = format!("{:?}, {}, step {step}", spec.hidden, spec.activation);
         assert_close(&numbers(&expected), &numbers(&actual), &format!("{what}: losses"));
         assert_close(host.gradient(), device.gradient(), &format!("{what}: gradient"));
@@ -126,7 +133,10 @@ fn batches_of_changing_sizes_agree_with_the_host_in_few_shapes() {
         for columns in [3, 1, 64, 5, 17, 4] {
             let batch = large_batch(columns);
             let scale = noise_columns.map_or(1.0, |noise| (columns as f32 / noise as f32).sqrt());
-            let (expected, actual) = (host.run(&batch, 1e-2, scale).unwrap(), device.run(&batch, 1e-2, scale).unwrap());
+            let (expected, actual) = (
+                host.run(&batch, &InputScale::default(), 1e-2, scale).unwrap(),
+                device.run(&batch, &InputScale::default(), 1e-2, scale).unwrap(),
+            );
             assert_close(&numbers(&expected), &numbers(&actual), &format!("{columns} columns: losses"));
             assert_close(host.gradient(), device.gradient(), &format!("{columns} columns: gradient"));
             assert_close(host.parameters(), device.parameters(), &format!("{columns} columns: parameters"));
@@ -158,7 +168,10 @@ fn unroll_lengths_may_differ_and_one_step_is_enough() {
     };
     let single = batch_of(1, 2, single);
     for batch in [batch(), single, batch()] {
-        let (expected, actual) = (host.run(&batch, 1e-2, 1.0).unwrap(), device.run(&batch, 1e-2, 1.0).unwrap());
+        let (expected, actual) = (
+            host.run(&batch, &InputScale::default(), 1e-2, 1.0).unwrap(),
+            device.run(&batch, &InputScale::default(), 1e-2, 1.0).unwrap(),
+        );
         assert_close(&numbers(&expected), &numbers(&actual), "losses");
     }
     assert_close(host.parameters(), device.parameters(), "parameters");
@@ -176,16 +189,16 @@ fn numbers_that_are_not_finite_leave_everything_as_it_was() {
 
     // Ratios without end.
     let broken = batch_of(3, 2, TrajectoryParts { behaviour_log_probs: vec![-1e9; 6], ..parts() });
-    let error = device.run(&broken, 0.1, 1.0).unwrap_err().to_string();
+    let error = device.run(&broken, &InputScale::default(), 0.1, 1.0).unwrap_err().to_string();
     assert!(error.contains("lower --learning-rate"), "{error}");
     assert_eq!(device.parameters(), before);
-    device.run(&batch(), f32::INFINITY, 1.0).unwrap_err();
+    device.run(&batch(), &InputScale::default(), f32::INFINITY, 1.0).unwrap_err();
     assert_eq!(device.parameters(), before);
 
     // Moments and their count are what they were, too: the next update is the first.
     let mut host = HostStep::new(Perceptron::new(&spec), &spec.head, before, config);
-    host.run(&batch(), 0.1, 1.0).unwrap();
-    device.run(&batch(), 0.1, 1.0).unwrap();
+    host.run(&batch(), &InputScale::default(), 0.1, 1.0).unwrap();
+    device.run(&batch(), &InputScale::default(), 0.1, 1.0).unwrap();
     assert_close(host.parameters(), device.parameters(), "parameters after the failures");
 }
 
@@ -194,22 +207,22 @@ fn an_update_under_way_is_reported_by_the_next() {
     let spec = spec(&[5], Activation::Tanh);
     let (mut host, mut device) = both(&spec, config());
     assert_eq!(device.finish(), Ok(None));
-    assert_eq!(device.advance(&batch(), 1e-2, 1.0), Ok(None));
-    let first = host.run(&batch(), 1e-2, 1.0).unwrap();
-    let reported = device.advance(&batch(), 1e-2, 1.0).unwrap().unwrap();
+    assert_eq!(device.advance(&batch(), &InputScale::default(), 1e-2, 1.0), Ok(None));
+    let first = host.run(&batch(), &InputScale::default(), 1e-2, 1.0).unwrap();
+    let reported = device.advance(&batch(), &InputScale::default(), 1e-2, 1.0).unwrap().unwrap();
     assert_close(&numbers(&first), &numbers(&reported), "first report");
-    let second = host.run(&batch(), 1e-2, 1.0).unwrap();
+    let second = host.run(&batch(), &InputScale::default(), 1e-2, 1.0).unwrap();
     assert_close(host.parameters(), device.parameters(), "parameters before the second report");
     assert_close(&numbers(&second), &numbers(&device.finish().unwrap().unwrap()), "second report");
     assert_eq!(device.finish(), Ok(None));
 
     // A failure is told late, by a call that then does nothing, and has changed nothing.
     let before = device.parameters().to_vec();
-    device.advance(&batch(), f32::NAN, 1.0).unwrap();
+    device.advance(&batch(), &InputScale::default(), f32::NAN, 1.0).unwrap();
     assert_eq!(device.parameters(), before);
-    device.advance(&batch(), 1e-2, 1.0).unwrap_err();
+    device.advance(&batch(), &InputScale::default(), 1e-2, 1.0).unwrap_err();
     assert_eq!(device.parameters(), before);
-    device.run(&batch(), 1e-2, 1.0).unwrap();
+    device.run(&batch(), &InputScale::default(), 1e-2, 1.0).unwrap();
     assert_ne!(device.parameters(), before);
 }
 
