@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow check-gym measure-gym
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow check-gym measure-gym measure-environments
 
 build:
 	cargo build --release --workspace
@@ -84,6 +84,10 @@ check-gym:
 # What a step through workers takes, beside gymnasium's own ways; about two minutes, on a machine that does nothing else.
 measure-gym:
 	scripts/measure-gym.sh
+
+# Frames and seconds to the goals of several environments, stable-baselines3 beside; downloads 5 GB the first time and takes an hour.
+measure-environments:
+	scripts/measure-environments.sh
 
 # Needs `cargo install cargo-deny`.
 deny:
