@@ -32,6 +32,9 @@ for environment in gym:guess:Guess-v0 gym:CartPole-v1; do
     "$impala" train --quiet --environment "$environment" --run-dir "$room/run-${environment//:/-}" --time-max 5m --frames-max 3000000
 done
 "$impala" eval "$room/run-gym-CartPole-v1" --require-return 475
+# What gymnasium itself draws.
+"$impala" render "$room/run-gym-CartPole-v1" --steps-max 50 --out "$room/episode.gif"
+head -c 6 "$room/episode.gif" | grep --quiet GIF89a
 # A policy's word does not make Python import a module; that of the command line does.
 if "$impala" eval "$room/run-gym-guess-Guess-v0" >"$room/refused" 2>&1; then
     echo 'a module was imported on the word of a policy' >&2

@@ -215,7 +215,7 @@ impl VectorEnvironment for CartPole {
         Ok(())
     }
 
-    fn scene(&self, index: usize) -> Option<Scene> {
+    fn scene(&mut self, index: usize) -> Option<Scene> {
         Some(scene::draw(self.poles.position[index], self.poles.angle[index]))
     }
 

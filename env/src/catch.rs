@@ -144,7 +144,7 @@ impl VectorEnvironment for Catch {
         Ok(())
     }
 
-    fn scene(&self, index: usize) -> Option<Scene> {
+    fn scene(&mut self, index: usize) -> Option<Scene> {
         Some(scene::draw(self.board(index)))
     }
 

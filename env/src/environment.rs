@@ -167,7 +167,7 @@ pub trait VectorEnvironment: Send {
 
     /// What one of them (`index` below N) looks like now, for people who watch. Nothing is learned from it: without it an
     /// environment trains as well, but there are no pictures of it. Every scene of an environment has the same size.
-    fn scene(&self, index: usize) -> Option<Scene> {
+    fn scene(&mut self, index: usize) -> Option<Scene> {
         let _ = index;
         None
     }

@@ -186,7 +186,7 @@ impl<M: Motion<K, O>, const K: usize, const O: usize> VectorEnvironment for Movi
         Ok(())
     }
 
-    fn scene(&self, index: usize) -> Option<Scene> {
+    fn scene(&mut self, index: usize) -> Option<Scene> {
         Some(M::draw(self.numbers(index), self.force(index)))
     }
 

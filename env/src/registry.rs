@@ -32,6 +32,7 @@ pub struct EnvironmentKind {
     steps_per_second: u32,
     is_resumable: bool,
     make: Arc<Make>,
+    make_to_watch: Option<Arc<Make>>,
 }
 
 impl EnvironmentKind {
@@ -61,7 +62,18 @@ impl EnvironmentKind {
         }
         let action_names = (0..named_actions(&spec.actions)).map(|action| action.to_string()).collect();
         let (rewards, steps_per_second, make) = (f32::MIN..=f32::MAX, STEPS_PER_SECOND_MAX, Arc::new(make));
-        Ok(Self { name, spec, solved_return, rewards, action_names, steps_per_second, is_resumable: true, make })
+        let (is_resumable, make_to_watch) = (true, None);
+        Ok(Self {
+            name,
+            spec,
+            solved_return,
+            rewards,
+            action_names,
+            steps_per_second,
+            is_resumable,
+            make,
+            make_to_watch,
+        })
     }
 
     /// The same, whose steps give rewards in this range and no others: a learner refuses what claims to come from it and is
@@ -129,6 +141,12 @@ impl EnvironmentKind {
         Self { is_resumable: false, ..self }
     }
 
+    /// The same, which for people who watch are made otherwise, because it costs to be drawn.
+    #[must_use]
+    pub fn with_watched(self, make: impl Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync + 'static) -> Self {
+        Self { make_to_watch: Some(Arc::new(make)), ..self }
+    }
+
     /// The same under another name, with other observations and made otherwise.
     ///
     /// # Errors
@@ -186,8 +204,20 @@ impl EnvironmentKind {
     /// # Panics
     /// The constructor that was registered makes another number of them.
     pub fn make(&self, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
+        self.made_by(&self.make, rngs)
+    }
+
+    /// The same, such as can be [drawn](VectorEnvironment::scene).
+    ///
+    /// # Panics
+    /// As [`Self::make`].
+    pub fn make_to_watch(&self, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
+        self.made_by(self.make_to_watch.as_ref().unwrap_or(&self.make), rngs)
+    }
+
+    fn made_by(&self, make: &Arc<Make>, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
         let wanted = rngs.len();
-        let environments = (self.make)(rngs);
+        let environments = make(rngs);
         let made = environments.environments();
         assert_eq!(made, wanted, "environment {}: one for each random source must be made", self.name);
         environments

@@ -4,7 +4,11 @@
 //! Coordinates are in a unit of the environment's own, from the plane's upper left corner to the right and downwards, as in
 //! pictures. Later shapes lie on earlier ones. As JSON a scene is `{"size": [w, h], "shapes": [{"line": {..}}, ..]}`.
 
-use serde::Serialize;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::sync::Arc;
 
 /// Coordinates are kept to this many decimals of the larger side's order of magnitude: finer than a pixel of any picture, short
 /// as text, and what did not move is equal from one scene to the next.
@@ -59,6 +63,43 @@ pub enum Shape {
         /// What it stands for.
         paint: Paint,
     },
+    /// What an environment that draws itself has drawn.
+    Picture {
+        /// Upper left corner.
+        corner: [f32; 2],
+        /// Width and height.
+        size: [f32; 2],
+        /// Its pixels.
+        png: Png,
+    },
+}
+
+/// A picture as the bytes of a PNG file; as JSON the URL by which a browser takes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Png(Arc<[u8]>);
+
+impl Png {
+    /// Whatever these bytes are: who draws them draws nothing if they are no picture.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Png {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Png({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Png {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("data:image/png;base64,{}", Base64Display::new(&self.0, &STANDARD)))
+    }
 }
 
 /// What a shape stands for, not its colour: light and dark themes have one for each.
@@ -127,6 +168,7 @@ impl Scene {
             Shape::Polygon { points, paint } => {
                 Shape::Polygon { points: points.into_iter().map(point).collect(), paint }
             }
+            Shape::Picture { corner, size, png } => Shape::Picture { corner: point(corner), size: point(size), png },
         });
     }
 }
@@ -169,5 +211,18 @@ mod tests {
     #[should_panic = "a plane of 0 x 1"]
     fn a_plane_without_an_area_is_a_mistake() {
         Scene::new(0.0, 1.0);
+    }
+
+    #[test]
+    fn a_picture_is_a_url_to_a_browser() {
+        let mut scene = Scene::new(2.0, 1.0);
+        scene.add(Shape::Picture { corner: [0.0; 2], size: [2.0, 1.0], png: Png::new(*b"\x89PNG?") });
+        let json = serde_json::to_string(&scene).unwrap();
+        assert!(
+            json.contains(
+                r#"{"picture":{"corner":[0.0,0.0],"size":[2.0,1.0],"png":"data:image/png;base64,iVBORz8="}}"#
+            ),
+            "{json}"
+        );
     }
 }

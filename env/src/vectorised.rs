@@ -242,7 +242,7 @@ impl<E: Environment> VectorEnvironment for Vectorised<E> {
         Ok(())
     }
 
-    fn scene(&self, index: usize) -> Option<Scene> {
+    fn scene(&mut self, index: usize) -> Option<Scene> {
         self.environments[index].scene()
     }
 

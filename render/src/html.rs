@@ -10,14 +10,14 @@ use crate::words;
 use impala_env::scene::{Paint, Shape};
 use serde::Serialize;
 
-/// Draws scenes that come as JSON on a canvas, in a browser: `drawShapes(context, size, shapes, width, height, colour)`.
+/// Draws scenes that come as JSON on a canvas, in a browser: `drawShapes(context, size, shapes, width, height, colour, again)`.
 pub const SCENE_JS: &str = include_str!("html/scene.js");
 const PLAYER_JS: &str = include_str!("html/player.js");
 const PLAYER_CSS: &str = include_str!("html/player.css");
 const BODY: &str = include_str!("html/body.html");
 
 /// The browser itself refuses whatever would come from elsewhere.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
 /// How a page is made.
 #[derive(Clone, Debug, PartialEq, Eq)]

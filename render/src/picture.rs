@@ -9,6 +9,7 @@ use crate::record::{Action, Moment, Recording, View};
 use crate::theme::{Role, Theme};
 use crate::words;
 use curve::Curve;
+use impala_env::scene::Shape;
 use layout::Layout;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -49,7 +50,9 @@ impl<'a> Pictures<'a> {
     /// Pictures of this width, or the nearest that there is.
     pub(crate) fn new(recording: &'a Recording, theme: Theme, width: u32) -> Self {
         let width = width.clamp(*WIDTHS.start(), *WIDTHS.end());
-        let layout = Layout::new(recording.moments[0].scene.size(), width);
+        let scene = &recording.moments[0].scene;
+        let covers = scene.shapes().iter().any(|shape| matches!(shape, Shape::Picture { .. }));
+        let layout = Layout::new(scene.size(), covers, width);
         let curve = Curve::new(recording, layout.curve, layout.unit);
         let base = Canvas::new(layout.width, layout.height, theme.role(Role::Background));
         let mut pictures = Self { recording, theme, layout, curve, base };

@@ -1,11 +1,14 @@
 //! A canvas of pixels: shapes, scenes and text with smooth edges.
 
+mod picture;
 mod text;
 
 use crate::theme::{Colour, Theme};
 use impala_env::scene::{Scene, Shape};
 pub(crate) use text::{Align, fitting, width};
-use tiny_skia::{FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, Stroke, Transform};
+use tiny_skia::{
+    FillRule, FilterQuality, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, PixmapPaint, Stroke, Transform,
+};
 
 /// Where something is drawn, pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,6 +73,13 @@ impl Canvas {
                 points.iter().skip(1).for_each(|[x, y]| path.line_to(*x, *y));
                 path.close();
                 self.fill(path.finish(), place, theme.paint(*paint));
+            }
+            Shape::Picture { corner: [x, y], size: [width, height], png } => {
+                let Some(picture) = picture::decode(png.bytes()) else { return };
+                let scale = [width / picture.width() as f32, height / picture.height() as f32];
+                let place = place.pre_translate(*x, *y).pre_scale(scale[0], scale[1]);
+                let paint = PixmapPaint { quality: FilterQuality::Bilinear, ..PixmapPaint::default() };
+                self.pixels.draw_pixmap(0, 0, picture.as_ref(), &paint, place, None);
             }
         }
     }

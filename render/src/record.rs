@@ -139,14 +139,16 @@ pub fn record(
     let spec = environment.spec();
     let mut player = Player::new(spec, network, parameters);
     let rng = seed::rng(plan.seed, Purpose::Evaluation { environment: 0 });
-    let mut world = environment.make(vec![rng]);
-    let no_scene = || RecordError::NoScene(environment.name().to_string());
+    let mut world = environment.make_to_watch(vec![rng]);
     let mut draws = seed::rng(plan.seed, Purpose::EvaluatedPolicy { attempt: 0, environment: 0 });
     let mut buffer = StepBuffer::new(spec, 1);
     buffer.observe(&*world);
 
-    let mut moment =
-        Moment { scene: world.scene(0).ok_or_else(no_scene)?, steps: 0, reward: 0.0, return_so_far: 0.0, view: None };
+    let Some(scene) = world.scene(0) else {
+        let no_scene = || RecordError::NoScene(environment.name().to_string());
+        return Err(world.fault().map_or_else(no_scene, RecordError::Fault));
+    };
+    let mut moment = Moment { scene, steps: 0, reward: 0.0, return_so_far: 0.0, view: None };
     let (mut moments, mut outcome) = (Vec::new(), Outcome::Continues);
     while outcome == Outcome::Continues && moment.steps < plan.steps_max {
         let view = player.look(&buffer, plan.mode, &mut draws);

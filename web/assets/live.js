@@ -225,7 +225,7 @@
   function drawFrame() {
     if (!lastFrame) return;
     const { context, width, height } = fitCanvas($("scene"));
-    drawShapes(context, lastFrame.scene.size, lastFrame.scene.shapes, width, height, sceneColour);
+    drawShapes(context, lastFrame.scene.size, lastFrame.scene.shapes, width, height, sceneColour, drawFrame);
   }
 
   function showFrame(told) {

@@ -5,8 +5,10 @@
 use crate::error::{Fault, WorkerError};
 use crate::launch::Launch;
 use crate::message::Description;
-use crate::worker::{Picture, Worker};
+use crate::picture::Picture;
+use crate::worker::Worker;
 use impala_env::array::{Array, ArrayMut, ArrayRef};
+use impala_env::scene::Scene;
 use impala_env::spec::EnvironmentSpec;
 use impala_env::{Half, Halves, Outcome, StateError, Step, VectorEnvironment};
 use std::ops::Range;
@@ -197,6 +199,14 @@ impl VectorEnvironment for WorkerEnvironments {
 
     fn fault(&self) -> Option<String> {
         self.failure.clone()
+    }
+
+    /// Where the launch did not say that pictures will be asked for, there are none. An episode's last one is gone when the step returns.
+    fn scene(&mut self, index: usize) -> Option<Scene> {
+        if !self.launch.renders {
+            return None;
+        }
+        self.render(index).ok()?.scene()
     }
 }
 

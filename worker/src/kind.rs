@@ -5,7 +5,8 @@ use crate::error::{Fault, WorkerError};
 use crate::launch::Launch;
 use crate::message::Description;
 use crate::worker::Worker;
-use impala_env::{EnvironmentKind, KindError, STEPS_PER_SECOND_MAX};
+use impala_env::seed::Rng;
+use impala_env::{EnvironmentKind, KindError, STEPS_PER_SECOND_MAX, VectorEnvironment};
 use rand::RngExt;
 
 /// The goal of an environment whose registration names none: no mean return reaches it, so a run ends by its budget, or a person gives
@@ -37,15 +38,20 @@ pub fn kind(launch: &Launch) -> Result<EnvironmentKind, WorkerError> {
 
 fn made(launch: &Launch, description: Description) -> Result<EnvironmentKind, KindError> {
     let Description { spec, solved_return, steps_per_second, .. } = description;
-    let (name, launch, of_made) = (spec.name.clone(), launch.clone(), spec.clone());
+    let (name, of_made) = (spec.name.clone(), spec.clone());
     let goal = solved_return.unwrap_or(NEVER_SOLVED);
-    let kind = EnvironmentKind::new(&name, spec.observations, spec.actions, goal, move |rngs| {
-        // 32 bits: the older generators of numpy, which environments may use, take no larger seeds.
-        let seeds: Vec<_> = rngs.into_iter().map(|mut rng| u64::from(rng.random::<u32>())).collect();
-        let started = WorkerEnvironments::start(&launch, &seeds);
-        let failed = |error| WorkerEnvironments::failed(&launch, &of_made, seeds.len(), &error);
-        Box::new(started.unwrap_or_else(failed))
-    })?;
+    let make = |launch: Launch| {
+        let of_made = of_made.clone();
+        move |rngs: Vec<Rng>| -> Box<dyn VectorEnvironment> {
+            // 32 bits: the older generators of numpy, which environments may use, take no larger seeds.
+            let seeds: Vec<_> = rngs.into_iter().map(|mut rng| u64::from(rng.random::<u32>())).collect();
+            let started = WorkerEnvironments::start(&launch, &seeds);
+            let failed = |error| WorkerEnvironments::failed(&launch, &of_made, seeds.len(), &error);
+            Box::new(started.unwrap_or_else(failed))
+        }
+    };
+    let kind = EnvironmentKind::new(&name, spec.observations, spec.actions, goal, make(launch.clone()))?;
+    let kind = kind.with_watched(make(Launch { renders: true, workers: 1, ..launch.clone() }));
     let kind = if spec.masked { kind.with_masks()? } else { kind };
     let pace = steps_per_second.unwrap_or(STEPS_PER_SECOND_MAX).clamp(1, STEPS_PER_SECOND_MAX);
     Ok(kind.with_steps_per_second(pace)?.without_state())

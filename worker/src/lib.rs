@@ -12,6 +12,7 @@ mod kind;
 mod launch;
 mod layout;
 mod message;
+mod picture;
 mod process;
 mod worker;
 
@@ -20,4 +21,4 @@ pub use error::{Activity, Fault, WorkerError};
 pub use kind::{NEVER_SOLVED, describe, kind};
 pub use launch::{Deadlines, Launch, Program};
 pub use message::Description;
-pub use worker::Picture;
+pub use picture::Picture;

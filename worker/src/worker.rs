@@ -6,6 +6,7 @@ use crate::frame::{Answer, Frame, Pipe, PipeError, Request};
 use crate::launch::Launch;
 use crate::layout::{Damage, Layout, write_actions};
 use crate::message::{Description, Failure, Start};
+use crate::picture::Picture;
 use crate::process::Process;
 use impala_env::Step;
 use impala_env::array::{ArrayMut, ArrayRef};
@@ -22,17 +23,6 @@ const TEXT_LEN_MAX: usize = 1 << 20;
 const PICTURE_LEN_MAX: usize = 3 << 24;
 /// What Python says when it lacks the package in `python/`.
 const NO_PACKAGE: &str = "No module named impala_gym";
-
-/// A picture of one environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels of a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// `[height, width, 3]`: red, green and blue.
-    pub rgb: Vec<u8>,
-}
 
 /// A process with environments of one kind. It ends when this is dropped.
 #[derive(Debug)]

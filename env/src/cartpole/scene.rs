@@ -123,7 +123,9 @@ mod tests {
             let scene = draw(side * POSITION_MAX, side * ANGLE_MAX);
             for shape in scene.shapes() {
                 let points = match shape {
-                    Shape::Rectangle { corner, size, .. } => vec![*corner, [corner[0] + size[0], corner[1] + size[1]]],
+                    Shape::Rectangle { corner, size, .. } | Shape::Picture { corner, size, .. } => {
+                        vec![*corner, [corner[0] + size[0], corner[1] + size[1]]]
+                    }
                     Shape::Line { from, to, .. } => vec![*from, *to],
                     Shape::Circle { centre, .. } => vec![*centre],
                     Shape::Polygon { points, .. } => points.clone(),

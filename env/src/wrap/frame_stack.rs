@@ -202,7 +202,7 @@ impl VectorEnvironment for FrameStack {
         self.inner.fault()
     }
 
-    fn scene(&self, index: usize) -> Option<Scene> {
+    fn scene(&mut self, index: usize) -> Option<Scene> {
         self.inner.scene(index)
     }
 

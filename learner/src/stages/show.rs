@@ -55,6 +55,10 @@ impl Show {
                 Ok(recording) => recording,
                 // The page has been told that there is nothing to see.
                 Err(RecordError::NoScene(_)) => return,
+                Err(RecordError::Fault(reason)) => {
+                    tracing::warn!(reason, "no more episodes are shown in the live view: the environment failed");
+                    return;
+                }
                 Err(error) => unreachable!("the network was made for the environment: {error}"),
             };
             if !self.play(&recording, &policy, &mut returns) {

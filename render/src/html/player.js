@@ -56,7 +56,7 @@
 
   function drawScene() {
     const { context, width, height } = fitCanvas($("scene"));
-    drawShapes(context, episode.size, moments[now()].shapes, width, height, colour);
+    drawShapes(context, episode.size, moments[now()].shapes, width, height, colour, drawScene);
   }
 
   const [lower, upper] = episode.scale ?? [0, 0];

@@ -19,8 +19,28 @@ function fitCanvas(canvas) {
   return { context, width, height };
 }
 
-/** Draws shapes of a plane of this size as large as they fit into width and height, in the middle. */
-function drawShapes(context, [planeWidth, planeHeight], shapes, width, height, colour) {
+/** Pictures by their URL, as many as a page shows one after the other while it waits for them. */
+const pictures = new Map();
+const PICTURES_MAX = 64;
+let shownPicture = null;
+
+/** The picture of this URL, or the one before it as long as it is not there; `again` is called when it is. */
+function pictureOf(url, again) {
+  let picture = pictures.get(url);
+  if (!picture) {
+    picture = new Image();
+    pictures.set(url, picture);
+    if (pictures.size > PICTURES_MAX) pictures.delete(pictures.keys().next().value);
+    picture.src = url;
+    picture.addEventListener("load", again);
+  }
+  if (picture.complete && picture.naturalWidth > 0) shownPicture = picture;
+  return shownPicture;
+}
+
+/** Draws shapes of a plane of this size as large as they fit into width and height, in the middle. `again` is called when what could not
+ * be drawn yet can be. */
+function drawShapes(context, [planeWidth, planeHeight], shapes, width, height, colour, again) {
   const scale = Math.min(width / planeWidth, height / planeHeight);
   context.save();
   context.translate((width - scale * planeWidth) / 2, (height - scale * planeHeight) / 2);
@@ -50,6 +70,11 @@ function drawShapes(context, [planeWidth, planeHeight], shapes, width, height, c
         context.closePath();
         context.fill();
         break;
+      case "picture": {
+        const picture = pictureOf(its.png, again);
+        if (picture) context.drawImage(picture, ...its.corner, ...its.size);
+        break;
+      }
     }
   }
   context.restore();

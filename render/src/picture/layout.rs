@@ -17,6 +17,8 @@ const CURVE_HEIGHT: f32 = 44.0;
 const LABEL_HEIGHT: f32 = 20.0;
 /// Between rows.
 const GAP: f32 = 14.0;
+/// Of the title above a scene that covers all of its place.
+const TITLE_HEIGHT: f32 = 34.0;
 
 /// The places in a picture, pixels.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,20 +42,20 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// For scenes of this size.
-    pub(super) fn new([scene_width, scene_height]: [f32; 2], width: u32) -> Self {
+    /// For scenes of this size. The title stands on a wide one, unless it covers what is on it.
+    pub(super) fn new([scene_width, scene_height]: [f32; 2], covers: bool, width: u32) -> Self {
         match scene_width < TALL * scene_height {
             true => Self::beside(scene_width / scene_height, width),
-            false => Self::above(scene_width / scene_height, width),
+            false => Self::above(scene_width / scene_height, if covers { TITLE_HEIGHT } else { 0.0 }, width),
         }
     }
 
     /// The scene on top, a row of numbers, the curve.
-    fn above(aspect: f32, width: u32) -> Self {
+    fn above(aspect: f32, scene_top: f32, width: u32) -> Self {
         let unit = width as f32 / DESIGN_WIDTH;
         let scene_height = (DESIGN_WIDTH / aspect).min(SCENE_HEIGHT * DESIGN_WIDTH);
-        let scene = [0.0, 0.0, DESIGN_WIDTH, scene_height];
-        let top = scene_height + GAP;
+        let scene = [0.0, scene_top, DESIGN_WIDTH, scene_height];
+        let top = scene_top + scene_height + GAP;
         let mut x = MARGIN;
         let mut cell = |width: f32| {
             let area = [x, top, width, CELL_HEIGHT];
@@ -114,7 +116,7 @@ mod tests {
         for (scene, width) in
             [([5.6, 1.8], 640), ([5.5, 10.5], 640), ([1.0, 1.0], 321), ([1.3, 1.0], 1920), ([40.0, 1.0], 320)]
         {
-            let layout = Layout::new(scene, width);
+            let layout = Layout::new(scene, width % 2 == 0, width);
             assert_eq!(layout.width, width);
             for (i, a) in areas(&layout).into_iter().enumerate() {
                 let is_inside = a.x >= 0.0
@@ -135,10 +137,10 @@ mod tests {
 
     #[test]
     fn the_picture_of_a_cart_pole_is_as_high_as_its_parts() {
-        let layout = Layout::new([5.6, 1.8], 640);
+        let layout = Layout::new([5.6, 1.8], false, 640);
         // 640 * 1.8 / 5.6 = 206 of the scene; the rest is rows and what lies between them.
         assert_eq!((layout.width, layout.height), (640, 358));
-        assert_eq!(Layout::new([5.6, 1.8], 1280).height, 715);
-        assert_eq!(Layout::new([5.5, 10.5], 640).height, 320);
+        assert_eq!(Layout::new([5.6, 1.8], false, 1280).height, 715);
+        assert_eq!(Layout::new([5.5, 10.5], false, 640).height, 320);
     }
 }

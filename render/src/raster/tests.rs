@@ -107,3 +107,22 @@ fn text_is_drawn_in_its_colour() {
     canvas.text("", [2.0, 18.0], 20.0, Align::Left, colour);
     assert_eq!(canvas.colours().collect::<Vec<_>>(), before);
 }
+
+#[test]
+fn a_picture_fills_its_place_and_what_is_no_picture_nothing() {
+    // Two pixels: red, and blue beside it.
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 2, 1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&[255, 0, 0, 0, 0, 255]).unwrap();
+    let drawn = |bytes: Vec<u8>| {
+        let mut scene = Scene::new(40.0, 20.0);
+        let png = impala_env::scene::Png::new(bytes);
+        scene.add(Shape::Picture { corner: [0.0, 10.0], size: [40.0, 10.0], png });
+        let mut canvas = Canvas::new(40, 20, [9, 9, 9]);
+        canvas.scene(&scene, Area { x: 0.0, y: 0.0, width: 40.0, height: 20.0 }, 1.0, Theme::Light);
+        [(5, 5), (5, 15), (35, 15)].map(|(x, y)| canvas.colours().nth(y * 40 + x).unwrap())
+    };
+    assert_eq!(drawn(file.clone()), [[9, 9, 9], [255, 0, 0], [0, 0, 255]]);
+    assert_eq!(drawn(file[..20].to_vec()), [[9, 9, 9]; 3]);
+}

@@ -124,7 +124,7 @@ impl VectorEnvironment for Shy {
         Ok(())
     }
 
-    fn scene(&self, _: usize) -> Option<Scene> {
+    fn scene(&mut self, _: usize) -> Option<Scene> {
         self.has_looks.then(|| {
             let mut scene = Scene::new(2.0, 1.0);
             let centre = [self.steps as f32, 0.5];

@@ -85,7 +85,8 @@ impl WebSink {
 pub(crate) fn about(config: &Config, run_dir: &RunDir, device: &ComputeDevice) -> About {
     let (environment, network) = (config.environment(), config.network());
     let hidden: Vec<_> = network.hidden.iter().map(ToString::to_string).collect();
-    let drawn = environment.make(vec![seed::rng(config.task.seed, Purpose::Evaluation { environment: 0 })]);
+    let mut drawn =
+        environment.make_to_watch(vec![seed::rng(config.task.seed, Purpose::Evaluation { environment: 0 })]);
     About {
         run: run_dir.name().to_owned(),
         environment: config.task.environment.to_string(),
