@@ -1,5 +1,5 @@
 # Shorthands; everything also works as the plain command behind it.
-.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow check-gym measure-gym measure-environments
+.PHONY: build test lint ci check-gpu check-manifests check-object-store bench-gpu documents ladder peers seeds deny docker-setup docker-test netns-test scaling-test python-actor check-tensorboard check-web check-monitoring check-logs check-notebook check-mlflow check-gym check-own-environment measure-gym measure-environments
 
 build:
 	cargo build --release --workspace
@@ -80,6 +80,10 @@ check-notebook:
 # Environments of gymnasium through workers, compared with gymnasium in process; needs Python 3.
 check-gym:
 	scripts/check-gym.sh
+
+# An environment of one's own as the manual has it: a new crate of the page's code, trained and evaluated by the page's commands.
+check-own-environment:
+	scripts/check-own-environment.sh
 
 # What a step through workers takes, beside gymnasium's own ways; about two minutes, on a machine that does nothing else.
 measure-gym:

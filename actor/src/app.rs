@@ -2,6 +2,7 @@
 //! when the learner was lost. No global state: several actors run in one process.
 
 use crate::backoff::Backoff;
+use crate::evaluation::Evaluator;
 use crate::link::{self, Connection, Identity, LinkError, Receipts, SessionEnd, Streams};
 use crate::metrics;
 use crate::rollout::{RollPlan, Roller, Rollout, RolloutError, RolloutTask};
@@ -87,6 +88,7 @@ pub async fn run(config: ActorConfig, shutdown: CancellationToken) -> Result<Act
         index: config.index.map(ActorIndex),
         environments: config.environments,
         weights_in_receipts: true,
+        evaluates: true,
         waits: config.waits,
     };
     let standing = config.standing;
@@ -153,6 +155,8 @@ async fn serve(
     let (weights, weights_receiver) = watch::channel(None);
     // One permit for each trajectory without a receipt.
     let window = Arc::new(Window::new(agreement.in_flight_max));
+    let evaluator = Evaluator { environment: connection.environment.clone(), network: agreement.network.clone() };
+    let (evaluations, evaluator) = evaluator.spawn(stop.clone());
     let rollout = RolloutTask::spawn(Rollout {
         plan,
         kept: kept_roller,
@@ -163,9 +167,10 @@ async fn serve(
         trajectories: trajectory_sender,
         stop: stop.clone(),
     });
-    let session = link::serve(connection, next, Streams { trajectories, window, weights, stop }).await;
+    let session = link::serve(connection, next, Streams { trajectories, window, weights, evaluations, stop }).await;
     drop(stop_on_drop);
     let rolled = rollout.join().await?;
+    evaluator.join().await;
     *kept = Some(rolled.roller);
 
     let made = rolled.next.0 - next.0;

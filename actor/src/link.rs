@@ -1,13 +1,14 @@
 //! The link: the actor's side of the wire. It registers, pushes trajectories, takes weights, and says how it ended.
 //!
 //! Protobuf types are named only here and below. The link knows no environments and no policy: trajectories come in by a
-//! channel, weights go out by another, receipts open the window.
+//! channel, weights go out by another, receipts open the window; evaluations go out and come back by a pair of their own.
 
 mod inbox;
 mod push;
 mod register;
 mod watch;
 
+use crate::evaluation::Evaluations;
 use crate::weights::Weights;
 use crate::window::Window;
 use impala_common::agreement::{Agreement, TakeUp};
@@ -41,6 +42,8 @@ pub struct Identity {
     pub environments: Registry,
     /// Whether weights may come with receipts; else they come by a stream of their own, every version.
     pub weights_in_receipts: bool,
+    /// Whether evaluations may be handed to it.
+    pub evaluates: bool,
     /// Whether it waits for another learner where it does not fit the one that is there.
     pub waits: bool,
 }
@@ -68,6 +71,8 @@ pub struct Streams {
     pub window: Arc<Window>,
     /// Where weights go.
     pub weights: watch_channel::Sender<Option<Arc<Weights>>>,
+    /// What the learner wants evaluated, and what came of it.
+    pub evaluations: Evaluations,
     /// Asks for farewell; cancelled here when the learner is the one who ends the run.
     pub stop: CancellationToken,
 }
@@ -173,10 +178,10 @@ pub enum LinkError {
 /// Pushes trajectories and takes weights until one side ends it; `produced` trajectories were made before.
 pub async fn serve(connection: Connection, produced: Sequence, streams: Streams) -> SessionReport {
     let Connection { client, agreement, weights_in_receipts, .. } = connection;
-    let Streams { trajectories, window, weights, stop } = streams;
+    let Streams { trajectories, window, weights, evaluations, stop } = streams;
     let parameter_count = ParameterCount::from(&agreement.network);
     let inbound = weights_in_receipts.then(|| push::Inbound::new(parameter_count, weights.clone()));
-    let mut push = push::Push::new(agreement.session, produced, window, inbound, stop.clone());
+    let mut push = push::Push::new(agreement.session, produced, window, inbound, evaluations, stop.clone());
     let watching = async {
         if weights_in_receipts {
             return std::future::pending().await;

@@ -32,6 +32,8 @@ pub const SNAPSHOT_ERRORS: &str = "impala_actor_snapshot_errors_total";
 pub const RECONNECTS: &str = "impala_actor_reconnects_total";
 /// Trajectories that got no receipt.
 pub const LOST: &str = "impala_actor_lost_total";
+/// Evaluations that the learner handed out.
+pub const EVALUATIONS: &str = "impala_actor_evaluations_total";
 /// Time blocked before a trajectory.
 pub const BLOCKED: &str = "impala_actor_blocked_seconds";
 /// Time at work on a trajectory.
@@ -71,6 +73,8 @@ pub const TABLE: &[Metric] = &[
     Metric::counter(SNAPSHOT_ERRORS, "snapshots", "Weights that could not be decoded"),
     Metric::counter(RECONNECTS, "times", "Times that the learner was lost and registered with anew"),
     Metric::counter(LOST, "trajectories", "Trajectories without a receipt when their connection ended"),
+    Metric::counter(EVALUATIONS, "evaluations", "Evaluations of a policy that the learner handed to this actor")
+        .by("result", &[("played", ""), ("failed", "")]),
     Metric::histogram(
         BLOCKED,
         "s",
@@ -143,6 +147,11 @@ pub(crate) fn record_snapshot(version: WeightsVersion, is_delta: bool, bytes: us
 
 pub(crate) fn record_snapshot_error() {
     counter!(SNAPSHOT_ERRORS).increment(1);
+}
+
+pub(crate) fn record_evaluation(is_played: bool) {
+    let result = if is_played { "played" } else { "failed" };
+    counter!(EVALUATIONS, "result" => result).increment(1);
 }
 
 pub(crate) fn record_session_end(lost: u64, disconnected: bool) {

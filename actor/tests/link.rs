@@ -1,6 +1,8 @@
 //! The actor on the wire, against a learner that the test plays by hand.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
+#[path = "link/evaluation.rs"]
+mod evaluation;
 #[path = "link/reach.rs"]
 mod reach;
 

@@ -3,6 +3,7 @@
 
 use anyhow::Context;
 use impala_actor::backoff::Backoff;
+use impala_actor::evaluation::Evaluations;
 use impala_actor::link::{self, Identity, Streams};
 use impala_actor::standing::{Standing, StandingSlot};
 use impala_actor::weights::Weights;
@@ -16,6 +17,7 @@ use impala_learner::handover::admission::PolicyLagGate;
 use impala_learner::handover::batch_queue::BatchQueue;
 use impala_learner::handover::batch_size::BatchSize;
 use impala_learner::handover::batcher::Batcher;
+use impala_learner::handover::evaluations::EvaluationDesk;
 use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
 use impala_learner::handover::weights::{Publications, WantedEncodings, WeightsSlot};
@@ -72,6 +74,7 @@ impl LoopbackLearner {
             standing: Arc::default(),
             run: String::new(),
             rewards: config.environment().rewards().clone(),
+            evaluations: EvaluationDesk::of(config.environment()),
             actors_needed: 1,
             progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
             log: PeerLog::default(),
@@ -145,6 +148,7 @@ impl LoopbackActor {
             environments: impala_env::builtin(),
             // Weights are measured without trajectories.
             weights_in_receipts: false,
+            evaluates: false,
             waits: false,
         };
         let (trajectory_sender, trajectories) = mpsc::channel(TRAJECTORY_QUEUE_LEN);
@@ -158,7 +162,9 @@ impl LoopbackActor {
                         let in_flight_max = connection.agreement.in_flight_max;
                         let window = Arc::new(Window::new(in_flight_max));
                         let _ = joined_sender.send(Ok((window.clone(), in_flight_max)));
-                        let streams = Streams { trajectories, window, weights, stop: CancellationToken::new() };
+                        let evaluations = Evaluations { assignments: mpsc::channel(1).0, findings: mpsc::channel(1).1 };
+                        let stop = CancellationToken::new();
+                        let streams = Streams { trajectories, window, weights, evaluations, stop };
                         link::serve(connection, Sequence(0), streams).await;
                     }
                     Err(error) => {

@@ -1,7 +1,7 @@
 //! Actor processes of a run on this machine: started, watched, started again when one dies, ended with the run.
 
 use anyhow::Context;
-use impala_common::process::workers::WorkerArgs;
+use impala_common::process::elsewhere::ElsewhereArgs;
 use impala_learner::config::Config;
 use std::ffi::OsString;
 use std::fs::File;
@@ -31,6 +31,8 @@ const LIFE_MIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct ActorProcesses {
     program: PathBuf,
+    /// What tells the program to be an actor; one that a person wrote is nothing else.
+    command: Option<&'static str>,
     learner: String,
     log_dir: PathBuf,
     log_format: &'static str,
@@ -76,25 +78,30 @@ impl ActorProcess {
 }
 
 impl ActorProcesses {
-    /// Starts so many processes of this very program.
+    /// Starts so many processes of this very program, or of one that a person wrote.
     ///
     /// # Errors
     /// The program or its log file cannot be opened.
     pub(crate) fn start(
         count: u32,
-        (config, workers): (&Config, &WorkerArgs),
+        (config, elsewhere): (&Config, &ElsewhereArgs),
         learner: SocketAddr,
         log_dir: &Path,
     ) -> anyhow::Result<Self> {
+        let (program, command) = match &elsewhere.actor_program {
+            Some(program) => (program.clone(), None),
+            None => (std::env::current_exe().context("cannot find this program's own file")?, Some("actor")),
+        };
         let mut actors = Self {
-            program: std::env::current_exe().context("cannot find this program's own file")?,
+            program,
+            command,
             learner: format!("http://{learner}"),
             log_dir: log_dir.to_owned(),
             log_format: match config.output.log_format {
                 impala_common::process::logs::LogFormat::Human => "human",
                 impala_common::process::logs::LogFormat::Json => "json",
             },
-            environment: workers.for_actor(&config.task.environment),
+            environment: elsewhere.for_actor(&config.task.environment),
             // A deterministic run cannot take an actor back: its environments would start anew.
             may_restart: !config.task.deterministic,
             processes: Vec::new(),
@@ -117,7 +124,8 @@ impl ActorProcesses {
             command.env_remove(name);
         });
         command
-            .args(["actor", "--exit-with-parent", "--learner", &self.learner, "--log-format", self.log_format])
+            .args(self.command)
+            .args(["--exit-with-parent", "--learner", &self.learner, "--log-format", self.log_format])
             .args(["--name", &name_of(index), "--index", &index.to_string()])
             .args(&self.environment)
             .stdin(Stdio::piped())
@@ -245,6 +253,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut actors = ActorProcesses {
             program: directory.path().join("no such program"),
+            command: None,
             learner: "http://127.0.0.1:1".into(),
             log_dir: directory.path().to_owned(),
             log_format: "human",
@@ -275,6 +284,7 @@ mod tests {
         std::fs::set_permissions(path("actor"), PermissionsExt::from_mode(0o755)).unwrap();
         let mut actors = ActorProcesses {
             program: path("actor"),
+            command: None,
             learner: "http://127.0.0.1:1".into(),
             log_dir: directory.path().to_owned(),
             log_format: "human",

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use eval::EvalArgs;
 use impala_actor::cli::ActorArgs;
 use impala_common::process::arguments;
+use impala_common::process::elsewhere::ElsewhereArgs;
 use impala_common::process::errors::{self, Level};
 use impala_common::process::workers::{Trust, WorkerArgs};
 use impala_env::Registry;
@@ -46,7 +47,7 @@ enum Command {
     /// Run a learner alone; actors join from this or other machines.
     Learner(Playing<LearnerArgs>),
     /// Run an actor alone; it waits for its learner, and for the next one after it.
-    Actor(Playing<ActorArgs>),
+    Actor(Acting),
     /// Play fresh episodes with a policy and tell what it reaches.
     Eval(Playing<EvalArgs>),
     /// Watch an episode of a trained policy: as an animation, as a page, or in the terminal.
@@ -68,13 +69,22 @@ struct Playing<T: clap::Args> {
     #[command(flatten)]
     args: T,
     #[command(flatten)]
+    elsewhere: ElsewhereArgs,
+}
+
+/// An actor, which is no program of one's own.
+#[derive(clap::Args)]
+struct Acting {
+    #[command(flatten)]
+    args: ActorArgs,
+    #[command(flatten)]
     workers: WorkerArgs,
 }
 
 impl<T: clap::Args> Playing<T> {
     /// The environments that it knows.
     fn registry(&self, trust: Trust) -> Registry {
-        self.workers.registry(impala_env::builtin(), trust)
+        self.elsewhere.registry(impala_env::builtin(), trust)
     }
 }
 
@@ -91,15 +101,18 @@ fn main() -> ExitCode {
     let result = match arguments::parse::<Cli>().command {
         Command::Train(playing) => {
             let registry = playing.registry(Trust::Any);
-            train::run(playing.args, &playing.workers, &registry, started)
+            train::run(playing.args, &playing.elsewhere, &registry, started)
         }
         Command::Learner(playing) => {
             let registry = playing.registry(Trust::Any);
-            impala_learner::cli::run(playing.args, &registry)
+            playing
+                .args
+                .on_only_environment(&playing.elsewhere)
+                .and_then(|args| impala_learner::cli::run(args, &registry))
         }
-        Command::Actor(playing) => {
-            let registry = playing.registry(Trust::Any);
-            impala_actor::cli::run(playing.args, &registry).map(|()| ExitCode::SUCCESS)
+        Command::Actor(Acting { args, workers }) => {
+            let registry = workers.registry(impala_env::builtin(), Trust::Any);
+            impala_actor::cli::run(args, &registry).map(|()| ExitCode::SUCCESS)
         }
         Command::Eval(playing) => eval::run(&playing.args, &playing.registry(Trust::Named(playing.args.environment()))),
         Command::Render(playing) => {

@@ -3,7 +3,7 @@
 use crate::actors::ActorProcesses;
 use crate::browser;
 use crate::split::{self, Demand};
-use impala_common::process::workers::WorkerArgs;
+use impala_common::process::elsewhere::ElsewhereArgs;
 use impala_env::Registry;
 use impala_learner::app::launch::{self, Display, Launched, Plan, Possession, Telemetry};
 use impala_learner::app::{Finished, Learner, Outcome};
@@ -41,11 +41,17 @@ pub(crate) struct TrainArgs {
 /// The configuration is refused, or learner or actors cannot start or write their results.
 pub(crate) fn run(
     args: TrainArgs,
-    workers: &WorkerArgs,
+    elsewhere: &ElsewhereArgs,
     registry: &Registry,
     started: Instant,
 ) -> anyhow::Result<ExitCode> {
     let TrainArgs { open: opens_page, learner: args } = args;
+    if args.accept_spec {
+        anyhow::bail!(
+            "--accept-spec: `train` has its actors' environments; use `impala learner --accept-spec` and start actors beside it"
+        );
+    }
+    let args = args.on_only_environment(elsewhere)?;
     let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     let mut plan = plan.with_owner(args.checkpoint_owner);
     let open = adapt(&mut plan)?;
@@ -70,7 +76,7 @@ pub(crate) fn run(
         }
         let (config, run_dir) = (launched.learner.config().clone(), launched.run_dir.clone());
         let stop = launched.stop.clone();
-        let trained = train(launched, workers, started, seconds_before).await?;
+        let trained = train(launched, elsewhere, started, seconds_before).await?;
         let mut printed = Ok(());
         let write = |outcome: &Outcome| {
             let report = Report::new(&config, outcome, &trained.marks)?;
@@ -92,6 +98,13 @@ pub(crate) fn run(
 
 /// Changes what is different where learner and actors share a machine; tells what is settled only when the run starts.
 fn adapt(plan: &mut Plan) -> anyhow::Result<OpenSplit> {
+    let environment = plan.config.environment();
+    if !environment.can_be_made() {
+        anyhow::bail!(
+            "environment = {}: neither this program nor the actors that `train` starts have it; use `impala learner` and start actors beside it that have",
+            environment.name()
+        );
+    }
     let given = plan.given();
     // The actors of a deterministic run are part of what it computes: they do not depend on the machine.
     let open = OpenSplit {
@@ -136,13 +149,13 @@ struct Marks {
 /// Runs learner and actors to the end of the run.
 async fn train(
     launched: Launched,
-    workers: &WorkerArgs,
+    elsewhere: &ElsewhereArgs,
     process_started: Instant,
     seconds_before: f64,
 ) -> anyhow::Result<Trained> {
     let Launched { learner, run_dir, store, stop, shows_progress, probes, possession, .. } = launched;
     let count = if learner.is_over() { 0 } else { learner.config().rollout.actors };
-    let mut actors = ActorProcesses::start(count, (learner.config(), workers), learner.address(), run_dir.path())?;
+    let mut actors = ActorProcesses::start(count, (learner.config(), elsewhere), learner.address(), run_dir.path())?;
     let run_over = CancellationToken::new();
     let learner_started = Instant::now();
     let training = async {

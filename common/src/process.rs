@@ -2,6 +2,7 @@
 //! panics.
 
 pub mod arguments;
+pub mod elsewhere;
 pub mod errors;
 pub mod handles;
 pub mod line;

@@ -2,6 +2,7 @@
 //! a value is valid by construction. Generated types are named only here, in the channel's client, the learner's service and
 //! the actor's link.
 
+mod evaluation;
 mod model;
 mod numbers;
 mod spaces;
@@ -113,6 +114,8 @@ pub struct Registration {
     pub weights_in_receipts: bool,
     /// Whether it reads payloads that are stored without compression.
     pub stored_payloads: bool,
+    /// Whether it can be handed evaluations.
+    pub evaluates: bool,
 }
 
 impl From<Registration> for pb::RegisterRequest {
@@ -127,6 +130,7 @@ impl From<Registration> for pb::RegisterRequest {
             encodings: registration.encodings.iter().map(|e| pb::Encoding::from(*e).into()).collect(),
             weights_in_receipts: Some(registration.weights_in_receipts),
             stored_payloads: Some(registration.stored_payloads),
+            evaluates: Some(registration.evaluates),
         }
     }
 }
@@ -144,6 +148,7 @@ impl From<pb::RegisterRequest> for Registration {
             encodings: request.encodings.into_iter().filter_map(|e| encoding(e).ok()).collect(),
             weights_in_receipts: request.weights_in_receipts.unwrap_or(false),
             stored_payloads: request.stored_payloads.unwrap_or(false),
+            evaluates: request.evaluates.unwrap_or(false),
         }
     }
 }

@@ -219,7 +219,7 @@ impl VectorEnvironment for CartPole {
         Some(scene::draw(self.poles.position[index], self.poles.angle[index]))
     }
 
-    fn final_scene(&self, index: usize) -> Option<Scene> {
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
         self.ends[index].map(|[position, angle]| scene::draw(position, angle))
     }
 }

@@ -148,7 +148,7 @@ impl VectorEnvironment for Catch {
         Some(scene::draw(self.board(index)))
     }
 
-    fn final_scene(&self, index: usize) -> Option<Scene> {
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
         self.ends[index].map(scene::draw)
     }
 }

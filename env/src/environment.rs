@@ -174,7 +174,7 @@ pub trait VectorEnvironment: Send {
 
     /// What it looked like when its last episode ended, which [`Self::scene`] never shows: a step that ends an episode begins the
     /// next. Asked right after such a step; where it is left out, pictures of an episode end a step earlier.
-    fn final_scene(&self, index: usize) -> Option<Scene> {
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
         let _ = index;
         None
     }

@@ -190,7 +190,7 @@ impl<M: Motion<K, O>, const K: usize, const O: usize> VectorEnvironment for Movi
         Some(M::draw(self.numbers(index), self.force(index)))
     }
 
-    fn final_scene(&self, index: usize) -> Option<Scene> {
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
         self.ends[index].map(|(numbers, force)| M::draw(numbers, force))
     }
 }

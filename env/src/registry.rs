@@ -20,8 +20,8 @@ pub const STEPS_PER_SECOND_MAX: u32 = 50;
 /// Makes one environment for each random source, all at the start of an episode.
 type Make = dyn Fn(Vec<Rng>) -> Box<dyn VectorEnvironment> + Send + Sync;
 
-/// An environment that can be made: its name and shape, what counts as solved, and how it is made. A cheap handle; equal ones
-/// have the same name, shape and goal.
+/// An environment: its name and shape, what counts as solved, and how it is made, unless only other processes can. A cheap handle;
+/// equal ones have the same name, shape and goal.
 #[derive(Clone)]
 pub struct EnvironmentKind {
     name: EnvironmentName,
@@ -31,7 +31,8 @@ pub struct EnvironmentKind {
     action_names: Arc<[String]>,
     steps_per_second: u32,
     is_resumable: bool,
-    make: Arc<Make>,
+    /// Nothing for one that lives in other processes alone.
+    make: Option<Arc<Make>>,
     make_to_watch: Option<Arc<Make>>,
 }
 
@@ -61,7 +62,8 @@ impl EnvironmentKind {
             return Err(KindError::Bounds { name, field, value, bounds: "a finite number" });
         }
         let action_names = (0..named_actions(&spec.actions)).map(|action| action.to_string()).collect();
-        let (rewards, steps_per_second, make) = (f32::MIN..=f32::MAX, STEPS_PER_SECOND_MAX, Arc::new(make));
+        let (rewards, steps_per_second) = (f32::MIN..=f32::MAX, STEPS_PER_SECOND_MAX);
+        let make: Option<Arc<Make>> = Some(Arc::new(make));
         let (is_resumable, make_to_watch) = (true, None);
         Ok(Self {
             name,
@@ -74,6 +76,17 @@ impl EnvironmentKind {
             make,
             make_to_watch,
         })
+    }
+
+    /// An environment of this shape that only other processes have: this one knows what is agreed with them, and cannot make it.
+    ///
+    /// # Errors
+    /// The name or one of the numbers is out of bounds.
+    pub fn of_others(spec: &EnvironmentSpec, solved_return: f64) -> Result<Self, KindError> {
+        let (observations, actions) = (spec.observations.clone(), spec.actions.clone());
+        let kind = Self::new(&spec.name, observations, actions, solved_return, |_| unreachable!("it is taken out"))?;
+        let kind = if spec.masked { kind.with_masks()? } else { kind };
+        Ok(Self { make: None, ..kind })
     }
 
     /// The same, whose steps give rewards in this range and no others: a learner refuses what claims to come from it and is
@@ -199,12 +212,17 @@ impl EnvironmentKind {
         self.is_resumable
     }
 
+    /// Whether this process can make it.
+    pub fn can_be_made(&self) -> bool {
+        self.make.is_some()
+    }
+
     /// One environment for each random source, all at the start of an episode.
     ///
     /// # Panics
-    /// The constructor that was registered makes another number of them.
+    /// The constructor that was registered makes another number of them, or [`EnvironmentKind::can_be_made`] says no.
     pub fn make(&self, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
-        self.made_by(&self.make, rngs)
+        self.made_by(self.make.as_ref(), rngs)
     }
 
     /// The same, such as can be [drawn](VectorEnvironment::scene).
@@ -212,14 +230,15 @@ impl EnvironmentKind {
     /// # Panics
     /// As [`Self::make`].
     pub fn make_to_watch(&self, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
-        self.made_by(self.make_to_watch.as_ref().unwrap_or(&self.make), rngs)
+        self.made_by(self.make_to_watch.as_ref().or(self.make.as_ref()), rngs)
     }
 
-    fn made_by(&self, make: &Arc<Make>, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
-        let wanted = rngs.len();
+    fn made_by(&self, make: Option<&Arc<Make>>, rngs: Vec<Rng>) -> Box<dyn VectorEnvironment> {
+        let make = make.expect("whoever makes environments asks whether this one can be made");
+        let (name, wanted) = (&self.name, rngs.len());
         let environments = make(rngs);
         let made = environments.environments();
-        assert_eq!(made, wanted, "environment {}: one for each random source must be made", self.name);
+        assert_eq!(made, wanted, "environment {name}: one for each random source must be made");
         environments
     }
 }

@@ -4,9 +4,11 @@
 //! Coordinates are in a unit of the environment's own, from the plane's upper left corner to the right and downwards, as in
 //! pictures. Later shapes lie on earlier ones. As JSON a scene is `{"size": [w, h], "shapes": [{"line": {..}}, ..]}`.
 
+use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,15 +16,41 @@ use std::sync::Arc;
 /// as text, and what did not move is equal from one scene to the next.
 const DECIMALS: i32 = 4;
 
+/// What the URL of a picture begins with.
+const URL: &str = "data:image/png;base64,";
+
 /// One look at an environment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Read")]
 pub struct Scene {
     size: [f32; 2],
     shapes: Vec<Shape>,
 }
 
+/// A scene as it is read: its plane may have no area.
+#[derive(Deserialize)]
+struct Read {
+    size: [f32; 2],
+    shapes: Vec<Shape>,
+}
+
+impl TryFrom<Read> for Scene {
+    type Error = String;
+
+    fn try_from(Read { size, shapes }: Read) -> Result<Self, String> {
+        match is_plane(size) {
+            true => Ok(Self { size, shapes }),
+            false => Err(format!("a plane of {} x {}", size[0], size[1])),
+        }
+    }
+}
+
+fn is_plane(size: [f32; 2]) -> bool {
+    size.iter().all(|side| side.is_finite() && *side > 0.0)
+}
+
 /// Something to draw.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// An upright rectangle.
@@ -98,12 +126,20 @@ impl fmt::Debug for Png {
 
 impl Serialize for Png {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("data:image/png;base64,{}", Base64Display::new(&self.0, &STANDARD)))
+        serializer.collect_str(&format_args!("{URL}{}", Base64Display::new(&self.0, &STANDARD)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Png {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let coded = text.strip_prefix(URL).ok_or_else(|| D::Error::custom("no URL of a PNG picture"))?;
+        Ok(Self::new(STANDARD.decode(coded).map_err(D::Error::custom)?))
     }
 }
 
 /// What a shape stands for, not its colour: light and dark themes have one for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Paint {
     /// A region that is allowed or played on, faint, to be drawn first.
@@ -135,7 +171,7 @@ impl Scene {
     /// If a side is not finite or not above 0.
     pub fn new(width: f32, height: f32) -> Self {
         let size = [width, height];
-        assert!(size.iter().all(|side| side.is_finite() && *side > 0.0), "a plane of {width} x {height}");
+        assert!(is_plane(size), "a plane of {width} x {height}");
         Self { size, shapes: Vec::new() }
     }
 
@@ -198,6 +234,9 @@ mod tests {
             serde_json::to_string(&scene).unwrap(),
             r#"{"size":[4.0,2.0],"shapes":[{"line":{"from":[0.1,0.2],"to":[0.3,0.4],"width":0.05,"paint":"limb"}},{"polygon":{"points":[[0.0,0.0],[1.0,0.0],[0.0,1.0]],"paint":"range"}}]}"#
         );
+        assert_eq!(serde_json::from_str::<Scene>(&serde_json::to_string(&scene).unwrap()).unwrap(), scene);
+        let error = serde_json::from_str::<Scene>(r#"{"size":[0.0,1.0],"shapes":[]}"#).unwrap_err().to_string();
+        assert!(error.contains("a plane of 0 x 1"), "{error}");
     }
 
     #[test]

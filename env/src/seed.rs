@@ -1,6 +1,8 @@
 //! Random sources. Every one is seeded from the run's seed and a purpose, so that no two share draws and a run can be
 //! repeated.
 
+/// The draws that a source gives, so that who implements an environment needs no version of `rand`.
+pub use rand::RngExt;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -96,7 +98,6 @@ fn mix(x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::RngExt;
 
     #[test]
     fn every_purpose_and_seed_draws_differently_and_repeatably() {

@@ -246,7 +246,7 @@ impl<E: Environment> VectorEnvironment for Vectorised<E> {
         self.environments[index].scene()
     }
 
-    fn final_scene(&self, index: usize) -> Option<Scene> {
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
         self.ends[index].clone()
     }
 }

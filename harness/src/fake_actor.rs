@@ -32,6 +32,7 @@ pub fn registration(name: &str, incarnation: u64) -> pb::RegisterRequest {
         encodings: Encoding::ALL.map(|encoding| pb::Encoding::from(encoding).into()).to_vec(),
         weights_in_receipts: None,
         stored_payloads: None,
+        evaluates: None,
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Event {
     Farewell(u64),
     /// The actor could not decode weights.
     WeightsDamaged,
+    /// The answer to an evaluation.
+    Evaluated(pb::Evaluated),
     /// The actor has closed its side of the push stream.
     HalfClose,
     /// A stream of weights was opened for this session.
@@ -192,6 +194,7 @@ impl Learner for Service {
                     Message::Trajectory(trajectory) => Event::Trajectory(Box::new(trajectory)),
                     Message::Farewell(farewell) => Event::Farewell(farewell.produced),
                     Message::WeightsDamaged(_) => Event::WeightsDamaged,
+                    Message::Evaluated(evaluated) => Event::Evaluated(evaluated),
                 };
                 let _ = events.send(event).await;
             }

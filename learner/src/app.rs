@@ -1,6 +1,7 @@
 //! All wiring of a learner: makes the channels, starts the stages, watches over them, and shuts them down in the order of
 //! the data. [`launch`] brings a learner up, [`Learner`] is one that has its port.
 
+mod acceptance;
 mod completed;
 mod ending;
 mod endpoint;
@@ -88,14 +89,31 @@ impl Learner {
     /// # Errors
     /// The device is not to be had, or the port is taken.
     pub async fn bind(config: Config, checkpoint: Option<Checkpoint>) -> anyhow::Result<Self> {
-        let (compute, is_deterministic) = (config.compute.clone(), config.task.deterministic);
-        let workload = Workload::of(&config);
-        let choosing = move || device_choice::open(&compute, is_deterministic, &workload);
-        let device = tokio::task::spawn_blocking(choosing).await??;
+        let device = open_device(&config).await?;
         let listen = config.serving.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)"))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| cannot_listen(listen))?;
+        Self::with(device, listener, config, checkpoint)
+    }
+
+    /// The same on a port that is bound.
+    ///
+    /// # Errors
+    /// The device is not to be had.
+    pub(crate) async fn on(
+        listener: TcpListener,
+        config: Config,
+        checkpoint: Option<Checkpoint>,
+    ) -> anyhow::Result<Self> {
+        let device = open_device(&config).await?;
+        Self::with(device, listener, config, checkpoint)
+    }
+
+    fn with(
+        device: ComputeDevice,
+        listener: TcpListener,
+        config: Config,
+        checkpoint: Option<Checkpoint>,
+    ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let (standing, keepalive) = (Arc::default(), Keepalive::default());
         let (parameters, writes_first, feed) = (None, false, None);
@@ -218,6 +236,18 @@ impl Learner {
         let end = running.watch_over(stop).await;
         Ok(running.shut_down(end).await)
     }
+}
+
+/// Measures and compiles where the device is not given, which may take seconds.
+async fn open_device(config: &Config) -> anyhow::Result<ComputeDevice> {
+    let (compute, is_deterministic) = (config.compute.clone(), config.task.deterministic);
+    let workload = Workload::of(config);
+    let choosing = move || device_choice::open(&compute, is_deterministic, &workload);
+    Ok(tokio::task::spawn_blocking(choosing).await??)
+}
+
+fn cannot_listen(listen: SocketAddr) -> String {
+    format!("cannot listen on {listen}: choose another --listen (port 0 takes a free one)")
 }
 
 /// A person is told what is waited for after this time.

@@ -4,9 +4,10 @@ use crate::app::launch::{self, Display, Plan};
 use crate::config;
 use crate::config::settings::GivenSettings;
 use crate::report::sinks::console;
-use anyhow::Context;
-use clap::builder::NonEmptyStringValueParser;
+use anyhow::{Context, anyhow};
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
 use impala_common::channel::{Dialler, client, url};
+use impala_common::process::elsewhere::ElsewhereArgs;
 use impala_env::Registry;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -25,6 +26,13 @@ pub struct LearnerArgs {
     #[arg(long, env = "IMPALA_RESUME", hide_env_values = true, value_name = "RUN")]
     pub resume: Option<String>,
 
+    /// Where this program does not have the environment, and neither environment_spec nor a checkpoint says its shape: wait for the first
+    /// actor that has it, and take its word.
+    #[arg(long, env = "IMPALA_ACCEPT_SPEC", hide_env_values = true, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(default_value = "false", hide_default_value = true, hide_possible_values = true, action = clap::ArgAction::Set)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub accept_spec: bool,
+
     /// A name that at most one process has at a time, such as that of a pod: of the checkpoints in an object store, a process takes
     /// over at once from an earlier one of the same name. Without it, it waits up to 20 s where another one was at work a moment ago.
     #[arg(long, env = "IMPALA_CHECKPOINT_OWNER", hide_env_values = true, value_name = "NAME")]
@@ -42,6 +50,23 @@ pub struct LearnerArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "each setting has its own help")]
     pub settings: GivenSettings,
+}
+
+impl LearnerArgs {
+    /// The same on the one environment of a program of one's own, where one is named and nothing else says on what to train.
+    ///
+    /// # Errors
+    /// The program does not tell its environments, or has several; the configuration file cannot be read.
+    pub fn on_only_environment(mut self, elsewhere: &ElsewhereArgs) -> anyhow::Result<Self> {
+        if elsewhere.actor_program.is_none() || self.resume.is_some() {
+            return Ok(self);
+        }
+        let given = config::given(self.settings.clone(), self.config.as_deref())?;
+        if given.task.environment.is_none() {
+            self.settings.task.environment = elsewhere.only_environment().map_err(|reason| anyhow!(reason))?;
+        }
+        Ok(self)
+    }
 }
 
 /// Whether a learner on this machine takes actors or serves weights: for health checks of containers.
@@ -80,7 +105,8 @@ pub fn health(args: &HealthArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// The configuration is refused, or the learner cannot start or write its results.
 pub fn run(args: LearnerArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let plan = Plan::settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
+    let settle = if args.accept_spec && !args.print_config { Plan::settle_by_actors } else { Plan::settle };
+    let plan = settle(args.settings, args.config.as_deref(), args.resume.as_deref(), registry)?;
     let plan = plan.with_owner(args.checkpoint_owner);
     if args.print_config {
         console::print(&plan.config.to_toml())?;

@@ -8,6 +8,7 @@ pub mod architecture;
 pub mod batching;
 pub mod checkpoints;
 pub mod compute;
+pub mod environment_shape;
 pub mod goal;
 pub mod hyperparameters;
 pub mod objective;
@@ -33,6 +34,7 @@ use compute::Compute;
 use goal::Goal;
 use impala_common::agreement::{Agreement, Lockstep};
 use impala_common::ids::{ActorIndex, Session};
+use impala_env::spec::EnvironmentName;
 use impala_env::{EnvironmentKind, Registry};
 use impala_policy::network::NetworkSpec;
 use objective::Objective;
@@ -64,6 +66,17 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Position, key and what was expected.
+        reason: String,
+    },
+    /// This program does not have the environment, and nothing says its shape.
+    #[error(
+        "environment = {name}: {reason}; one that only actors have needs its shape, from environment_spec or, with --accept-spec, from \
+         the first actor, and a program of your own is named by --actor-program"
+    )]
+    Environment {
+        /// Its name.
+        name: EnvironmentName,
+        /// Which environments there are, or why it is not to be had.
         reason: String,
     },
     /// A value or a relation between values is impossible.

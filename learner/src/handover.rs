@@ -5,6 +5,7 @@ pub mod batch_queue;
 pub mod batch_size;
 pub mod batcher;
 pub mod episodes;
+pub mod evaluations;
 pub mod inspection;
 pub mod ledger;
 pub mod metrics;

@@ -2,8 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use impala_common::process::arguments;
+use impala_common::process::elsewhere::ElsewhereArgs;
 use impala_common::process::errors::{self, Level};
-use impala_common::process::workers::{Trust, WorkerArgs};
+use impala_common::process::workers::Trust;
 use impala_learner::cli::{HealthArgs, LearnerArgs, health, run};
 use impala_learner::fit::device_choice;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ struct Cli {
     #[command(flatten)]
     args: LearnerArgs,
     #[command(flatten)]
-    workers: WorkerArgs,
+    elsewhere: ElsewhereArgs,
 }
 
 #[derive(Subcommand)]
@@ -31,9 +32,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { command, args, workers } = arguments::parse();
+    let Cli { command, args, elsewhere } = arguments::parse();
     let result = match command {
-        None => run(args, &workers.registry(impala_env::builtin(), Trust::Any)),
+        None => args
+            .on_only_environment(&elsewhere)
+            .and_then(|args| run(args, &elsewhere.registry(impala_env::builtin(), Trust::Any))),
         Some(Command::Health(args)) => health(&args),
     };
     let status = result.unwrap_or_else(|error| {

@@ -2,6 +2,7 @@
 //! registry and the ledger, and hands trajectories to the queue; it knows nothing of batches, and of training only what
 //! `Progress` tells.
 
+pub mod first_actor;
 mod peer_log;
 pub mod peers;
 mod push;
@@ -12,6 +13,7 @@ mod watch;
 
 use crate::handover::admission::PolicyLagGate;
 use crate::handover::batch_queue::BatchQueue;
+use crate::handover::evaluations::EvaluationDesk;
 use crate::handover::ledger::Ledger;
 use crate::handover::progress::Progress;
 use crate::handover::run_state::{RunState, Standing};
@@ -21,6 +23,7 @@ use crate::service::peer_log::printable;
 use crate::service::peers::requests::peer_of;
 use crate::service::registry::{Admission, RegisterError, Registry};
 use impala_common::agreement::{Agreement, MESSAGE_BYTES_MAX};
+use impala_common::evaluation::FINDINGS_BYTES_MAX;
 use impala_common::ids::ActorIndex;
 use impala_common::snapshot::Encoding;
 use impala_common::trajectory::TrajectoryShape;
@@ -64,6 +67,8 @@ pub struct Shared {
     pub rewards: RangeInclusive<f32>,
     /// Actors that a batch needs.
     pub actors_needed: usize,
+    /// What actors are to evaluate.
+    pub evaluations: EvaluationDesk,
     /// What has been trained.
     pub progress: Arc<Mutex<Progress>>,
     /// Lines of the log about peers.
@@ -72,9 +77,10 @@ pub struct Shared {
     pub lockstep_broken: mpsc::Sender<ActorIndex>,
 }
 
-/// The service as tonic wants it. It reads no message that is larger than the agreed trajectories can be.
+/// The service as tonic wants it. It reads no message that is larger than the agreed trajectories, and answers to evaluations, can be.
 pub fn server(shared: Arc<Shared>) -> pb::learner_server::LearnerServer<Service> {
-    let message_bytes_max = shared.shape.wire_bytes_max().min(MESSAGE_BYTES_MAX);
+    let findings = if shared.evaluations.is_needed() { FINDINGS_BYTES_MAX } else { 0 };
+    let message_bytes_max = shared.shape.wire_bytes_max().max(findings).min(MESSAGE_BYTES_MAX);
     pb::learner_server::LearnerServer::new(Service { shared, model_turns: Arc::new(Semaphore::new(MODELS_AT_ONCE)) })
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)

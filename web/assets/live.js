@@ -103,7 +103,7 @@
     say("run", about.run);
     say("settings", about.settings);
     say("about", `impala ${about.version}; ${about.network}; on ${about.device}`);
-    if (!about.is_drawn) say("no-scene", "This environment draws no pictures.");
+    if (about.not_drawn) say("no-scene", about.not_drawn);
     document.title = `${about.environment} · impala`;
   }
 

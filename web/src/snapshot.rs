@@ -23,8 +23,8 @@ pub struct About {
     pub frames_max: u64,
     /// Names of the actions.
     pub actions: Vec<String>,
-    /// Whether the environment draws itself.
-    pub is_drawn: bool,
+    /// Why there is no episode to be seen, in a sentence; nothing where there is.
+    pub not_drawn: Option<&'static str>,
     /// The settings as a file.
     pub settings: String,
     /// The program's version.

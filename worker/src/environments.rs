@@ -4,7 +4,7 @@
 
 use crate::error::{Fault, WorkerError};
 use crate::launch::Launch;
-use crate::message::Description;
+use crate::message::{Description, Drawn};
 use crate::picture::Picture;
 use crate::worker::Worker;
 use impala_env::array::{Array, ArrayMut, ArrayRef};
@@ -20,6 +20,8 @@ pub struct WorkerEnvironments {
     launch: Launch,
     spec: EnvironmentSpec,
     environments: usize,
+    /// Whether they say what they look like.
+    draws: bool,
     /// None after a failure.
     workers: Workers,
     /// Workers that have the first half of the environments.
@@ -64,17 +66,17 @@ impl WorkerEnvironments {
             first.get_or_insert(description);
             worker.observe()?;
         }
-        let Some(Description { spec, .. }) = first else { return Err(error(launch, 0, Fault::Ended)) };
+        let Some(Description { spec, scenes: draws, .. }) = first else { return Err(error(launch, 0, Fault::Ended)) };
         let first_workers = workers.0.len() / 2;
         let first = workers.0[first_workers].range.start;
-        Ok(Self { launch: launch.clone(), spec, environments, workers, first_workers, first, failure: None })
+        Ok(Self { launch: launch.clone(), spec, environments, draws, workers, first_workers, first, failure: None })
     }
 
     /// Those that could not be started, with the reason as their [`VectorEnvironment::fault`].
     pub(crate) fn failed(launch: &Launch, spec: &EnvironmentSpec, environments: usize, error: &WorkerError) -> Self {
         let (spec, failure) = (spec.clone(), Some(error.to_string()));
         let (launch, workers) = (launch.clone(), Workers::default());
-        Self { launch, spec, environments, workers, first_workers: 0, first: 0, failure }
+        Self { launch, spec, environments, draws: false, workers, first_workers: 0, first: 0, failure }
     }
 
     /// The name and shape of the environment.
@@ -138,10 +140,19 @@ impl WorkerEnvironments {
     pub fn render(&mut self, index: usize) -> Result<Picture, WorkerError> {
         assert!(index < self.environments, "environment {index} of {}", self.environments);
         self.is_alive()?;
-        let share = self.workers.0.iter_mut().find(|share| share.range.contains(&index));
-        let Share { worker, range } = share.expect("every environment has a worker");
+        let Share { worker, range } = self.workers.of(index);
         let rendered = worker.render(index - range.start);
         self.kept(rendered)
+    }
+
+    /// What one of them looks like, where they say so. Not between the halves of a step.
+    fn draw(&mut self, index: usize) -> Option<Drawn> {
+        if !self.draws || self.is_alive().is_err() {
+            return None;
+        }
+        let Share { worker, range } = self.workers.of(index);
+        let drawn = worker.draw(index - range.start);
+        self.kept(drawn).ok()
     }
 
     fn is_alive(&self) -> Result<(), WorkerError> {
@@ -201,12 +212,26 @@ impl VectorEnvironment for WorkerEnvironments {
         self.failure.clone()
     }
 
-    /// Where the launch did not say that pictures will be asked for, there are none. An episode's last one is gone when the step returns.
+    /// What the environment says, or else its picture, where the launch said that pictures will be asked for.
     fn scene(&mut self, index: usize) -> Option<Scene> {
-        if !self.launch.renders {
-            return None;
+        match self.draws {
+            true => self.draw(index)?.scene,
+            false if self.launch.renders => self.render(index).ok()?.scene(),
+            false => None,
         }
-        self.render(index).ok()?.scene()
+    }
+
+    /// An episode's last picture is gone when the step returns.
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
+        self.draw(index)?.final_scene
+    }
+}
+
+impl Workers {
+    /// The one that has this environment of the actor.
+    fn of(&mut self, index: usize) -> &mut Share {
+        let share = self.0.iter_mut().find(|share| share.range.contains(&index));
+        share.expect("every environment has a worker")
     }
 }
 

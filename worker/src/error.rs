@@ -113,6 +113,14 @@ pub enum Fault {
         /// The first that it wrote.
         found: String,
     },
+    /// What was started lists no environments.
+    #[error("`{program}` lists no environments, its standard output began with {found:?}")]
+    NoListing {
+        /// What was started.
+        program: String,
+        /// The first that it wrote.
+        found: String,
+    },
     /// The worker is of another release.
     #[error(
         "the worker speaks version {theirs} of the protocol, this program speaks {ours}: install the package of this release \

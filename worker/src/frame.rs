@@ -10,7 +10,7 @@ use std::process::{ChildStdin, ChildStdout};
 use std::time::Instant;
 
 /// Length of what follows as u32, kind as u8, and three bytes that are 0.
-const HEADER_LEN: usize = 8;
+pub(crate) const HEADER_LEN: usize = 8;
 /// What a pipe of Linux holds: most answers come with one call of the system.
 const MEMORY_LEN: usize = 1 << 16;
 
@@ -22,6 +22,7 @@ pub(crate) enum Request {
     Observe = 2,
     Step = 3,
     Render = 4,
+    Scene = 5,
 }
 
 /// What a worker says.
@@ -34,6 +35,7 @@ pub(crate) enum Answer {
     Stepped = 132,
     Rendered = 133,
     Failed = 134,
+    Drawn = 135,
 }
 
 /// Why a frame did not come, or go.
@@ -65,10 +67,20 @@ pub(crate) struct Pipe {
     outgoing: Vec<u8>,
 }
 
+impl Request {
+    /// What a frame of this kind asks.
+    pub(crate) fn from_u8(byte: u8) -> Option<Self> {
+        [Self::Start, Self::Observe, Self::Step, Self::Render, Self::Scene]
+            .into_iter()
+            .find(|request| *request as u8 == byte)
+    }
+}
+
 impl Answer {
     fn from_u8(byte: u8) -> Option<Self> {
-        let all = [Self::Hello, Self::Described, Self::Observed, Self::Stepped, Self::Rendered, Self::Failed];
-        all.into_iter().find(|answer| *answer as u8 == byte)
+        let shows = [Self::Observed, Self::Stepped, Self::Rendered, Self::Drawn];
+        let mut all = [Self::Hello, Self::Described, Self::Failed].into_iter().chain(shows);
+        all.find(|answer| *answer as u8 == byte)
     }
 }
 
@@ -110,8 +122,7 @@ impl Pipe {
         let Some(stdin) = &mut self.stdin else { return Err(PipeError::Closed) };
         let length = u32::try_from(payload.len()).map_err(|_| PipeError::Broken("a request above 4 GiB".into()))?;
         self.outgoing.clear();
-        self.outgoing.extend_from_slice(&length.to_le_bytes());
-        self.outgoing.extend_from_slice(&[request as u8, 0, 0, 0]);
+        self.outgoing.extend_from_slice(&header(length, request as u8));
         self.outgoing.extend_from_slice(payload);
         let mut rest = self.outgoing.as_slice();
         while !rest.is_empty() {
@@ -124,6 +135,22 @@ impl Pipe {
             }
         }
         Ok(())
+    }
+
+    /// Waits for the end of what the other side says, which is no frames, and gives at most so many bytes of it.
+    pub(crate) fn receive_all(&mut self, length_max: usize, until: Instant) -> Result<Vec<u8>, PipeError> {
+        let (mut all, mut memory) = (Vec::new(), vec![0; MEMORY_LEN]);
+        while all.len() < length_max {
+            wait(&self.stdout, PollFlags::IN, until)?;
+            match self.stdout.read(&mut memory) {
+                Ok(0) => break,
+                Ok(count) => all.extend_from_slice(&memory[..count]),
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind()) => {}
+                Err(error) => return Err(PipeError::Io(error)),
+            }
+        }
+        all.truncate(length_max);
+        Ok(all)
     }
 
     /// Waits for one answer of at most so many bytes after the header.
@@ -158,6 +185,12 @@ impl Pipe {
         let kind = frame.header().map_or(0, |(_, kind)| kind);
         Answer::from_u8(kind).ok_or_else(|| PipeError::Broken(format!("it sent a frame of unknown kind {kind}")))
     }
+}
+
+/// What goes before so many bytes of a frame of this kind.
+pub(crate) fn header(length: u32, kind: u8) -> [u8; HEADER_LEN] {
+    let [a, b, c, d] = length.to_le_bytes();
+    [a, b, c, d, kind, 0, 0, 0]
 }
 
 fn never_block(end: impl AsFd) -> io::Result<()> {

@@ -29,6 +29,15 @@ pub fn describe(launch: &Launch) -> Result<Description, WorkerError> {
 /// # Errors
 /// As of [`describe`].
 pub fn kind(launch: &Launch) -> Result<EnvironmentKind, WorkerError> {
+    Ok(of_actors(launch)?.without_state())
+}
+
+/// The same for a process that never steps it for an actor, of a program whose actors step it within themselves: whether its state can
+/// be saved is what the program says of them. Here too there is none.
+///
+/// # Errors
+/// As of [`describe`].
+pub fn of_actors(launch: &Launch) -> Result<EnvironmentKind, WorkerError> {
     let description = describe(launch)?;
     made(launch, description).map_err(|error| {
         let (environment, fault) = (launch.environment.clone(), Fault::Kind(error));
@@ -37,7 +46,8 @@ pub fn kind(launch: &Launch) -> Result<EnvironmentKind, WorkerError> {
 }
 
 fn made(launch: &Launch, description: Description) -> Result<EnvironmentKind, KindError> {
-    let Description { spec, solved_return, steps_per_second, .. } = description;
+    let Description { spec, solved_return, steps_per_second, rewards, action_names, resumable, scenes, .. } =
+        description;
     let (name, of_made) = (spec.name.clone(), spec.clone());
     let goal = solved_return.unwrap_or(NEVER_SOLVED);
     let make = |launch: Launch| {
@@ -51,8 +61,13 @@ fn made(launch: &Launch, description: Description) -> Result<EnvironmentKind, Ki
         }
     };
     let kind = EnvironmentKind::new(&name, spec.observations, spec.actions, goal, make(launch.clone()))?;
-    let kind = kind.with_watched(make(Launch { renders: true, workers: 1, ..launch.clone() }));
+    let kind =
+        kind.with_watched(make(Launch { renders: !scenes && name.starts_with("gym:"), workers: 1, ..launch.clone() }));
     let kind = if spec.masked { kind.with_masks()? } else { kind };
     let pace = steps_per_second.unwrap_or(STEPS_PER_SECOND_MAX).clamp(1, STEPS_PER_SECOND_MAX);
-    Ok(kind.with_steps_per_second(pace)?.without_state())
+    let kind = kind.with_steps_per_second(pace)?;
+    let kind = rewards.map_or(Ok(kind.clone()), |rewards| kind.with_rewards(rewards))?;
+    let names = action_names.as_ref().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>());
+    let kind = names.map_or(Ok(kind.clone()), |names| kind.with_action_names(&names))?;
+    Ok(if resumable { kind } else { kind.without_state() })
 }

@@ -39,6 +39,8 @@ impl fmt::Display for Program {
 /// How long a worker may be silent when something is asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
+    /// From its start until it says that it is a worker, at most what it has for the whole start.
+    pub hello: Duration,
     /// From its start to the first observations of all its environments.
     pub start: Duration,
     /// For one step of all its environments, or a picture of one.
@@ -48,7 +50,8 @@ pub struct Deadlines {
 impl Default for Deadlines {
     /// Two minutes and one: a simulator may load its world at the start and now and then at a reset.
     fn default() -> Self {
-        Self { start: Duration::from_mins(2), step: Duration::from_mins(1) }
+        let start = Duration::from_mins(2);
+        Self { hello: start, start, step: Duration::from_mins(1) }
     }
 }
 

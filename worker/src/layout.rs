@@ -178,10 +178,9 @@ impl Layout {
     }
 }
 
-/// The bytes of actions, as they travel.
-pub(crate) fn write_actions(actions: ArrayRef<'_>, bytes: &mut Vec<u8>) {
-    bytes.clear();
-    match actions {
+/// Appends the bytes of an array, as they travel.
+pub(crate) fn append(array: ArrayRef<'_>, bytes: &mut Vec<u8>) {
+    match array {
         ArrayRef::U8(choices) => bytes.extend_from_slice(choices),
         ArrayRef::F32(numbers) => bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes())),
     }
@@ -191,7 +190,8 @@ fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
-fn copy(bytes: &[u8], numbers: ArrayMut<'_>) {
+/// Writes the numbers of bytes that travelled, of which there are as many.
+pub(crate) fn copy(bytes: &[u8], numbers: ArrayMut<'_>) {
     match numbers {
         ArrayMut::U8(numbers) => numbers.copy_from_slice(bytes),
         ArrayMut::F32(numbers) => numbers.iter_mut().zip(floats(bytes)).for_each(|(number, read)| *number = read),

@@ -1,11 +1,14 @@
 //! What a worker and its actor say in JSON, parsed into types that are valid by construction.
 
 use crate::error::{Activity, Fault};
-use impala_env::KindError;
+use crate::kind::NEVER_SOLVED;
+use impala_env::scene::Scene;
 use impala_env::space::{ActionSpace, Bounds, ObservationSpace, SpaceError};
 use impala_env::spec::{EnvironmentName, EnvironmentSpec};
+use impala_env::{EnvironmentKind, KindError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 
 /// The one way to begin the next episode that the actors' trajectories have room for: within the step that ends the one before.
 const SAME_STEP: &str = "same_step";
@@ -20,6 +23,15 @@ pub(crate) struct Start<'a> {
     pub(crate) render: bool,
 }
 
+/// The first request, as a worker reads it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Started {
+    pub(crate) environment: String,
+    #[serde(default)]
+    pub(crate) arguments: Map<String, Value>,
+    pub(crate) seeds: Vec<u64>,
+}
+
 /// What is known of an environment as soon as a worker has made one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
@@ -31,19 +43,40 @@ pub struct Description {
     pub steps_max: Option<u64>,
     /// Pace of its own time.
     pub steps_per_second: Option<u32>,
+    /// The rewards that a step can give, where they are within bounds.
+    pub rewards: Option<RangeInclusive<f32>>,
+    /// Names of its actions, for people.
+    pub action_names: Option<Vec<String>>,
+    /// Whether it gives its state to the process that it is in; through a worker there is none.
+    pub resumable: bool,
+    /// Whether it says what it looks like.
+    pub scenes: bool,
+}
+
+/// What an environment looks like.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Drawn {
+    /// Now.
+    pub(crate) scene: Option<Scene>,
+    /// When its last episode ended.
+    pub(crate) final_scene: Option<Scene>,
 }
 
 /// Why a worker ends.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Failure {
-    kind: String,
-    message: String,
+    pub(crate) kind: String,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) traceback: Option<String>,
 }
 
 /// A description as it travels. Fields that later versions add are left alone.
-#[derive(Debug, Deserialize)]
-struct Described {
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Described {
+    /// Only where it is listed; who starts an environment knows its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     observations: ObservationSpace,
     actions: Actions,
     masked: bool,
@@ -51,9 +84,17 @@ struct Described {
     solved_return: Option<f64>,
     steps_max: Option<u64>,
     steps_per_second: Option<u32>,
+    /// From the least to the most; null for no bound.
+    rewards: Option<[Option<f32>; 2]>,
+    action_names: Option<Vec<String>>,
+    #[serde(default)]
+    resumable: bool,
+    /// Known once there is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    scenes: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Actions {
     Discrete(usize),
@@ -66,14 +107,48 @@ impl Description {
     /// It is no description, the spaces are none that is trained on, or episodes begin in another way.
     pub(crate) fn parse(name: &EnvironmentName, json: &[u8]) -> Result<Self, DescriptionError> {
         let described: Described = serde_json::from_slice(json)?;
-        let Described { observations, actions, masked, autoreset, solved_return, steps_max, steps_per_second } =
-            described;
+        let Described { observations, actions, masked, autoreset, .. } = described;
+        let Described { solved_return, steps_max, steps_per_second, action_names, resumable, scenes, .. } = described;
         if autoreset != SAME_STEP {
             return Err(DescriptionError::Autoreset(autoreset));
         }
         let spec = EnvironmentSpec { name: name.to_string(), observations, actions: actions.into(), masked };
         spec.validate()?;
-        Ok(Self { spec, solved_return, steps_max, steps_per_second })
+        let rewards = described.rewards.map(|[low, high]| low.unwrap_or(f32::MIN)..=high.unwrap_or(f32::MAX));
+        Ok(Self { spec, solved_return, steps_max, steps_per_second, rewards, action_names, resumable, scenes })
+    }
+}
+
+impl Described {
+    /// An environment of Rust.
+    pub(crate) fn of(kind: &EnvironmentKind) -> Self {
+        let spec = kind.spec();
+        let bound = |bound: f32, none: f32| (bound != none).then_some(bound);
+        let rewards = [bound(*kind.rewards().start(), f32::MIN), bound(*kind.rewards().end(), f32::MAX)];
+        Self {
+            name: None,
+            observations: spec.observations.clone(),
+            actions: (&spec.actions).into(),
+            masked: spec.masked,
+            autoreset: SAME_STEP.into(),
+            solved_return: (kind.solved_return() != NEVER_SOLVED).then_some(kind.solved_return()),
+            steps_max: None,
+            steps_per_second: Some(kind.steps_per_second()),
+            rewards: (rewards != [None, None]).then_some(rewards),
+            action_names: Some(kind.action_names().to_vec()),
+            resumable: kind.is_resumable(),
+            scenes: false,
+        }
+    }
+
+    /// The same of one that says what it looks like, or does not.
+    pub(crate) fn with_scenes(self, scenes: bool) -> Self {
+        Self { scenes, ..self }
+    }
+
+    /// The same with the environment's name.
+    pub(crate) fn with_name(self, kind: &EnvironmentKind) -> Self {
+        Self { name: Some(kind.name().to_string()), ..self }
     }
 }
 
@@ -114,7 +189,24 @@ impl From<Actions> for ActionSpace {
     }
 }
 
+impl From<&ActionSpace> for Actions {
+    fn from(space: &ActionSpace) -> Self {
+        let bounds =
+            |bounds: &[f32]| bounds.iter().map(|bound| bound.is_finite().then_some(*bound)).collect::<Vec<_>>();
+        match space {
+            ActionSpace::Discrete(choices) => Self::Discrete(*choices),
+            ActionSpace::MultiDiscrete(choices) => Self::MultiDiscrete(choices.clone()),
+            ActionSpace::Box(Bounds { low, high }) => Self::Box { low: bounds(low), high: bounds(high) },
+        }
+    }
+}
+
 impl Failure {
+    /// One without a traceback.
+    pub(crate) fn new(kind: &str, message: impl Into<String>) -> Self {
+        Self { kind: kind.into(), message: message.into(), traceback: None }
+    }
+
     /// What it stands for. Kinds that later versions add are errors of the environment.
     pub(crate) fn fault(self) -> Fault {
         let message = self.message;

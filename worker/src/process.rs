@@ -1,8 +1,8 @@
 //! The process of a worker: how it is started, what it prints, and how it ends. It knows no message.
 
-use crate::error::{Fault, WorkerError};
+use crate::error::Fault;
 use crate::frame::Pipe;
-use crate::launch::Launch;
+use crate::launch::Program;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -32,14 +32,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a worker, the one with this number, and gives the pipes to it.
-    pub(crate) fn start(launch: &Launch, worker: usize) -> Result<(Self, Pipe), WorkerError> {
-        let environment = launch.environment.clone();
-        Self::spawn(launch, worker).map_err(|fault| WorkerError { environment, worker, fault })
-    }
-
-    fn spawn(launch: &Launch, worker: usize) -> Result<(Self, Pipe), Fault> {
-        let program = &launch.program;
+    /// Starts a worker, the one with this number, and gives the pipes to it; what it prints is logged with the environment's name.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn start(program: &Program, environment: &str, worker: usize) -> Result<(Self, Pipe), Fault> {
         let mut command = Command::new(&program.path);
         command.args(&program.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: an interrupt in the terminal is the actor's alone, and what a worker starts ends with it.
@@ -50,7 +47,7 @@ impl Process {
             unreachable!("all three streams of the child are pipes");
         };
         let (says, last_line) = sync_channel(1);
-        let name = launch.environment.to_string();
+        let name = environment.to_owned();
         let thread = std::thread::Builder::new().name(format!("worker-{worker}-log"));
         let passes_on = thread.spawn(move || pass_on(stderr, &name, worker, &says));
         // From here on the child ends with what is given.

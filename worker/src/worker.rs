@@ -3,20 +3,20 @@
 
 use crate::error::{Activity, Fault, WorkerError};
 use crate::frame::{Answer, Frame, Pipe, PipeError, Request};
-use crate::launch::Launch;
-use crate::layout::{Damage, Layout, write_actions};
-use crate::message::{Description, Failure, Start};
+use crate::launch::{Deadlines, Launch};
+use crate::layout::{Damage, Layout, append};
+use crate::message::{Description, Drawn, Failure, Start};
 use crate::picture::Picture;
 use crate::process::Process;
 use impala_env::Step;
 use impala_env::array::{ArrayMut, ArrayRef};
 use std::time::{Duration, Instant};
 
-const MAGIC: [u8; 4] = *b"IMPW";
+pub(crate) const MAGIC: [u8; 4] = *b"IMPW";
 /// Longest first frame, bytes; of what is none, so much is shown.
 const HELLO_LEN_MAX: usize = 64;
 /// The version of `docs/worker-protocol.md`.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// Longest text, bytes: a description with 256 bounds, or a failure with its traceback.
 const TEXT_LEN_MAX: usize = 1 << 20;
 /// Largest picture, bytes: 4096 x 4096.
@@ -39,6 +39,7 @@ pub(crate) struct Worker {
     other: Frame,
     actions: Vec<u8>,
     layout: Option<Layout>,
+    born: Instant,
     /// Until when the answer must have come, and how long it had.
     until: Instant,
     deadline: Duration,
@@ -50,12 +51,13 @@ impl Worker {
     /// # Errors
     /// The program cannot be started.
     pub(crate) fn start(launch: &Launch, number: usize, first: usize) -> Result<Self, WorkerError> {
-        let deadline = launch.deadlines.start;
-        let until = Instant::now() + deadline;
-        let (process, pipe) = Process::start(launch, number)?;
+        let (born, deadline) = (Instant::now(), launch.deadlines.start);
+        let until = born + deadline;
+        let failed = |fault| WorkerError { environment: launch.environment.clone(), worker: number, fault };
+        let (process, pipe) = Process::start(&launch.program, launch.environment.as_str(), number).map_err(failed)?;
         let (launch, actions, layout) = (launch.clone(), Vec::new(), None);
         let (shown, other) = (Frame::default(), Frame::default());
-        Ok(Self { launch, number, first, pipe, process, shown, other, actions, layout, until, deadline })
+        Ok(Self { launch, number, first, pipe, process, shown, other, actions, layout, born, until, deadline })
     }
 
     /// Waits until it says what it is, and tells it to make an environment for each seed.
@@ -63,7 +65,10 @@ impl Worker {
     /// # Errors
     /// It is no worker, of another version, or ended.
     pub(crate) fn ask(&mut self, seeds: &[u64]) -> Result<(), WorkerError> {
+        let Deadlines { hello, start, .. } = self.launch.deadlines;
+        self.begin(self.born, hello.min(start));
         self.greet().map_err(|fault| self.error(fault))?;
+        self.begin(self.born, start);
         let Launch { arguments, renders, .. } = &self.launch;
         let start = Start { environment: self.launch.name(), arguments, seeds, render: *renders };
         let json = serde_json::to_vec(&start).map_err(|error| self.error(Fault::Io(error.into())))?;
@@ -125,9 +130,10 @@ impl Worker {
     /// # Errors
     /// It takes nothing.
     pub(crate) fn send_step(&mut self, actions: ArrayRef<'_>) -> Result<(), WorkerError> {
-        self.begin(self.launch.deadlines.step);
+        self.begin(Instant::now(), self.launch.deadlines.step);
         let mut bytes = std::mem::take(&mut self.actions);
-        write_actions(actions, &mut bytes);
+        bytes.clear();
+        append(actions, &mut bytes);
         let sent = self.send(Request::Step, &bytes, Activity::Step);
         self.actions = bytes;
         sent
@@ -149,7 +155,7 @@ impl Worker {
     /// # Errors
     /// It has none: the launch did not say that pictures will be asked for, or the environment cannot draw itself.
     pub(crate) fn render(&mut self, index: usize) -> Result<Picture, WorkerError> {
-        self.begin(self.launch.deadlines.step);
+        self.begin(Instant::now(), self.launch.deadlines.step);
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         self.send(Request::Render, &index.to_le_bytes(), Activity::Render)?;
         let is_shown = false;
@@ -162,14 +168,30 @@ impl Worker {
         })
     }
 
+    /// What one of its environments looks like, as shapes. It was described as one that says so.
+    ///
+    /// # Errors
+    /// It failed, or what it says is none.
+    pub(crate) fn draw(&mut self, index: usize) -> Result<Drawn, WorkerError> {
+        self.begin(Instant::now(), self.launch.deadlines.step);
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.send(Request::Scene, &index.to_le_bytes(), Activity::Render)?;
+        let is_shown = false;
+        self.receive(Answer::Drawn, TEXT_LEN_MAX, is_shown, Activity::Render)?;
+        serde_json::from_slice(self.other.payload()).map_err(|error| {
+            let what = format!("its scene is none ({error})");
+            self.error(Fault::Protocol { activity: Activity::Render, what })
+        })
+    }
+
     /// Asks it to end, and waits for nothing; dropping it waits.
     pub(crate) fn let_go(&mut self) {
         self.pipe.close();
         self.process.is_to_end();
     }
 
-    fn begin(&mut self, deadline: Duration) {
-        (self.until, self.deadline) = (Instant::now() + deadline, deadline);
+    fn begin(&mut self, since: Instant, deadline: Duration) {
+        (self.until, self.deadline) = (since + deadline, deadline);
     }
 
     fn layout(&self) -> &Layout {

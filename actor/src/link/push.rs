@@ -2,8 +2,10 @@
 
 use super::inbox::{Inbox, WeightsSender};
 use super::{Client, DAMAGED_MAX, LinkError, Receipts, SessionEnd, describe};
+use crate::evaluation::Evaluations;
 use crate::metrics;
 use crate::window::Window;
+use impala_common::evaluation::Assignment;
 use impala_common::ids::{Sequence, Session, WeightsVersion};
 use impala_common::snapshot::ParameterCount;
 use impala_common::trajectory::Trajectory;
@@ -15,6 +17,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,7 @@ pub(super) struct Push {
     produced: Sequence,
     /// Where weights come by this stream.
     inbound: Option<Inbound>,
+    evaluations: Evaluations,
     /// Trajectories on their way, and the weights that made them.
     outstanding: HashMap<u64, WeightsVersion>,
     receipts: Receipts,
@@ -48,10 +52,11 @@ impl Push {
         produced: Sequence,
         window: Arc<Window>,
         inbound: Option<Inbound>,
+        evaluations: Evaluations,
         stop: CancellationToken,
     ) -> Self {
         let (outstanding, receipts) = (HashMap::new(), Receipts::default());
-        Self { session, window, stop, produced, inbound, outstanding, receipts, finish: None }
+        Self { session, window, stop, produced, inbound, evaluations, outstanding, receipts, finish: None }
     }
 
     /// What the learner has answered so far.
@@ -115,6 +120,9 @@ impl Push {
                     Err(status) => return ended(&status),
                 },
                 () = outbox.flush() => {}
+                Some(findings) = self.evaluations.findings.recv(), if outbox.is_empty() => {
+                    outbox.put(Request::Evaluated(findings.into()));
+                }
                 trajectory = trajectories.recv(), if is_rolling && outbox.is_empty() => match trajectory {
                     Some(trajectory) => outbox.put(Request::Trajectory(self.pack(trajectory).await)),
                     None => {
@@ -149,12 +157,24 @@ impl Push {
                 None => self.take_receipt(&receipt),
             },
             Reply::Weights(weights) => self.decode(weights, None),
+            Reply::Evaluate(assignment) => self.evaluate(assignment),
             Reply::Finish(finish) => {
                 self.finish.get_or_insert(finish);
                 self.stop.cancel();
                 Ok(())
             }
         }
+    }
+
+    /// Passes on what is to be evaluated; the one place is free unless the learner did not wait for an answer.
+    fn evaluate(&self, message: pb::Evaluate) -> Result<(), LinkError> {
+        let assignment = Assignment::try_from(message).map_err(LinkError::Answer)?;
+        // Without an evaluator the end is near.
+        if let Err(TrySendError::Full(_)) = self.evaluations.assignments.try_send(assignment) {
+            let (field, value) = ("evaluate", "an evaluation before the answer to the one before it".to_owned());
+            return Err(LinkError::Answer(WireError::Unknown { field, value }));
+        }
+        Ok(())
     }
 
     fn decode(&mut self, weights: pb::Snapshot, receipt: Option<pb::Receipt>) -> Result<(), LinkError> {

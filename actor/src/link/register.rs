@@ -171,6 +171,7 @@ fn registration(identity: &Identity, produced: Sequence) -> Registration {
         encodings: Encoding::ALL.to_vec(),
         weights_in_receipts: identity.weights_in_receipts,
         stored_payloads: true,
+        evaluates: identity.evaluates,
     }
 }
 
@@ -200,8 +201,15 @@ mod tests {
         dialler.resolver = Resolver::new(move |_| Box::pin(std::future::ready(Ok(addresses.clone()))));
         let (name, incarnation) = ("a".into(), Incarnation(1));
         let environments = Registry::new();
-        let identity =
-            Identity { name, incarnation, index: None, environments, weights_in_receipts: true, waits: false };
+        let identity = Identity {
+            name,
+            incarnation,
+            index: None,
+            environments,
+            weights_in_receipts: true,
+            evaluates: true,
+            waits: false,
+        };
         match attempt(&dialler, &identity, Sequence(0)).await {
             Err(Failure::Passing(setback)) => setback.reason,
             _ => panic!("nobody listens"),

@@ -1,7 +1,7 @@
 //! The flags by which a program gets the environments of gymnasium, and how they are handed on to a process that it starts.
 
-use impala_env::Registry;
 use impala_env::spec::EnvironmentName;
+use impala_env::{EnvironmentKind, Registry};
 use impala_worker::{Launch, Program, kind};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,15 +43,23 @@ impl Trust {
 impl WorkerArgs {
     /// The registry with gymnasium's environments. Python is started when one of them is asked for by its name, never before.
     pub fn registry(&self, registry: Registry, trust: Trust) -> Registry {
+        registry.with_elsewhere(self.find(trust))
+    }
+
+    /// Finds what is gymnasium's, and nothing else.
+    pub(super) fn find(
+        &self,
+        trust: Trust,
+    ) -> impl Fn(&EnvironmentName) -> Option<Result<EnvironmentKind, String>> + Send + Sync + 'static {
         let Self { python, workers } = self.clone();
-        registry.with_elsewhere(move |name| {
+        move |name| {
             name.in_gymnasium()?;
             if let Some(refusal) = trust.refusal(name) {
                 return Some(Err(refusal));
             }
             let launch = Launch { workers: workers.into(), ..Launch::new(Program::python(&python), name) };
             Some(kind(&launch).map_err(|error| error.to_string()))
-        })
+        }
     }
 
     /// What a process of the same program is told, so that it finds this environment as this one does.

@@ -90,6 +90,7 @@ fn agreements_registrations_and_snapshots_round_trip() {
         encodings: Encoding::ALL.to_vec(),
         weights_in_receipts: true,
         stored_payloads: true,
+        evaluates: true,
     };
     assert_eq!(Registration::from(pb::RegisterRequest::from(registration.clone())), registration);
 

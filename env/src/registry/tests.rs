@@ -94,6 +94,18 @@ fn a_constructor_that_makes_fewer_is_named() {
 }
 
 #[test]
+fn an_environment_of_others_has_a_shape_and_a_goal_and_cannot_be_made() {
+    let known = catch::kinds().unwrap().remove(0);
+    let of_others = EnvironmentKind::of_others(known.spec(), known.solved_return()).unwrap();
+    assert_eq!(of_others, known);
+    assert!(known.can_be_made() && !of_others.can_be_made());
+    let masked = EnvironmentSpec { masked: true, ..known.spec().clone() };
+    assert_eq!(EnvironmentKind::of_others(&masked, 0.0).unwrap().spec(), &masked);
+    let absurd = EnvironmentSpec::new("absurd", 0.into(), 2.into());
+    assert!(EnvironmentKind::of_others(&absurd, 0.0).unwrap_err().to_string().contains("observation_len = 0"));
+}
+
+#[test]
 fn a_name_that_nobody_registered_is_told_with_those_that_are() {
     let error = builtin().get(&"pong".parse().unwrap()).unwrap_err().to_string();
     assert_eq!(

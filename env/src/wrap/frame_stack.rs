@@ -206,7 +206,7 @@ impl VectorEnvironment for FrameStack {
         self.inner.scene(index)
     }
 
-    fn final_scene(&self, index: usize) -> Option<Scene> {
+    fn final_scene(&mut self, index: usize) -> Option<Scene> {
         self.inner.final_scene(index)
     }
 }

@@ -3,6 +3,7 @@
 use crate::fake_actor::trajectory;
 use crate::simulation;
 use impala_actor::backoff::Backoff;
+use impala_actor::evaluation::Evaluations;
 use impala_actor::link::{self, Identity, LinkError, SessionReport, Streams};
 use impala_actor::standing::{Standing, StandingSlot};
 use impala_actor::weights::Weights;
@@ -53,6 +54,7 @@ impl SimulatedActor {
             index: None,
             environments: builtin(),
             weights_in_receipts: true,
+            evaluates: false,
             waits: false,
         };
         Self {
@@ -83,7 +85,8 @@ impl SimulatedActor {
         let (weights, newest) = watch::channel(None);
         let rollout = Rollout { shape, window: Arc::clone(&window), weights: newest.clone(), made, next: *produced };
         let rolling = tokio::spawn(rollout.run(trajectories, stop.clone()));
-        let streams = Streams { trajectories: from_rollout, window, weights, stop: stop.clone() };
+        let evaluations = Evaluations { assignments: mpsc::channel(1).0, findings: mpsc::channel(1).1 };
+        let streams = Streams { trajectories: from_rollout, window, weights, evaluations, stop: stop.clone() };
         let report = link::serve(connection, *produced, streams).await;
         stop.cancel();
         let next = rolling.await.expect("the rollout does not panic");

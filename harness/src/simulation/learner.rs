@@ -11,6 +11,7 @@ use impala_learner::handover::admission::PolicyLagGate;
 use impala_learner::handover::batch_queue::BatchQueue;
 use impala_learner::handover::batch_size::BatchSize;
 use impala_learner::handover::batcher::Batcher;
+use impala_learner::handover::evaluations::EvaluationDesk;
 use impala_learner::handover::ledger::Ledger;
 use impala_learner::handover::progress::Progress;
 use impala_learner::handover::weights::Publications;
@@ -74,6 +75,7 @@ pub fn start(config: &Config, ledger: Arc<Ledger>) -> Arc<Shared> {
         standing: Arc::default(),
         run: String::new(),
         rewards: config.environment().rewards().clone(),
+        evaluations: EvaluationDesk::of(config.environment()),
         actors_needed: 1,
         progress: Arc::new(Mutex::new(Progress::new(config.solved_return()))),
         log: PeerLog::default(),

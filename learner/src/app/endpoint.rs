@@ -39,7 +39,7 @@ impl Endpoint {
         run: String,
         (listener, keepalive): (TcpListener, Keepalive),
     ) -> anyhow::Result<Self> {
-        let Handover { ledger, gate, progress, wanted, .. } = handover.clone();
+        let Handover { ledger, gate, progress, wanted, evaluations, .. } = handover.clone();
         let Ends { queue, published } = ends;
         // One broken actor ends a deterministic run.
         let (lockstep_sender, lockstep_broken) = mpsc::channel(1);
@@ -55,6 +55,7 @@ impl Endpoint {
             shape: config.agreement().trajectory_shape(),
             rewards: config.environment().rewards().clone(),
             actors_needed: config.actors_needed(),
+            evaluations,
             progress,
             log: PeerLog::default(),
             lockstep_broken: lockstep_sender,

@@ -3,10 +3,11 @@
 //!
 //! Nothing is written before the ports are bound. Metrics and probes answer to the last: they end with [`Launched`].
 
-use super::Learner;
+use super::{Learner, acceptance};
+use crate::config::environment_shape::EnvironmentShape;
 use crate::config::serving::Serving;
 use crate::config::settings::GivenSettings;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::handover::metrics;
 use crate::report::gpus::GpuWatch;
 use crate::report::sinks::{console, mlflow, prometheus};
@@ -16,6 +17,7 @@ use crate::run::initial_model;
 use crate::run::policy_source::NamedPolicy;
 use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
+use crate::service::first_actor::Told;
 use anyhow::Context;
 use impala_common::process::probes::{self, Probes};
 use impala_common::process::{errors, line, logs, signals, threads};
@@ -28,6 +30,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +45,8 @@ pub struct Plan {
     /// What a new run begins with, if not with random parameters.
     initial: Option<NamedPolicy>,
     owner: Option<String>,
+    /// Who told the shape of the environment, and where that was heard.
+    told: Option<(Told, std::net::TcpListener)>,
 }
 
 /// What a program shows while it runs.
@@ -134,7 +139,30 @@ impl Plan {
             Some(_) => None,
             None => initial_model::of(&mut config, registry)?,
         };
-        Ok(Self { config, names_listen, beginning, initial, owner: None })
+        Ok(Self { config, names_listen, beginning, initial, owner: None, told: None })
+    }
+
+    /// The same; where this program does not have the environment and neither settings nor a checkpoint say its shape, waits at the
+    /// learner's address for the first actor that has it, and takes the actor's word for it. To be called where no runtime is.
+    ///
+    /// # Errors
+    /// As of [`Plan::settle`]; the port is taken, or a signal came before an actor.
+    pub fn settle_by_actors(
+        given: GivenSettings,
+        file: Option<&Path>,
+        resume: Option<&str>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let refused = match Self::settle(given.clone(), file, resume, registry) {
+            Ok(plan) => return Ok(plan),
+            Err(refused) => refused,
+        };
+        let Some(ConfigError::Environment { name, .. }) = refused.downcast_ref() else { return Err(refused) };
+        let serving = config::given(given.clone(), file)?.serving.complete()?;
+        let (told, listener) = acceptance::wait_for(name, serving.listen)?;
+        let mut given = given;
+        given.task.environment_spec = Some(EnvironmentShape::of(&told.spec));
+        Ok(Self { told: Some((told, listener)), ..Self::settle(given, file, resume, registry)? })
     }
 
     /// Takes an object store with the run's checkpoints as the process of this name; see [`take`](impala_store::Store::take).
@@ -163,7 +191,7 @@ impl Plan {
         display: Display,
         settle: impl FnOnce(Learner) -> anyhow::Result<(Learner, Option<String>)> + Send + 'static,
     ) -> anyhow::Result<Launched> {
-        let Self { config, mut beginning, initial, owner, .. } = self;
+        let Self { config, mut beginning, initial, owner, told, .. } = self;
         let stop = signals::on_signal()?;
         let begins_with = |policy: &NamedPolicy| format!("beginning with the parameters of {}", policy.source);
         let note = beginning.note().or_else(|| initial.as_ref().map(begins_with));
@@ -171,7 +199,11 @@ impl Plan {
         let skipped = beginning.skipped().to_vec();
         let update = beginning.update();
         let checkpoint = beginning.found.take().map(|found| found.checkpoint);
-        let learner = Learner::bind(config, checkpoint).await?;
+        let accepted = told.as_ref().map(|(told, _)| acceptance::note(told));
+        let learner = match told {
+            Some((_, listener)) => Learner::on(TcpListener::from_std(listener)?, config, checkpoint).await?,
+            None => Learner::bind(config, checkpoint).await?,
+        };
         let learner = initial.into_iter().fold(learner, |learner, policy| learner.with_parameters(policy.parameters));
         let learner = if writes_first { learner.with_first_checkpoint() } else { learner };
         let (learner, choice) = tokio::task::spawn_blocking(move || settle(learner)).await??;
@@ -216,7 +248,7 @@ impl Plan {
         let place = is_free.then(|| format!("learner at http://{} (for status, eval and render)", learner.address()));
         // Nobody is to go there where there is nothing to run.
         let places = place.into_iter().chain(page).filter(|_| results.is_none());
-        for note in note.into_iter().chain(choice).chain(places) {
+        for note in note.into_iter().chain(accepted).chain(choice).chain(places) {
             tracing::info!("{note}");
             if display.prints_notes {
                 console::note(&note);

@@ -7,6 +7,7 @@ use crate::handover::batch_queue::BatchQueue;
 use crate::handover::batch_size::{BatchSize, FollowPlan};
 use crate::handover::batcher::Batcher;
 use crate::handover::episodes::SavedEpisodes;
+use crate::handover::evaluations::{Arena, EvaluationDesk};
 use crate::handover::inspection::Inspection;
 use crate::handover::ledger::{Account, Ledger};
 use crate::handover::policy_request::PolicyRequest;
@@ -42,6 +43,8 @@ pub(super) struct Handover {
     pub(super) gate: PolicyLagGate,
     pub(super) progress: Arc<Mutex<Progress>>,
     pub(super) wanted: Arc<WantedEncodings>,
+    /// Between evaluators and the actors that play for them.
+    pub(super) evaluations: EvaluationDesk,
     /// Between trainer and evaluator.
     pub(super) verification: Verification,
     /// Between trainer and side evaluator.
@@ -68,6 +71,7 @@ impl Handover {
         Self {
             ledger: Arc::new(Ledger::resumed(account)),
             gate,
+            evaluations: EvaluationDesk::of(config.environment()),
             verification: Verification::new(progress.clone(), config.goal.verify_every),
             evaluated: PolicyRequest::default(),
             shown: PolicyRequest::default(),
@@ -78,6 +82,12 @@ impl Handover {
             updates_before,
             tries_before,
         }
+    }
+
+    /// Where policies of the run are evaluated.
+    pub(super) fn arena(&self, config: &Config) -> Arena {
+        let (environment, network) = (config.environment().clone(), config.network());
+        Arena { environment, network, desk: self.evaluations.clone() }
     }
 
     pub(super) fn lock_progress(&self) -> MutexGuard<'_, Progress> {
@@ -140,15 +150,15 @@ impl Pipeline {
         let publications = Publications::new(published_sender, config.network().statistics_len());
         let (outlet, publisher) = publisher(config.network().parameter_count(), publications, wanted)?;
 
+        let arena = handover.arena(config);
         let evaluator = Evaluator {
             verification: verification.clone(),
-            environment: config.environment().clone(),
-            network: config.network(),
+            arena: arena.clone(),
             seed: config.task.seed,
             mode: config.goal.evaluation,
             goal: config.solved_return(),
         };
-        let side_evaluator = side_evaluator(config, &evaluated, &progress)?;
+        let side_evaluator = side_evaluator(config, arena, &evaluated, &progress)?;
         let show = feed.map_or_else(|| Ok(Stage::none()), |feed| show(config, &shown, feed))?;
         let illustrator = illustrator(config, &drawn, &progress, renders)?;
         let trainer = Trainer {
@@ -270,6 +280,7 @@ pub fn follow_plan(config: &Config) -> FollowPlan {
 /// Evaluates the newest policy now and then, where that is wanted.
 fn side_evaluator(
     config: &Config,
+    arena: Arena,
     policies: &PolicyRequest,
     progress: &Arc<Mutex<Progress>>,
 ) -> anyhow::Result<Stage<()>> {
@@ -277,8 +288,7 @@ fn side_evaluator(
     let evaluator = SideEvaluator {
         policies: policies.clone(),
         progress: progress.clone(),
-        environment: config.environment().clone(),
-        network: config.network(),
+        arena,
         seed: config.task.seed,
         mode: config.goal.evaluation,
         episodes: config.goal.eval_episodes,
@@ -289,6 +299,10 @@ fn side_evaluator(
 
 /// Plays the newest policy for whoever looks.
 fn show(config: &Config, policies: &PolicyRequest, feed: Feed) -> anyhow::Result<Stage<()>> {
+    if !config.environment().can_be_made() {
+        // The page says that there is nothing to see.
+        return Ok(Stage::none());
+    }
     let (environment, network) = (config.environment().clone(), config.network());
     let show = Show { policies: policies.clone(), feed, environment, network, seed: config.task.seed };
     stage::spawn("show", move || show.run())
@@ -302,6 +316,10 @@ fn illustrator(
     directory: PathBuf,
 ) -> anyhow::Result<Stage<Option<Sketch>>> {
     let Some(every) = config.output.render_every else { return Ok(Stage::none()) };
+    if !config.environment().can_be_made() {
+        tracing::warn!("no pictures are kept (render_every = {every}): this learner cannot make its environment");
+        return Ok(Stage::none());
+    }
     let (environment, network) = (config.environment().clone(), config.network());
     let sketch = Sketch { directory, environment, network, seed: config.task.seed, mode: config.goal.evaluation };
     let illustrator = Illustrator { policies: policies.clone(), progress: progress.clone(), every, sketch };

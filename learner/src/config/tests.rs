@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::environment_shape::EnvironmentShape;
 use clap::Parser;
 use impala_common::ids::WeightsVersion;
 use std::collections::BTreeSet;
@@ -160,6 +161,30 @@ fn impossible_values_name_key_value_and_fix() {
     assert!(refused(&["--learner-threads", "9999"]).contains("from 1 to 1024, or 0 for one per core"));
     assert!(refused(&["--publish-every", "200"]).contains("policy_lag_max = 100"));
     assert!(refused(&["--time-max", "0"]).starts_with("time_max = 0: "));
+}
+
+#[test]
+fn an_environment_that_is_not_here_needs_a_shape_which_the_record_keeps() {
+    let refusal = refused(&["--environment", "mine-v0"]);
+    assert!(refusal.starts_with("environment = mine-v0: unknown environment `mine-v0`: use one of"), "{refusal}");
+    assert!(refusal.contains("--accept-spec") && refusal.contains("--actor-program"), "{refusal}");
+    let shape = r#"{"observations":{"shape":[3],"dtype":"f32"},"actions":{"discrete":2}}"#;
+    let given = flags(&["--environment", "mine-v0", "--environment-spec", shape]);
+    let config = Config::resolve(given, None, &impala_env::builtin()).unwrap();
+    assert!(!config.environment().can_be_made());
+    assert_eq!((config.network().observation_len, config.solved_return()), (3, f64::MAX));
+    let file = file(&config.record());
+    let again = Config::resolve(GivenSettings::default(), Some(file.path()), &impala_env::builtin()).unwrap();
+    assert_eq!(again, config);
+
+    // Where it is here, it must be the same one.
+    let same = EnvironmentShape::of(impala_env::builtin().kinds()[0].spec()).to_string();
+    let config = Config::resolve(flags(&["--environment-spec", &same]), None, &impala_env::builtin()).unwrap();
+    assert!(config.environment().can_be_made());
+    let other = refused(&["--environment-spec", shape]);
+    assert!(other.contains("this program's environment is another: cartpole-v1 (observations f32[4]"), "{other}");
+    let none = flags(&["--environment-spec", ""]);
+    assert!(Config::resolve(none, None, &impala_env::builtin()).unwrap().environment().can_be_made());
 }
 
 #[test]

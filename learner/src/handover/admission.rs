@@ -7,6 +7,7 @@ use crate::handover::tally::{ActorTally, Age};
 use crate::handover::weights::Delivery;
 use crate::learn::batch::Batch;
 use bytes::Bytes;
+use impala_common::evaluation::Assignment;
 use impala_common::ids::{ActorIndex, Incarnation, Sequence, WeightsVersion};
 use impala_common::trajectory::{Episode, RolloutTime, Trajectory};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub enum Reply {
         /// trajectory.
         oldest: WeightsVersion,
     },
+    /// The actor is to play this beside its rollout.
+    Evaluate(Arc<Assignment>),
     /// Training is over.
     Finish(Finish),
     /// The stream named no registration that could open it; the stream ends.

@@ -19,6 +19,9 @@ pub const BUCKETS: &[(&str, &[f64])] = &[
     ("impala_learner_episode_length_steps", RETURN_BOUNDS),
 ];
 
+/// Evaluations by what became of them at an actor.
+const ACTORS_EVALUATIONS: &str = "impala_learner_evaluations_by_actors_total";
+
 /// Every metric of the learner.
 pub const TABLE: &[Metric] = &[
     Metric::counter("impala_learner_frames_total", "frames", "Environment frames trained"),
@@ -188,6 +191,15 @@ pub const TABLE: &[Metric] = &[
         "reward",
         "Mean return of the last such evaluation; NaN before the first",
     ),
+    Metric::counter(
+        ACTORS_EVALUATIONS,
+        "evaluations",
+        "Evaluations that actors were handed, where this process cannot make the environment",
+    )
+    .by(
+        "result",
+        &[("played", ""), ("failed", ""), ("refused", "the answer cannot be so"), ("lost", "with the actor")],
+    ),
     Metric::counter("impala_learner_checkpoints_total", "checkpoints", "Checkpoints by what became of them")
         .by("result", &[("written", ""), ("failed", ""), ("skipped", "another was being written")]),
     Metric::gauge("impala_learner_checkpoint_update", "updates", "Update after which the newest checkpoint was made"),
@@ -238,6 +250,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn describe() {
     metric::describe(TABLE);
     metric::describe(GPU_TABLE);
+    // There from the beginning: a rate begins with a zero.
+    for result in ["played", "failed", "refused", "lost"] {
+        counter!(ACTORS_EVALUATIONS, "result" => result).increment(0);
+    }
 }
 
 /// Handles for what is recorded with every update.
@@ -301,6 +317,11 @@ impl Default for WeightsMetrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What became of an evaluation that an actor was handed.
+pub fn record_actor_evaluation(result: &'static str) {
+    counter!(ACTORS_EVALUATIONS, "result" => result).increment(1);
 }
 
 /// So many more connections were closed because of what their peers do, or do not do.

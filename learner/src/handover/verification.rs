@@ -1,10 +1,8 @@
 //! The seam between who trains and who evaluates: a policy that may have solved the task goes in as a [`Candidate`], what it
 //! reached in fresh episodes comes out as a [`Verdict`], and the progress of the run is told at once.
 //!
-//! Who evaluates knows nothing else of the run. Today that is a thread of the learner (`stages::evaluator`), which makes the
-//! environment by the program's registry; every learner can, since no configuration names an environment that the registry does not
-//! know. Where a learner is to train on an environment that it cannot make, its actors can: such a learner starts no evaluator, an
-//! actor is handed the candidate and brings the verdict, and until one does the try stays under way. Nothing here changes for that.
+//! Who evaluates knows nothing else of the run. It is a thread of the learner (`stages::evaluator`), which plays the episodes itself, or
+//! where it cannot make the environment has actors play them (`handover::evaluations`); until one has, the try stays under way.
 //!
 //! There is one try at a time. Its memory: one copy of the parameters, and the trainer keeps a checkpoint of that moment.
 
@@ -132,6 +130,27 @@ impl Verification {
         tell(&candidate, &verdict);
         self.shared.changed.notify_all();
         self.shared.decided.notify_one();
+    }
+
+    /// The evaluator's: nobody could evaluate the candidate, for this reason. There is no verdict, and the next try may begin when it could
+    /// after one.
+    pub fn put_off(&self, candidate: &Candidate, reason: &str) {
+        let mut slot = self.lock();
+        if self.is_stopped() || slot.candidate.as_ref().is_none_or(|other| other.version != candidate.version) {
+            return;
+        }
+        slot.candidate = None;
+        self.lock_progress().put_off_try(candidate, self.shared.every);
+        drop(slot);
+        let Candidate { attempt, version, frames, .. } = *candidate;
+        tracing::warn!(
+            attempt,
+            version = version.0,
+            frames,
+            reason,
+            "the policy could not be verified; training goes on"
+        );
+        self.shared.changed.notify_all();
     }
 
     /// Waits for a verdict, for who watches over the run; one that came before the call counts.

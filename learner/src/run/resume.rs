@@ -327,6 +327,7 @@ impl Beginning {
 fn fixed(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         ("environment", config.task.environment.to_string()),
+        ("environment_spec", config.environment().spec().to_string()),
         ("hidden", format!("{:?}", config.architecture.hidden.0)),
         ("activation", config.architecture.activation.to_string()),
         ("optimiser", format!("{:?}", config.optimisation.optimiser).to_lowercase()),

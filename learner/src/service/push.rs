@@ -3,9 +3,11 @@
 use super::Shared;
 use super::peers::{Peer, VERSION_COST, now, sending_cost};
 use crate::handover::admission::{Admitted, Reply, Ticket};
+use crate::handover::evaluations::Seat;
 use crate::handover::ledger::{Disposition, PRODUCED_MAX};
 use crate::service::registry::Member;
 use impala_common::agreement::IN_FLIGHT_MAX;
+use impala_common::evaluation::{Assignment, Findings};
 use impala_common::ids::{Sequence, Session};
 use impala_common::trajectory::{RolloutTime, Trajectory};
 use impala_common::wire::{pb, session_from_pb, trajectory_from_pb};
@@ -81,12 +83,15 @@ pub(super) async fn serve(
         replies: &replies,
         window,
         over,
+        seat: (member.evaluates && shared.evaluations.is_needed()).then(|| shared.evaluations.seat(&member.name)),
         has_sent: false,
         told: Duration::ZERO,
         opened: opened_at,
     };
     let end = connection.run(inbound).await;
     let is_missed = connection.has_sent;
+    // What it was to evaluate is for others from now on.
+    drop(connection);
     drop(here);
     shared.queue.leave(member.incarnation);
     shared.registry.disconnect(opened);
@@ -126,6 +131,8 @@ struct Connection<'a> {
     window: Arc<Semaphore>,
     /// Cancelled when the same process has registered anew.
     over: CancellationToken,
+    /// Of one that evaluates.
+    seat: Option<Seat>,
     /// Whether a trajectory was taken.
     has_sent: bool,
     session: Session,
@@ -146,6 +153,10 @@ impl Connection<'_> {
                     continue;
                 }
                 () = self.over.cancelled() => return End::Replaced,
+                assignment = next_assignment(&mut self.seat), if !is_finish_sent => {
+                    let _ = self.replies.send(Reply::Evaluate(assignment)).await;
+                    continue;
+                }
                 message = inbound.message() => message,
             };
             let message = match message {
@@ -178,7 +189,17 @@ impl Connection<'_> {
                     self.peer.cost(VERSION_COST, now());
                     let _ = self.replies.send(Reply::WeightsDamaged).await;
                 }
-                Some(Message::Open(_) | Message::WeightsDamaged(_)) | None => {
+                Some(Message::Evaluated(evaluated)) if self.seat.is_some() => {
+                    let findings = Findings::try_from(evaluated).map_err(|error| error.to_string());
+                    let reported = findings.and_then(|findings| match &mut self.seat {
+                        Some(seat) => seat.report(findings),
+                        None => Ok(()),
+                    });
+                    if let Err(violation) = reported {
+                        return End::Violation(violation);
+                    }
+                }
+                Some(Message::Open(_) | Message::WeightsDamaged(_) | Message::Evaluated(_)) | None => {
                     return End::Violation("expected a trajectory or a farewell".into());
                 }
             }
@@ -277,6 +298,14 @@ impl Connection<'_> {
         }
         self.told = told;
         trajectory
+    }
+}
+
+/// What the actor is to evaluate next; for ever nothing for one that does not.
+async fn next_assignment(seat: &mut Option<Seat>) -> Arc<Assignment> {
+    match seat {
+        Some(seat) => seat.next().await,
+        None => std::future::pending().await,
     }
 }
 

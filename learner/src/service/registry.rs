@@ -113,6 +113,8 @@ pub struct Member {
     pub name: String,
     /// How it is sent weights.
     pub delivery: Delivery,
+    /// Whether it can be handed evaluations.
+    pub evaluates: bool,
     /// What becomes of its trajectories.
     pub tally: Arc<ActorTally>,
 }
@@ -290,6 +292,7 @@ impl Registry {
             incarnation: registration.incarnation,
             name: registration.actor_name.clone(),
             delivery,
+            evaluates: registration.evaluates,
             tally: Arc::default(),
         };
         let now = Instant::now().into_std();
@@ -350,6 +353,7 @@ mod tests {
             environments: impala_env::builtin().kinds().iter().map(|kind| kind.spec().clone()).collect(),
             encodings: Encoding::ALL.to_vec(),
             weights_in_receipts: true,
+            evaluates: true,
             stored_payloads: true,
         }
     }

@@ -86,6 +86,12 @@ impl Outbound {
                     weights,
                 }))
             }
+            Reply::Evaluate(assignment) => {
+                let bytes = assignment.weights.payload.len();
+                self.turn = self.peer.turn(bytes).await;
+                self.peer.delivered(receiving_cost(bytes));
+                Some(Message::Evaluate(assignment.as_ref().into()))
+            }
             Reply::Finish(Finish { reason, actors_wait }) => {
                 Some(Message::Finish(pb::Finish { reason, wait: actors_wait }))
             }

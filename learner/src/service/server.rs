@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
+use tower::layer::util::{Identity, Stack};
 
 /// Most bytes in flight on one stream: room for a large trajectory, so that the windows that bound the policy lag are the
 /// actors', not HTTP/2's.
@@ -90,7 +91,6 @@ where
         window: agreement.in_flight_max.saturating_mul(trajectory),
         weights: agreement.network.parameter_count().saturating_mul(size_of::<f32>()),
     };
-    let stream_window = sizes.window.clamp(STREAM_WINDOW_MIN, STREAM_WINDOW_MAX);
     let peers = Peers::new(sizes, handles::allow_most(), now());
     tracing::info!(connections = peers.connections_max(), "up to so many connections, of one actor or of several each");
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -102,14 +102,7 @@ where
     // Common clients ask by the older of the two.
     let reflection = description().build_v1().context("cannot describe the service")?;
     let older_reflection = description().build_v1alpha().context("cannot describe the service")?;
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(keepalive.interval))
-        .http2_keepalive_timeout(Some(keepalive.timeout))
-        .initial_stream_window_size(window(stream_window))
-        .initial_connection_window_size(window(STREAMS_IN_WINDOW * stream_window))
-        .max_concurrent_streams(peers::STREAMS_MAX)
-        .http2_max_header_list_size(peers::HEADERS_MAX)
-        .layer(Bounds::<C::ConnectInfo>::default())
+    let router = builder::<C::ConnectInfo>(keepalive, sizes.window)
         .add_service(super::server(shared))
         .add_service(health_service)
         .add_service(reflection)
@@ -128,8 +121,21 @@ where
     Ok((health, task))
 }
 
+/// A server within bounds, for peers that have so many bytes under way; `I` is what their sockets tell of themselves.
+pub(super) fn builder<I>(keepalive: Keepalive, under_way: usize) -> Server<Stack<Bounds<I>, Identity>> {
+    let stream_window = under_way.clamp(STREAM_WINDOW_MIN, STREAM_WINDOW_MAX);
+    Server::builder()
+        .http2_keepalive_interval(Some(keepalive.interval))
+        .http2_keepalive_timeout(Some(keepalive.timeout))
+        .initial_stream_window_size(window(stream_window))
+        .initial_connection_window_size(window(STREAMS_IN_WINDOW * stream_window))
+        .max_concurrent_streams(peers::STREAMS_MAX)
+        .http2_max_header_list_size(peers::HEADERS_MAX)
+        .layer(Bounds::<I>::default())
+}
+
 /// A socket becomes a connection within bounds; where connections come too fast, the next one waits.
-async fn connect<C, E>(socket: Result<C, E>, peers: &Arc<Peers>) -> Result<Connection<C>, E> {
+pub(super) async fn connect<C, E>(socket: Result<C, E>, peers: &Arc<Peers>) -> Result<Connection<C>, E> {
     let socket = socket?;
     let (peer, wait) = peers.connect(now());
     if !wait.is_zero() {

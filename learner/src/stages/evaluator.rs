@@ -1,15 +1,14 @@
 //! The evaluator thread: plays fresh episodes with a policy whose training mean has reached the goal, and says whether the policy has.
-//! Training goes on meanwhile. It knows candidates and verdicts, the environment and the goal; nothing of batches, updates or actors.
+//! Training goes on meanwhile. It knows candidates and verdicts, where they are played and the goal; nothing of batches or updates.
 //!
 //! The rule: [`FIRST`] episodes whose mean reaches the goal decide where the goal lies two standard errors or more below that mean. Where
 //! it lies nearer, [`FURTHER`] more are played, and the mean of all of them must reach it. A policy whose true mean lies a tenth of a
 //! standard deviation of its returns below the goal passes in about 2 tries of 1,000 (where returns are spread normally); by the first
 //! episodes alone it would in 16 of 100.
 
+use crate::handover::evaluations::Arena;
 use crate::handover::verification::{Candidate, Verdict, Verification};
-use impala_env::EnvironmentKind;
-use impala_policy::evaluate::{self, EvaluateError, Evaluation, EvaluationPlan, Mode, Series};
-use impala_policy::network::NetworkSpec;
+use impala_policy::evaluate::{EvaluateError, Evaluation, EvaluationPlan, Mode, Series};
 
 /// Episodes of every try: what environments state their goals for.
 pub const FIRST: usize = impala_env::GOAL_EPISODES;
@@ -21,10 +20,8 @@ pub const FURTHER: usize = 900;
 pub struct Evaluator {
     /// Where candidates come from and verdicts go.
     pub verification: Verification,
-    /// What they play.
-    pub environment: EnvironmentKind,
-    /// What they are.
-    pub network: NetworkSpec,
+    /// Where they play.
+    pub arena: Arena,
     /// The seed of the run.
     pub seed: u64,
     /// How they choose their actions.
@@ -40,6 +37,8 @@ impl Evaluator {
             match self.judge(&candidate) {
                 Ok(verdict) => self.verification.decide(verdict),
                 Err(EvaluateError::Stopped) => return,
+                // Neither an actor nor a process with environments is to end a run: the next candidate is another try.
+                Err(EvaluateError::Fault(reason)) => self.verification.put_off(&candidate, &reason),
                 Err(error) => unreachable!("the network was made for the environment: {error}"),
             }
         }
@@ -48,7 +47,7 @@ impl Evaluator {
     /// Evaluates one policy.
     ///
     /// # Errors
-    /// It was stopped, or the network is none for the environment.
+    /// It was stopped, the environment could not go on, or no actor could evaluate it.
     pub fn judge(&self, candidate: &Candidate) -> Result<Verdict, EvaluateError> {
         let mut evaluation = self.play(candidate, 0, FIRST)?;
         if is_close(&evaluation, self.goal) {
@@ -62,7 +61,7 @@ impl Evaluator {
         let (series, mode) = (Series::Try(candidate.attempt), self.mode);
         let plan = EvaluationPlan { first, series, mode, ..EvaluationPlan::new(episodes, self.seed) };
         let is_stopped = || self.verification.is_stopped();
-        evaluate::play(&self.environment, &self.network, &candidate.parameters, plan, &is_stopped)
+        self.arena.play((candidate.version, &candidate.parameters), plan, &is_stopped)
     }
 }
 

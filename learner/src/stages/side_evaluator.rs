@@ -2,12 +2,11 @@
 //! of the processor than everybody else of the process, where the system lets a thread be modest. What it finds is told to the progress of
 //! the run, and decides nothing.
 
+use crate::handover::evaluations::Arena;
 use crate::handover::policy_request::PolicyRequest;
 use crate::handover::progress::{Progress, VersionedPolicy};
 use impala_common::process::threads;
-use impala_env::EnvironmentKind;
-use impala_policy::evaluate::{self, EvaluateError, EvaluationPlan, Mode, Series};
-use impala_policy::network::NetworkSpec;
+use impala_policy::evaluate::{EvaluateError, EvaluationPlan, Mode, Series};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,10 +17,8 @@ pub struct SideEvaluator {
     pub policies: PolicyRequest,
     /// Where scores go.
     pub progress: Arc<Mutex<Progress>>,
-    /// What they play.
-    pub environment: EnvironmentKind,
-    /// What they are.
-    pub network: NetworkSpec,
+    /// Where they play.
+    pub arena: Arena,
     /// The seed of the run.
     pub seed: u64,
     /// How they choose their actions.
@@ -40,6 +37,13 @@ impl SideEvaluator {
             match self.evaluate(&policy) {
                 Ok(()) => {}
                 Err(EvaluateError::Stopped) => return,
+                Err(EvaluateError::Fault(reason)) => {
+                    tracing::warn!(
+                        version = policy.version.0,
+                        reason,
+                        "the policy was not evaluated beside the training"
+                    );
+                }
                 Err(error) => unreachable!("the network was made for the environment: {error}"),
             }
             if !self.policies.rest(self.interval) {
@@ -53,7 +57,7 @@ impl SideEvaluator {
         let (series, mode) = (Series::Beside(number), self.mode);
         let plan = EvaluationPlan { series, mode, ..EvaluationPlan::new(self.episodes, self.seed) };
         let is_stopped = || self.policies.is_stopped();
-        let score = evaluate::play(&self.environment, &self.network, &policy.parameters, plan, &is_stopped)?.score();
+        let score = self.arena.play((policy.version, &policy.parameters), plan, &is_stopped)?.score();
         self.lock_progress().record_evaluation(policy, score);
         tracing::info!(version = policy.version.0, frames = policy.frames, %score, "evaluated beside the training");
         Ok(())
@@ -67,9 +71,10 @@ impl SideEvaluator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handover::evaluations::EvaluationDesk;
     use impala_common::ids::WeightsVersion;
     use impala_policy::activation::Activation;
-    use impala_policy::network::PolicyHead;
+    use impala_policy::network::{NetworkSpec, PolicyHead};
 
     #[test]
     fn policies_are_evaluated_one_after_the_other_until_the_stop() {
@@ -82,12 +87,12 @@ mod tests {
             head: PolicyHead::single(2),
             normalises: false,
         };
+        let desk = EvaluationDesk::new(1.0..=1.0);
         let parameters: Arc<[f32]> = vec![0.0; network.parameter_count()].into();
         let evaluator = SideEvaluator {
             policies: policies.clone(),
             progress: progress.clone(),
-            environment: impala_env::builtin().kinds()[0].clone(),
-            network,
+            arena: Arena { environment: impala_env::builtin().kinds()[0].clone(), network, desk },
             seed: 1,
             mode: Mode::Greedy,
             episodes: 50,

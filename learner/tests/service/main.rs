@@ -10,6 +10,8 @@ mod completed;
 #[cfg(test)]
 mod endpoint;
 #[cfg(test)]
+mod evaluation;
+#[cfg(test)]
 mod lockstep;
 #[cfg(test)]
 mod registration;

@@ -102,6 +102,12 @@ impl Progress {
         (self.is_verifying, self.worst_after_solved) = (false, None);
     }
 
+    /// Nobody could make it: there is no verdict, and another may begin `every` frames after the candidate.
+    pub(in crate::handover) fn put_off_try(&mut self, candidate: &Candidate, every: u64) {
+        self.give_up_try();
+        self.tries.next = candidate.frames.saturating_add(every);
+    }
+
     /// It has come to a verdict; the next one, if it takes one, may begin `every` frames after the candidate.
     pub(in crate::handover) fn end_try(&mut self, candidate: &Candidate, verdict: &Verdict, every: u64) {
         let Candidate { attempt, version, frames, seconds, .. } = *candidate;

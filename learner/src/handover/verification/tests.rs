@@ -113,6 +113,24 @@ fn a_stop_gives_up_what_is_under_way_and_leaves_no_trace_of_it() {
 }
 
 #[test]
+fn a_try_that_nobody_could_make_is_put_off_and_counts_for_nothing() {
+    let (verification, progress) = bench();
+    update(&progress, 500.0);
+    let candidate = candidate(&progress);
+    verification.propose(candidate.clone());
+    let others = Candidate { version: WeightsVersion(7), ..candidate.clone() };
+    verification.put_off(&others, "out of reach");
+    assert!(verification.is_pending());
+    verification.put_off(&candidate, "out of reach");
+    assert!(verification.wait() && !verification.is_pending(), "nobody waits for it");
+    let mut progress = progress.lock().unwrap();
+    assert_eq!((progress.tries.count, progress.tries.next, progress.is_verifying), (0, 1080, false));
+    assert!(!progress.is_try_due());
+    progress.frames = 1080;
+    assert!(progress.is_try_due());
+}
+
+#[test]
 fn a_verdict_on_another_policy_is_dropped() {
     let (verification, progress) = bench();
     verification.decide(verdict(1, 500.0, true));

@@ -7,6 +7,7 @@ use crate::report::View;
 use crate::report::machine;
 use crate::run::checkpoint_slot::CheckpointReport;
 use crate::run::run_dir::RunDir;
+use impala_env::EnvironmentKind;
 use impala_env::seed::{self, Purpose};
 use impala_web::Feed;
 use impala_web::snapshot::{About, Snapshot};
@@ -85,8 +86,6 @@ impl WebSink {
 pub(crate) fn about(config: &Config, run_dir: &RunDir, device: &ComputeDevice) -> About {
     let (environment, network) = (config.environment(), config.network());
     let hidden: Vec<_> = network.hidden.iter().map(ToString::to_string).collect();
-    let mut drawn =
-        environment.make_to_watch(vec![seed::rng(config.task.seed, Purpose::Evaluation { environment: 0 })]);
     About {
         run: run_dir.name().to_owned(),
         environment: config.task.environment.to_string(),
@@ -103,8 +102,17 @@ pub(crate) fn about(config: &Config, run_dir: &RunDir, device: &ComputeDevice) -
         device: if device.is_cpu() { "the CPU".into() } else { "the GPU".into() },
         frames_max: config.goal.frames_max,
         actions: environment.action_names().to_vec(),
-        is_drawn: drawn.scene(0).is_some(),
+        not_drawn: not_drawn(environment, config.task.seed),
         settings: config.record(),
         version: env!("CARGO_PKG_VERSION"),
     }
+}
+
+/// Why there is no episode to be seen of an environment.
+fn not_drawn(environment: &EnvironmentKind, seed: u64) -> Option<&'static str> {
+    if !environment.can_be_made() {
+        return Some("Only the actors have this environment, so there are no pictures of it here.");
+    }
+    let mut made = environment.make_to_watch(vec![seed::rng(seed, Purpose::Evaluation { environment: 0 })]);
+    made.scene(0).is_none().then_some("This environment draws no pictures.")
 }

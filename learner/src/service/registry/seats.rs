@@ -188,6 +188,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             name: name.into(),
             delivery: Delivery { encoding: Encoding::F32, is_stored: false, with_receipts: true },
+            evaluates: false,
             tally: std::sync::Arc::default(),
         }
     }

@@ -1,14 +1,15 @@
 //! Policies that are known in environments that are known, judged without a thread.
 
 use super::*;
+use crate::handover::evaluations::EvaluationDesk;
 use crate::handover::progress::Progress;
 use impala_common::ids::WeightsVersion;
 use impala_env::array::{ArrayMut, ArrayRef};
 use impala_env::seed::Rng;
-use impala_env::{Outcome, StateError, Step, VectorEnvironment};
+use impala_env::{EnvironmentKind, Outcome, StateError, Step, VectorEnvironment};
 use impala_policy::activation::Activation;
-use impala_policy::evaluate::{End, Played};
-use impala_policy::network::PolicyHead;
+use impala_policy::evaluate::{End, Played, STEPS_MAX};
+use impala_policy::network::{NetworkSpec, PolicyHead};
 use rand::RngExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -87,12 +88,14 @@ fn counting(pays: Pays, mode: Mode, goal: f64, steps: &Arc<AtomicU64>) -> Evalua
         normalises: false,
     };
     let verification = Verification::new(Arc::new(Mutex::new(Progress::new(goal))), 1);
-    Evaluator { verification, environment: environment.unwrap(), network, seed: 1, mode, goal }
+    let desk = EvaluationDesk::new(f32::MIN..=f32::MAX);
+    let arena = Arena { environment: environment.unwrap(), network, desk };
+    Evaluator { verification, arena, seed: 1, mode, goal }
 }
 
 /// Equal logits for both actions.
 fn undecided(evaluator: &Evaluator, attempt: u32) -> Candidate {
-    let parameters = vec![0.0; evaluator.network.parameter_count()].into();
+    let parameters = vec![0.0; evaluator.arena.network.parameter_count()].into();
     Candidate { attempt, version: WeightsVersion(7), frames: 80, seconds: 0.5, parameters }
 }
 
@@ -154,7 +157,7 @@ fn a_stop_ends_an_evaluation_that_would_go_on_for_ever() {
     thread.join().unwrap();
     assert!(!verification.wait(), "there is no verdict");
     let made = steps.load(Ordering::Relaxed);
-    assert!(made < evaluate::STEPS_MAX, "it went on to the limit of {made} steps");
+    assert!(made < STEPS_MAX, "it went on to the limit of {made} steps");
 }
 
 #[test]

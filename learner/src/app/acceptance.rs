@@ -1,0 +1,32 @@
+//! `--accept-spec`: the time before a learner comes up, in which it waits for an actor that tells the shape of its environment.
+
+use super::cannot_listen;
+use crate::service::first_actor::{self, Told};
+use anyhow::Context;
+use impala_common::process::errors::{self, Level};
+use impala_common::process::signals;
+use impala_env::spec::EnvironmentName;
+use std::net::{SocketAddr, TcpListener};
+use tokio::runtime;
+
+/// Waits at the learner's address; gives the listener too, so that whoever found it finds the learner there.
+pub(super) fn wait_for(name: &EnvironmentName, listen: SocketAddr) -> anyhow::Result<(Told, TcpListener)> {
+    let listener = TcpListener::bind(listen).with_context(|| cannot_listen(listen))?;
+    listener.set_nonblocking(true)?;
+    let (address, waiting) = (listener.local_addr()?, listener.try_clone()?);
+    errors::tell(Level::Info, format_args!("waiting at {address} for the first actor that has {name} (--accept-spec)"));
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(async {
+        let stop = signals::on_signal()?;
+        let waiting = first_actor::wait_for(name, tokio::net::TcpListener::from_std(waiting)?);
+        let told = stop.run_until_cancelled(waiting).await;
+        told.with_context(|| format!("stopped before an actor came that has {name}"))?
+    });
+    runtime.shutdown_background();
+    Ok((told?, listener))
+}
+
+/// What was taken, in a line.
+pub(super) fn note(told: &Told) -> String {
+    format!("the actor `{}` told the shape of the environment: {}", told.actor, told.spec)
+}
