@@ -136,14 +136,15 @@ choose_base() {
     chosen=$standin
 }
 
-# Only its own three lines: the file may hold settings of a person.
+# Only its own lines: the file may hold settings of a person.
 write_settings() {
     local ca=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
-    local own='^(# The next lines|IMPALA_(BUILDER_IMAGE|GPU_RUNTIME_IMAGE|BUILD_CA)=)'
+    local own='^(# The next lines|IMPALA_(BUILDER_IMAGE|(GPU|GYM)_RUNTIME_IMAGE|BUILD_CA)=)'
     {
         if [[ -e docker/.env ]]; then grep -Ev "$own" docker/.env || true; fi
         printf '# The next lines are of scripts/docker-setup.sh, which writes them anew.\n'
-        printf 'IMPALA_BUILDER_IMAGE=%s\nIMPALA_GPU_RUNTIME_IMAGE=%s\n' "$builder" "$runtime"
+        printf 'IMPALA_BUILDER_IMAGE=%s\n' "$builder"
+        printf 'IMPALA_%s_RUNTIME_IMAGE=%s\n' GPU "$runtime" GYM "$runtime"
         if [[ -s $ca ]]; then printf 'IMPALA_BUILD_CA=%s\n' "$ca"; fi
     } >"$work/env"
     cp "$work/env" docker/.env

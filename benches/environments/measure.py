@@ -77,7 +77,7 @@ def main():
     arguments = parser.parse_args()
     print("| environment | system | settings | solved | frames: median (least to most) | seconds |\n|---|---|---|---|---|---|")
     for environment, flags, settings in OURS:
-        if re.search(arguments.only, environment):
+        if arguments.seeds and re.search(arguments.only, environment):
             runs = [ours(arguments, environment, flags, seed) for seed in range(1, arguments.seeds + 1)]
             row(environment, "impala", settings, runs)
     for environment in THEIRS:

@@ -10,7 +10,9 @@ use std::path::Path;
 /// have them.
 const OF_THE_IMAGE: [&str; 3] = ["IMPALA_LISTEN", "IMPALA_METRICS_LISTEN", "IMPALA_RUNS_DIR"];
 /// Flags of the program that are no settings of a run.
-const OF_THE_PROGRAM: [&str; 2] = ["IMPALA_RESUME", "RUST_LOG"];
+const OF_THE_PROGRAM: [&str; 3] = ["IMPALA_ACCEPT_SPEC", "IMPALA_RESUME", "RUST_LOG"];
+/// What tells an actor how its environments are started.
+const OF_THE_WORKERS: [&str; 1] = ["IMPALA_PYTHON"];
 
 fn docker(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker").join(name)).unwrap()
@@ -36,7 +38,7 @@ fn images_set_settings_only() {
     let words = dockerfile.split_whitespace().filter(|word| word.starts_with("IMPALA_"));
     let names: BTreeSet<&str> = words.filter_map(|word| Some(word.split_once('=')?.0)).collect();
     assert!(OF_THE_IMAGE.iter().all(|name| names.contains(name)), "{names:?}");
-    let known: BTreeSet<_> = settings::all().map(|setting| setting.variable).collect();
+    let known: BTreeSet<_> = settings::all().map(|setting| setting.variable).chain(OF_THE_WORKERS).collect();
     assert!(names.is_subset(&known), "no settings: {:?}", names.difference(&known));
 }
 

@@ -57,7 +57,7 @@ fn edits(tree: &Tree, patch: &Value) -> anyhow::Result<()> {
 fn kustomizations_name_what_is_there(tree: &Tree) -> anyhow::Result<()> {
     let components: Vec<&str> =
         tree.names("components/").filter(|file| file.ends_with("/kustomization.yaml")).collect();
-    ensure!(components.len() == 3, "components: {components:?}");
+    ensure!(components.len() == 4, "components: {components:?}");
     for file in components {
         let (directory, _) = file.rsplit_once('/').context("a directory")?;
         let component = tree.documents(file)?.remove(0);
@@ -102,6 +102,8 @@ fn kustomizations_patch_objects_that_exist() {
             ("components/autoscale/kustomization.yaml", "op: remove", "op: add"),
             ("components/monitoring/kustomization.yaml", "- alerts.yml", "- rules.yml"),
             ("overlays/gpu/kustomization.yaml", "components/gpu", "components/autoscale"),
+            ("components/gym/learner.yml", "IMPALA_ACCEPT_SPEC", "IMPALA_ACCEPT"),
+            ("components/gym/actors.yml", "- name: actor", "- name: worker"),
         ],
     );
 }
