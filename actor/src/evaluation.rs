@@ -86,7 +86,7 @@ impl Evaluator {
 }
 
 impl EvaluatorTask {
-    /// Waits for the end, at most one step after `stop`.
+    /// Waits for the end: after `stop` until its environments are made, or a step of theirs is done.
     pub async fn join(self) {
         // A panic within an evaluation is a finding.
         let _ = self.task.await;

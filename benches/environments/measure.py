@@ -25,7 +25,8 @@ OURS = [
     ),
     ("gym:CartPole-v1", [], "the defaults"),
     ("gym:Acrobot-v1", [], "the defaults"),
-    ("gym:Pendulum-v1", ["--config", "configs/pendulum-v1.toml"], "configs/pendulum-v1.toml"),
+    # gymnasium states no goal for it.
+    ("gym:Pendulum-v1", ["--config", "configs/pendulum-v1.toml", "--solved-return=-200"], "configs/pendulum-v1.toml"),
     (
         "gym:MountainCarContinuous-v0",
         ["--config", "configs/mountain-car-continuous-v0.toml"],

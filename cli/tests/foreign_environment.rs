@@ -52,13 +52,20 @@ fn refusal(arguments: &[&str]) -> String {
 fn a_learner_takes_the_shape_from_the_first_actor_and_is_solved_by_what_actors_find() {
     let run = Run::of(IMPALA);
     let flags = ["learner", "--environment", "guess-v0", "--accept-spec", "--solved-return", "0.95"];
-    let more = ["--hidden", "8", "--device", "cpu", "--listen", "127.0.0.1:0", "--time-max", "5m", "--runs-dir"];
+    let more = ["--hidden", "64", "--device", "cpu", "--listen", "127.0.0.1:0", "--time-max", "5m", "--runs-dir"];
     let mut command = IMPALA.command(&flags);
     let (mut learner, log) = start_printing_to(Stdio::null(), command.args(more).arg(run.path()));
     let url = format!("http://{}", address(&log, "waiting at ", " for the first actor that has guess-v0"));
-    let actor = ActorConfig::new(url.parse().unwrap(), "first".into(), Registry::only(guess()));
+    let actor = |name: &str, kind| ActorConfig::new(url.parse().unwrap(), name.into(), Registry::only(kind));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let acting = runtime.spawn(app::run(actor, CancellationToken::new()));
+    // No word of an actor ends a learner: a network for this shape has more parameters than any may have.
+    let large = EnvironmentKind::of_one("guess-v0", 4_000_000.into(), 2.into(), 0.95, || Guess { sign: 0.0 }).unwrap();
+    let leaves = CancellationToken::new();
+    let waiting = runtime.spawn(app::run(actor("large", large), leaves.clone()));
+    line_with(&log, "with which this learner cannot train: hidden = [64]");
+    leaves.cancel();
+    let _ = runtime.block_on(within("the end of the large actor", waiting)).unwrap();
+    let acting = runtime.spawn(app::run(actor("first", guess()), CancellationToken::new()));
     line_with(&log, "the actor `first` told the shape of the environment: guess-v0 (observations f32[1], 2 actions)");
     let report = runtime.block_on(within("the end of the actor", acting)).unwrap().unwrap();
     assert_eq!(report.finish_reason.as_deref(), Some("solved"));

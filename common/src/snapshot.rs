@@ -1,10 +1,10 @@
 //! Weights on their way: parameters of one version <-> compressed, checksummed bytes.
 //!
 //! A payload is built in four steps, each undone in reverse by the reader: the parameters are rounded to the encoding's
-//! number format, but for those that are exact; a delta is the exclusive-or with the same words of the version that the receiver holds, so it loses
-//! nothing against the rounded numbers; bytes of equal significance are brought together; zstd. The checksum covers the
-//! rounded words, so it also notices a delta applied to the wrong base. A stored payload is the rounded words as they are:
-//! between processes of one machine, compressing a small network takes longer than sending it.
+//! number format, but for those that are exact; a delta is the exclusive-or with the same words of the version that the
+//! receiver holds, so it loses nothing against the rounded numbers; bytes of equal significance are brought together; zstd.
+//! The checksum covers the rounded words, so it also notices a delta applied to the wrong base. A stored payload is the
+//! rounded words as they are: between processes of one machine, compressing a small network takes longer than sending it.
 
 mod cores;
 mod frames;

@@ -150,8 +150,6 @@ impl Config {
     pub fn complete(given: GivenSettings, registry: &Registry) -> Result<Self, ConfigError> {
         let task = given.task.complete()?;
         let config = Self {
-            environment: task.environment_in(registry)?,
-            task,
             goal: given.goal.complete()?,
             rollout: given.rollout.complete()?,
             batching: given.batching.complete()?,
@@ -163,6 +161,9 @@ impl Config {
             checkpoints: given.checkpoints.complete()?,
             serving: given.serving.complete()?,
             output: given.output.complete()?,
+            // After all that does not depend on it: one that only actors have is waited for.
+            environment: task.environment_in(registry)?,
+            task,
             open: Vec::new(),
         };
         config.validate()?;

@@ -9,12 +9,18 @@ use impala_env::spec::EnvironmentName;
 use std::net::{SocketAddr, TcpListener};
 use tokio::runtime;
 
-/// Waits at the learner's address; gives the listener too, so that whoever found it finds the learner there.
-pub(super) fn wait_for(name: &EnvironmentName, listen: SocketAddr) -> anyhow::Result<(Told, TcpListener)> {
+/// The learner's address, where it is waited: whoever finds the listener finds the learner there later.
+pub(super) fn listen(name: &EnvironmentName, listen: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(listen).with_context(|| cannot_listen(listen))?;
     listener.set_nonblocking(true)?;
-    let (address, waiting) = (listener.local_addr()?, listener.try_clone()?);
+    let address = listener.local_addr()?;
     errors::tell(Level::Info, format_args!("waiting at {address} for the first actor that has {name} (--accept-spec)"));
+    Ok(listener)
+}
+
+/// Waits there for the next actor that has the environment.
+pub(super) fn wait_for(name: &EnvironmentName, listener: &TcpListener) -> anyhow::Result<Told> {
+    let waiting = listener.try_clone()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let told = runtime.block_on(async {
         let stop = signals::on_signal()?;
@@ -23,7 +29,7 @@ pub(super) fn wait_for(name: &EnvironmentName, listen: SocketAddr) -> anyhow::Re
         told.with_context(|| format!("stopped before an actor came that has {name}"))?
     });
     runtime.shutdown_background();
-    Ok((told?, listener))
+    told
 }
 
 /// What was taken, in a line.

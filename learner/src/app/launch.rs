@@ -19,8 +19,9 @@ use crate::run::resume::{Beginning, default_store};
 use crate::run::run_dir::RunDir;
 use crate::service::first_actor::Told;
 use anyhow::Context;
+use impala_common::process::errors::{self, Level};
 use impala_common::process::probes::{self, Probes};
-use impala_common::process::{errors, line, logs, signals, threads};
+use impala_common::process::{line, logs, signals, threads};
 use impala_env::Registry;
 pub use impala_store::Possession;
 use impala_web::{Feed, live};
@@ -147,6 +148,7 @@ impl Plan {
     ///
     /// # Errors
     /// As of [`Plan::settle`]; the port is taken, or a signal came before an actor.
+    #[allow(clippy::needless_pass_by_value, reason = "the shape of `settle`, in whose place it is called")]
     pub fn settle_by_actors(
         given: GivenSettings,
         file: Option<&Path>,
@@ -159,10 +161,26 @@ impl Plan {
         };
         let Some(ConfigError::Environment { name, .. }) = refused.downcast_ref() else { return Err(refused) };
         let serving = config::given(given.clone(), file)?.serving.complete()?;
-        let (told, listener) = acceptance::wait_for(name, serving.listen)?;
-        let mut given = given;
-        given.task.environment_spec = Some(EnvironmentShape::of(&told.spec));
-        Ok(Self { told: Some((told, listener)), ..Self::settle(given, file, resume, registry)? })
+        let listener = acceptance::listen(name, serving.listen)?;
+        let mut refused_before = String::new();
+        loop {
+            let told = acceptance::wait_for(name, &listener)?;
+            let mut given = given.clone();
+            given.task.environment_spec = Some(EnvironmentShape::of(&told.spec));
+            let refused = match Self::settle(given, file, resume, registry) {
+                Ok(plan) => return Ok(Self { told: Some((told, listener)), ..plan }),
+                Err(refused) => refused,
+            };
+            // No actor's word ends a learner: one of another shape may come.
+            if !matches!(refused.downcast_ref(), Some(ConfigError::Invalid { .. })) {
+                return Err(refused);
+            }
+            let reason = format!("{}, with which this learner cannot train: {refused:#}", acceptance::note(&told));
+            if reason != refused_before {
+                errors::tell(Level::Warn, format_args!("{reason}; waiting for another actor"));
+                refused_before = reason;
+            }
+        }
     }
 
     /// Takes an object store with the run's checkpoints as the process of this name; see [`take`](impala_store::Store::take).

@@ -159,8 +159,9 @@ impl Seat {
         let answered = match result {
             Ok(evaluation) => match check::check(&evaluation, &assignment.plan, &shared.rewards) {
                 Ok(()) => {
-                    record_actor_evaluation("played");
-                    self.desk.lock().succeed(id, evaluation);
+                    if self.desk.lock().succeed(id, evaluation) {
+                        record_actor_evaluation("played");
+                    }
                     Ok(())
                 }
                 Err(violation) => {
@@ -184,10 +185,17 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Self { desk, number, held, .. } = self;
-        desk.lock().stand_up(*number);
-        if held.is_some() {
+        let Self { desk, number, actor, held, .. } = self;
+        let mut jobs = desk.lock();
+        // It may have been the evaluation that ended the actor: it is not to go through all of them without end.
+        let is_lost = held.as_ref().is_some_and(|held| {
+            jobs.fail((*number, actor), held.id, "the actor was lost while it evaluated", Instant::now())
+        });
+        jobs.stand_up(*number);
+        drop(jobs);
+        if is_lost {
             record_actor_evaluation("lost");
+            desk.shared.found.notify_all();
             desk.shared.offers.send_replace(());
         }
     }

@@ -167,7 +167,10 @@ impl Normaliser {
     pub fn begin_with(&mut self, statistics: &[f32]) {
         let Some(moments) = &mut self.observations else { return };
         let (mean, scale) = statistics.split_at(moments.mean.len());
-        if mean.iter().all(|mean| *mean == 0.0) && scale.iter().all(|scale| *scale == 1.0) {
+        let has_seen_nothing = mean.iter().all(|mean| *mean == 0.0) && scale.iter().all(|scale| *scale == 1.0);
+        // Factors that are no inverses of deviations are of no learner: what they came from is not known.
+        let is_sound = scale.iter().all(|scale| scale.is_finite() && *scale > 0.0);
+        if has_seen_nothing || !is_sound {
             return;
         }
         let squares = |scale: &f32| (f64::from(*scale).powi(-2) - VARIANCE_MIN).max(0.0) * FRAMES_BEFORE;

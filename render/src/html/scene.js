@@ -22,10 +22,11 @@ function fitCanvas(canvas) {
 /** Pictures by their URL, as many as a page shows one after the other while it waits for them. */
 const pictures = new Map();
 const PICTURES_MAX = 64;
-let shownPicture = null;
+/** By the place of a shape in its scene, the picture that was drawn last. */
+const shownPictures = [];
 
-/** The picture of this URL, or the one before it as long as it is not there; `again` is called when it is. */
-function pictureOf(url, again) {
+/** The picture of this URL, or the one before it at its place as long as it is not there; `again` is called when it is. */
+function pictureOf(url, place, again) {
   let picture = pictures.get(url);
   if (!picture) {
     picture = new Image();
@@ -34,8 +35,9 @@ function pictureOf(url, again) {
     picture.src = url;
     picture.addEventListener("load", again);
   }
-  if (picture.complete && picture.naturalWidth > 0) shownPicture = picture;
-  return shownPicture;
+  // One that cannot be decoded is complete without a width: nothing is drawn.
+  if (picture.complete) shownPictures[place] = picture.naturalWidth > 0 ? picture : null;
+  return shownPictures[place];
 }
 
 /** Draws shapes of a plane of this size as large as they fit into width and height, in the middle. `again` is called when what could not
@@ -46,7 +48,7 @@ function drawShapes(context, [planeWidth, planeHeight], shapes, width, height, c
   context.translate((width - scale * planeWidth) / 2, (height - scale * planeHeight) / 2);
   context.scale(scale, scale);
   context.lineCap = "round";
-  for (const shape of shapes) {
+  for (const [place, shape] of shapes.entries()) {
     const [kind, its] = Object.entries(shape)[0];
     context.fillStyle = context.strokeStyle = colour("paint", its.paint);
     context.beginPath();
@@ -71,7 +73,7 @@ function drawShapes(context, [planeWidth, planeHeight], shapes, width, height, c
         context.fill();
         break;
       case "picture": {
-        const picture = pictureOf(its.png, again);
+        const picture = pictureOf(its.png, place, again);
         if (picture) context.drawImage(picture, ...its.corner, ...its.size);
         break;
       }

@@ -44,5 +44,5 @@ fn end_with_the_other_side(input: File) -> io::Result<()> {
         std::process::exit(1);
     };
     // Not joined: nothing interrupts it, and it ends with the process.
-    std::thread::Builder::new().name("actor-watch".into()).spawn(watch).map(drop)
+    std::thread::Builder::new().name("worker-watch".into()).spawn(watch).map(drop)
 }

@@ -90,16 +90,16 @@ impl Jobs {
         self.job(id).is_some_and(|job| job.is_open(now))
     }
 
-    /// An evaluation came to this; the first counts.
-    pub(super) fn succeed(&mut self, id: u64, evaluation: Evaluation) {
-        if let Some(job) = self.job_mut(id) {
-            job.result.get_or_insert(Ok(evaluation));
-        }
+    /// An evaluation came to this; the first counts. Tells whether it is that.
+    pub(super) fn succeed(&mut self, id: u64, evaluation: Evaluation) -> bool {
+        let Some(job) = self.job_mut(id).filter(|job| job.result.is_none()) else { return false };
+        job.result = Some(Ok(evaluation));
+        true
     }
 
-    /// The actor of this seat could not make it.
-    pub(super) fn fail(&mut self, (seat, actor): (u64, &str), id: u64, reason: &str, now: Instant) {
-        let Some(job) = self.job_mut(id) else { return };
+    /// The actor of this seat could not make it, or was lost with it. Tells whether anybody still wanted it.
+    pub(super) fn fail(&mut self, (seat, actor): (u64, &str), id: u64, reason: &str, now: Instant) -> bool {
+        let Some(job) = self.job_mut(id).filter(|job| job.result.is_none()) else { return false };
         job.held_by.retain(|holder| *holder != seat);
         job.failed.push((actor.to_owned(), now));
         if job.failed.len() >= FAILURES_MAX && job.held_by.is_empty() {
@@ -111,8 +111,9 @@ impl Jobs {
                 format!("{actors} actors, at last `{actor}`")
             };
             let reason = format!("it failed {times} times, by {by}: {reason}");
-            job.result.get_or_insert(Err(reason));
+            job.result = Some(Err(reason));
         }
+        true
     }
 
     /// What an evaluation came to, if it has; it is nobody's business any more then.

@@ -148,4 +148,8 @@ fn a_run_that_begins_with_a_policy_begins_with_its_statistics() {
     let mut fresh = Normaliser::new(Some(2), None);
     fresh.begin_with(&ObservationScale::identity(2).statistics().collect::<Vec<_>>());
     assert_eq!(fresh, Normaliser::new(Some(2), None));
+    for bad in [0.0, -1.0, f32::INFINITY] {
+        fresh.begin_with(&[0.5, 0.5, 1.0, bad]);
+        assert_eq!(fresh, Normaliser::new(Some(2), None), "{bad}");
+    }
 }
