@@ -145,7 +145,7 @@ impl CheckpointStore {
                         "a process wrote it after another one had taken over".into()
                     }
                     Ok(checkpoint) => return Ok(Some(Found { checkpoint, name, skipped })),
-                    Err(CheckpointError::Config(reason @ ConfigError::Invalid { key: "environment", .. })) => {
+                    Err(CheckpointError::Config(reason @ ConfigError::Environment { .. })) => {
                         return Err(self.unknown_environment(&name, reason));
                     }
                     Err(error) => error.to_string(),
@@ -180,7 +180,7 @@ impl CheckpointStore {
         }
         match Checkpoint::decode(&self.store.read(name).await?, registry) {
             Ok(checkpoint) => Ok(Found { checkpoint, name: name.to_owned(), skipped: Vec::new() }),
-            Err(CheckpointError::Config(reason @ ConfigError::Invalid { key: "environment", .. })) => {
+            Err(CheckpointError::Config(reason @ ConfigError::Environment { .. })) => {
                 Err(self.unknown_environment(name, reason))
             }
             Err(error) => Err(unusable(error.to_string())),
